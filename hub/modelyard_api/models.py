@@ -1,0 +1,92 @@
+"""The package format: what a published model version holds on disk beside MLflow's own files.
+
+A package is an MLflow model directory (`MLmodel`, signature, input example) with a folder `modelyard/` that holds
+`package.json` (a `PackageManifest`) and the files of the fast flavor. The model server reads only these; it needs
+mlflow only for the `pyfunc` flavor.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANIFEST_PATH = "modelyard/package.json"
+FORMAT_VERSION = 1
+
+
+class Flavor(StrEnum):
+    """How a package is loaded, fastest first."""
+
+    onnx = "onnx"
+    skops = "skops"
+    pyfunc = "pyfunc"
+
+
+class ColumnKind(StrEnum):
+    """What a column or tensor holds. V2 datatypes follow from it and `dtype`."""
+
+    number = "number"
+    string = "string"
+    boolean = "boolean"
+    datetime = "datetime"
+
+
+class TensorSpec(BaseModel):
+    """One named input or output: a column of a table (`shape` [-1, 1]) or a tensor (-1 is a free dimension)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: ColumnKind = ColumnKind.number
+    dtype: str = Field(description="numpy's name: float64, int64, bool; 'str' for text.", examples=["float64"])
+    shape: tuple[int, ...] = (-1, 1)
+    required: bool = Field(
+        default=True, description="False: missing values (null) are accepted, as seen in the example."
+    )
+    categories: tuple[Any, ...] | None = Field(
+        default=None, description="The levels of a pandas categorical, in order."
+    )
+
+
+class Signature(BaseModel):
+    """Inputs in order, outputs in order. `table`: inputs are named columns; `tensor`: one array `input`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layout: Literal["table", "tensor"]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Conversion(BaseModel):
+    """What became of the conversion to a fast flavor."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flavor: Flavor
+    accepted: bool
+    reason: str = ""
+    max_abs_difference: float | None = Field(default=None, description="Against the original, on the example.")
+    tolerance: float | None = None
+
+
+class PackageManifest(BaseModel):
+    """`modelyard/package.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT_VERSION
+    flavor: Flavor
+    path: str = Field(description="The flavor's file, relative to the package: 'modelyard/model.onnx'.")
+    task: Literal["classification", "regression", "other"]
+    classes: tuple[Any, ...] | None = Field(
+        default=None, description="A classifier's labels in order of its probabilities."
+    )
+    signature: Signature
+    example: list[dict[str, Any]] | list[Any] = Field(default_factory=list, description="A few input rows as JSON.")
+    conversions: tuple[Conversion, ...] = ()
+    trusted: tuple[str, ...] = Field(default=(), description="skops: types that the owner's own trial found and named.")
+    size_bytes: int = 0
+    created_with: dict[str, str] = Field(default_factory=dict, description="Package versions at publish.")

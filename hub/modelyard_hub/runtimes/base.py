@@ -1,0 +1,117 @@
+"""The contract of a runtime: told what should run, it makes it so, and says what does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from modelyard_api.resources import Resources
+
+
+class Phase(StrEnum):
+    """Where one replica is in its life."""
+
+    starting = "starting"
+    ready = "ready"
+    backoff = "backoff"
+    crash_loop = "crash_loop"
+    stopping = "stopping"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model version's files, as a runtime can reach them."""
+
+    path: Path
+    model: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A replicated, long-lived workload: what should run. `name` is a DNS label, unique over the runtime.
+
+    `files` are small documents (access rules) that the runtime places beside the workload and replaces in one step when
+    they change; changing them or `replicas` never restarts a replica, changing anything else does.
+    """
+
+    name: str
+    endpoint: str
+    package: Package
+    resources: Resources = field(default_factory=Resources)
+    replicas: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def template_digest(self) -> str:
+        """Digest of what needs new replicas when it changes."""
+        parts = [self.endpoint, str(self.package.path), self.package.model, self.package.version]
+        parts += [self.resources.model_dump_json(), json.dumps(dict(self.environment), sort_keys=True)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def digest(self) -> str:
+        """Digest of everything desired; equal digests need no apply."""
+        rest = json.dumps([self.replicas, dict(self.files), dict(self.labels)], sort_keys=True)
+        return hashlib.sha256((self.template_digest() + rest).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One observed replica. `address` is an http URL that the router and the hub service reach, when it has one."""
+
+    index: int
+    phase: Phase
+    address: str | None = None
+    restarts: int = 0
+    reason: str = ""
+    message: str = ""
+    log_tail: tuple[str, ...] = ()
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ObservedServer:
+    """What runs of a `Server`; `digest` is that of the last applied one."""
+
+    name: str
+    digest: str
+    replicas: tuple[Replica, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReplicaLog:
+    replica: int
+    lines: tuple[str, ...]
+
+
+class Runtime(Protocol):
+    """Every method may be called again with the same arguments without further effect."""
+
+    async def open(self) -> None:
+        """Take up what an earlier process left running. Called once, before anything else."""
+
+    async def close(self) -> None:
+        """Let go of everything and leave the workloads running."""
+
+    async def apply(self, server: Server) -> None:
+        """Make `server` run; returns when it is recorded, not when it is ready. Raises StorageFull, Unavailable."""
+
+    async def delete(self, name: str) -> None:
+        """Stop and forget a workload: drained first, then ended. Unknown names are fine."""
+
+    async def observe(self) -> Mapping[str, ObservedServer]:
+        """All workloads by name, as they are now; those being stopped included."""
+
+    async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
+        """The last `lines` log lines of each replica; NotFound for an unknown name."""
+
+    def changes(self) -> AsyncIterator[str]:
+        """Names of workloads whose observed state changed, from now on; merged when the reader is slow."""
