@@ -1,0 +1,95 @@
+"""Who may call: signed tokens and keys, checked here against access.json, without a call to the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jwt
+from pydantic import ValidationError
+
+from modelyard_api.access import ALGORITHM, CALL_AUDIENCE, ISSUER, KEY_PREFIX, Access, Claims
+from modelyard_api.errors import Forbidden, TokenExpired, Unauthenticated, Unavailable
+
+
+class Guard:
+    """Decides by the access file, which is read again when it was replaced. `path` None: everybody may call."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._access: Access | None = None
+        self._decoded: dict[str, Claims] = {}
+
+    def check(self, authorization: str | None) -> None:
+        """Raises Unauthenticated, TokenExpired, Forbidden, or Unavailable when the access file cannot be read."""
+        if self._path is None:
+            return
+        access = self._current(self._path)
+        scheme, _, bearer = (authorization or "").partition(" ")
+        bearer = bearer.strip()
+        if scheme.lower() != "bearer" or not bearer:
+            raise Unauthenticated("no bearer token")
+        if bearer.startswith(KEY_PREFIX):
+            self._check_key(access, bearer)
+        else:
+            self._check_token(access, bearer)
+
+    def _current(self, path: Path) -> Access:
+        try:
+            stat = path.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if self._access is None or seen != self._seen:
+                self._access = Access.model_validate_json(path.read_bytes())
+                self._seen = seen
+                self._decoded.clear()
+        except (OSError, ValidationError) as error:
+            raise Unavailable(f"the access rules cannot be read: {type(error).__name__}") from error
+        return self._access
+
+    def _check_key(self, access: Access, bearer: str) -> None:
+        digest = hashlib.sha256(bearer.encode()).hexdigest()
+        for key in access.keys:
+            if hmac.compare_digest(digest, key.sha256):
+                if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+                    raise TokenExpired("the key has expired", remedy="Ask the endpoint's owner for a new key.")
+                return
+        raise Unauthenticated("unknown key", remedy="Ask the endpoint's owner for a key; this one may be revoked.")
+
+    def _check_token(self, access: Access, bearer: str) -> None:
+        claims = self._claims(access, bearer)
+        member = access.owner in claims.groups or not set(access.groups).isdisjoint(claims.groups)
+        if not (claims.admin or claims.owner == access.owner or member):
+            raise Forbidden(
+                f"{claims.sub} may not call this endpoint: it belongs to {access.owner}"
+                + (f" and is shared with {', '.join(access.groups)}" if access.groups else ""),
+                remedy="Ask its owner to share it with one of your groups, or for a key.",
+            )
+
+    def _claims(self, access: Access, bearer: str) -> Claims:
+        """Verified claims. A signature is checked once; the expiry each time."""
+        known = self._decoded.get(bearer)
+        if known is None:
+            known = _verify(access, bearer)
+            if len(self._decoded) >= 1024:
+                self._decoded.clear()
+            self._decoded[bearer] = known
+        elif known.exp <= datetime.now(UTC).timestamp():
+            raise TokenExpired("the token has expired")
+        return known
+
+
+def _verify(access: Access, bearer: str) -> Claims:
+    for public_key in access.public_keys:
+        try:
+            payload = jwt.decode(bearer, public_key, algorithms=[ALGORITHM], audience=CALL_AUDIENCE, issuer=ISSUER)
+            return Claims.model_validate(payload)
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired("the token has expired") from None
+        except jwt.InvalidSignatureError:
+            continue
+        except (jwt.InvalidTokenError, ValidationError) as error:
+            raise Unauthenticated(f"the token is not one for endpoints: {error}") from error
+    raise Unauthenticated("the token was not signed by this Modelyard")

@@ -1,0 +1,116 @@
+"""Adaptive batching: the next batch is what queued while the last one ran, so that a lone request never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from modelyard_api.errors import ModelyardError, Unavailable
+from modelyard_server.dataplane import DataPlane, concatenate, rows
+from modelyard_server.flavors.base import Columns
+
+Outputs = dict[str, NDArray[Any]]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    columns: Columns
+    rows: int
+    answer: asyncio.Future[Outputs]
+
+
+class Batcher:
+    """One worker thread calls the model; requests that come meanwhile queue up to `max_queue`."""
+
+    def __init__(self, plane: DataPlane, *, max_batch: int, max_queue: int) -> None:
+        self._plane = plane
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._mergeable = plane.manifest.task != "other"
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._task = asyncio.create_task(self._work(), name="batcher")
+
+    async def predict(self, columns: Columns) -> Outputs:
+        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
+        if len(self._queue) >= self._max_queue:
+            raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
+        answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(columns, rows(columns), answer))
+        self._wake.set()
+        return await answer
+
+    async def close(self) -> None:
+        """Answer what queued, then end."""
+        while self._queue:
+            await asyncio.wait([w.answer for w in self._queue])
+        self._task.cancel()
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            batch = self._next()
+            if not batch:
+                self._wake.clear()
+                continue
+            try:
+                answers = await loop.run_in_executor(self._thread, self._run, batch)
+            except Exception as error:
+                _log.exception("a batch of %d requests failed", len(batch))
+                answers = [error] * len(batch)
+            for waiting, answer in zip(batch, answers, strict=True):
+                if waiting.answer.done():
+                    continue
+                if isinstance(answer, BaseException):
+                    waiting.answer.set_exception(answer)
+                else:
+                    waiting.answer.set_result(answer)
+
+    def _next(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        total = 0
+        while self._queue:
+            waiting = self._queue[0]
+            if batch and not (self._mergeable and self._fits(batch[0], waiting, total)):
+                break
+            batch.append(self._queue.popleft())
+            total += waiting.rows
+        return batch
+
+    def _fits(self, first: _Waiting, further: _Waiting, total: int) -> bool:
+        same = all(first.columns[n].shape[1:] == further.columns[n].shape[1:] for n in first.columns)
+        return same and total + further.rows <= self._max_batch
+
+    def _run(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
+        if len(batch) > 1:
+            try:
+                whole = self._plane.run(concatenate([w.columns for w in batch]))
+                return _split(whole, [w.rows for w in batch])
+            except ModelyardError:
+                pass  # one of them is at fault: ask one by one, so that only that one fails
+        return [self._one(waiting) for waiting in batch]
+
+    def _one(self, waiting: _Waiting) -> Outputs | Exception:
+        try:
+            return self._plane.run(waiting.columns)
+        except ModelyardError as error:
+            return error
+
+
+def _split(whole: Outputs, sizes: list[int]) -> list[Outputs | Exception]:
+    parts: list[Outputs | Exception] = []
+    start = 0
+    for size in sizes:
+        parts.append({name: array[start : start + size] for name, array in whole.items()})
+        start += size
+    return parts

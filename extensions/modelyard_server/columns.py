@@ -1,0 +1,156 @@
+"""Inputs checked against the signature: every error names the column, what was wrong and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard_api.errors import InvalidInput
+from modelyard_api.models import ColumnKind, Signature, TensorSpec
+
+
+def check(signature: Signature, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Arrays in the signature's order and types. Values may be lists (None: missing) or arrays."""
+    names = [spec.name for spec in signature.inputs]
+    missing = [n for n in names if n not in columns]
+    extra = [n for n in columns if n not in names]
+    if missing or extra:
+        said = [f"missing column{'s' * (len(missing) > 1)}: {', '.join(missing)}"] if missing else []
+        said += [f"unknown column{'s' * (len(extra) > 1)}: {', '.join(map(str, extra))}"] if extra else []
+        raise InvalidInput("; ".join(said), remedy=f"Send exactly: {', '.join(names)}.")
+    if signature.layout == "tensor":
+        return {spec.name: _tensor(spec, columns[spec.name]) for spec in signature.inputs}
+    checked = {spec.name: _column(spec, columns[spec.name]) for spec in signature.inputs}
+    lengths = {name: len(column) for name, column in checked.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidInput(f"columns differ in length: {lengths}", remedy="Send as many values for each column.")
+    if not next(iter(lengths.values())):
+        raise InvalidInput("no rows", remedy="Send at least one row.")
+    return checked
+
+
+def _tensor(spec: TensorSpec, values: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(values, dtype=spec.dtype)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"input {spec.name!r} is not an array of {spec.dtype}: {error}") from error
+    wanted = spec.shape
+    fits = array.ndim == len(wanted) and all(w in (-1, n) for w, n in zip(wanted, array.shape, strict=True))
+    if not fits or not array.shape[0]:
+        raise InvalidInput(
+            f"input {spec.name!r} has shape {list(array.shape)}", remedy=f"Send {list(wanted)}; -1 is any number ≥ 1."
+        )
+    _finite(spec, array)
+    return array
+
+
+def _column(spec: TensorSpec, values: Any) -> NDArray[Any]:
+    array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise InvalidInput(f"column {spec.name!r} has shape {list(array.shape)}", remedy="Send [n] or [n, 1].")
+    if spec.kind is ColumnKind.number:
+        return _numbers(spec, array)
+    absent = _absent(array)
+    if spec.required and absent.any():
+        raise _has_missing(spec, absent)
+    present = array[~absent]
+    if spec.kind is ColumnKind.boolean:
+        return _booleans(spec, array, present, absent)
+    if spec.kind is ColumnKind.datetime:
+        return _datetimes(spec, array, absent)
+    if any(not isinstance(value, str) for value in present):
+        if spec.categories is not None and not any(isinstance(c, str) for c in spec.categories):
+            return array
+        wrong = next(value for value in present if not isinstance(value, str))
+        wrong = wrong.item() if isinstance(wrong, np.generic) else wrong
+        raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not text", remedy="Send strings (BYTES).")
+    return _with_none(array, absent)
+
+
+def _with_none(array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
+    """As an object array with None where a value is missing."""
+    objects = array.astype(object)
+    objects[absent] = None
+    return objects
+
+
+def _absent(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a value is missing: None, NaN or NaT."""
+    if array.dtype.kind == "f":
+        return np.asarray(np.isnan(array))
+    if array.dtype.kind == "M":
+        return np.asarray(np.isnat(array))
+    if array.dtype.kind != "O":
+        return np.zeros(len(array), dtype=np.bool_)
+    return np.array([v is None or v != v for v in array], dtype=np.bool_)
+
+
+def _numbers(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "O":
+        wrong = next((v for v in array if not (v is None or _is_number(v))), None)
+        if wrong is not None:
+            raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not a number", remedy=f"Send {spec.dtype}.")
+        array = np.array([np.nan if v is None else v for v in array])
+        if array.dtype.kind == "O":
+            raise InvalidInput(f"column {spec.name!r} holds a number too large", remedy=f"Send {spec.dtype}.")
+    elif array.dtype.kind not in "fiu":
+        raise InvalidInput(f"column {spec.name!r} holds {array.dtype}, not numbers", remedy=f"Send {spec.dtype}.")
+    _finite(spec, array)
+    target = np.dtype(spec.dtype.lower())
+    if target.kind == "f" or (array.dtype.kind == "f" and np.isnan(array).any()):
+        return array.astype(target if target.kind == "f" else np.float64)
+    if array.dtype.kind == "f" and (array != np.floor(array)).any():
+        wrong = array[array != np.floor(array)][0]
+        raise InvalidInput(f"column {spec.name!r} holds {wrong}, not a whole number", remedy=f"Send {spec.dtype}.")
+    limits = np.iinfo(target)
+    if len(array) and (array.min() < limits.min or array.max() > limits.max):
+        raise InvalidInput(f"column {spec.name!r} exceeds {spec.dtype}", remedy=f"{limits.min} to {limits.max}.")
+    return array.astype(target)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _finite(spec: TensorSpec, array: NDArray[Any]) -> None:
+    if array.dtype.kind != "f":
+        return
+    if np.isinf(array).any():
+        raise InvalidInput(f"column {spec.name!r} holds infinity", remedy="Send finite numbers.")
+    if spec.required:
+        absent = np.isnan(array)
+        if absent.any():
+            raise _has_missing(spec, absent)
+
+
+def _has_missing(spec: TensorSpec, absent: NDArray[np.bool_]) -> InvalidInput:
+    row = int(np.argwhere(absent)[0][0])
+    return InvalidInput(
+        f"column {spec.name!r} has a missing value in row {row}",
+        remedy="The model was published with an example that has none there; send a value.",
+    )
+
+
+def _booleans(spec: TensorSpec, array: NDArray[Any], present: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
+    if any(not isinstance(value, (bool, np.bool_)) for value in present):
+        wrong = next(value for value in present if not isinstance(value, (bool, np.bool_)))
+        raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not true or false", remedy="Send booleans (BOOL).")
+    return array.astype(np.bool_) if not absent.any() else _with_none(array, absent)
+
+
+def _datetimes(spec: TensorSpec, array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
+    try:
+        return _with_none(array, absent).astype(f"datetime64[{_unit(spec.dtype)}]")
+    except ValueError as error:
+        raise InvalidInput(
+            f"column {spec.name!r} holds a time that cannot be read: {error}", remedy="Send ISO 8601 without a zone."
+        ) from error
+
+
+def _unit(dtype: str) -> str:
+    return dtype.partition("[")[2].rstrip("]") or "ns"

@@ -1,0 +1,77 @@
+"""The data plane: a package loaded, inputs checked, predictions made. Every transport calls this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from modelyard_api.errors import InvalidInput, ModelFailed
+from modelyard_api.models import FORMAT_VERSION, MANIFEST_PATH, PackageManifest
+from modelyard_server.columns import check
+from modelyard_server.flavors.base import Columns, Model
+
+
+class DataPlane:
+    """A loaded package. `predict` is for one thread at a time."""
+
+    def __init__(self, manifest: PackageManifest, model: Model) -> None:
+        self.manifest = manifest
+        self._model = model
+
+    def check(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Columns with the signature's types, in its order; InvalidInput names the column that is wrong."""
+        return check(self.manifest.signature, columns)
+
+    def predict(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Outputs by the signature's names, n rows each. InvalidInput; ModelFailed with the model's words."""
+        return self.run(self.check(columns))
+
+    def run(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """As `predict`, for columns that were checked."""
+        try:
+            return self._model.predict(columns)
+        except Exception as error:  # a model may raise anything; the caller gets its words, not its traceback
+            raise ModelFailed(
+                f"the model raised {type(error).__name__}: {error}",
+                remedy="Send values like those of the example that it was published with.",
+            ) from error
+
+
+def read_manifest(directory: Path) -> PackageManifest:
+    """The package's manifest. Raises InvalidInput when it is missing, malformed, or of a newer format."""
+    path = directory / MANIFEST_PATH
+    try:
+        manifest = PackageManifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InvalidInput(f"no {MANIFEST_PATH} in the package", remedy="Publish it with yard.publish.") from None
+    except ValidationError as error:
+        raise InvalidInput(f"{MANIFEST_PATH} is not a package manifest: {error}") from error
+    if manifest.format > FORMAT_VERSION:
+        raise InvalidInput(
+            f"the package has format {manifest.format}, this server reads up to {FORMAT_VERSION}",
+            remedy="Update the model server.",
+        )
+    return manifest
+
+
+def load(directory: Path, threads: int = 1) -> DataPlane:
+    """Load a package with the flavor that its manifest names. Raises InvalidInput, and whatever the flavor raises."""
+    manifest = read_manifest(directory)
+    flavor = import_module(f"modelyard_server.flavors.{manifest.flavor}")
+    return DataPlane(manifest, flavor.load(manifest, directory, threads))
+
+
+def concatenate(requests: list[Columns]) -> dict[str, NDArray[Any]]:
+    """The rows of several checked requests as one."""
+    return {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
+
+
+def rows(columns: Columns) -> int:
+    """How many rows checked columns have."""
+    return len(next(iter(columns.values())))

@@ -1,0 +1,37 @@
+"""A table's columns as the pandas frame that the notebook's model was called with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modelyard_api.models import ColumnKind, Signature, TensorSpec
+from modelyard_server.flavors.base import Columns
+
+
+def frame(signature: Signature, columns: Columns) -> Any:
+    """A DataFrame with the signature's columns and types; for a tensor its array."""
+    if signature.layout == "tensor":
+        return columns["input"]
+    return pd.DataFrame({spec.name: _series(spec, columns[spec.name]) for spec in signature.inputs}, copy=False)
+
+
+def _series(spec: TensorSpec, column: NDArray[Any]) -> Any:
+    if spec.categories is not None:
+        values = column.tolist()
+        values = [None if isinstance(v, float) and np.isnan(v) else v for v in values]
+        known = list(spec.categories)
+        # A level that training never saw stays itself, so that the model decides, as it does in the notebook.
+        unseen = [v for v in dict.fromkeys(values) if v is not None and v not in known]
+        return pd.Categorical(values, categories=known + unseen)
+    if spec.kind is ColumnKind.string and spec.dtype != "object":
+        return pd.array(column, dtype="str")
+    if spec.kind is ColumnKind.number and column.dtype.kind == "f" and spec.dtype in _NULLABLE:
+        return pd.array([None if np.isnan(v) else v for v in column], dtype=spec.dtype)
+    return column
+
+
+_NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")

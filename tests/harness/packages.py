@@ -1,0 +1,96 @@
+"""Small packages written by hand, so that the model server is tested apart from what writes packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from skl2onnx import to_onnx
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from modelyard_api.models import MANIFEST_PATH, ColumnKind, Flavor, PackageManifest, Signature, TensorSpec
+
+OUTPUTS = (
+    TensorSpec(name="label", kind=ColumnKind.string, dtype="str", shape=(-1,)),
+    TensorSpec(name="probabilities", dtype="float64", shape=(-1, 2)),
+)
+
+
+def table() -> pd.DataFrame:
+    """Eight rows: a number that may be missing, a whole number, text."""
+    return pd.DataFrame(
+        {
+            "weight": [1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0, 8.0],
+            "age": [3, 1, 4, 1, 5, 9, 2, 6],
+            "island": ["north", "south", "north", "south", "east", "east", "north", "south"],
+        }
+    )
+
+
+def pipeline() -> Pipeline:
+    """A classifier over `table()` with labels 'no' and 'yes'."""
+    columns = make_column_transformer(
+        (SimpleImputer(), ["weight", "age"]), (OneHotEncoder(handle_unknown="ignore"), ["island"])
+    )
+    return make_pipeline(columns, LogisticRegression()).fit(
+        table(), ["no", "no", "no", "no", "yes", "yes", "yes", "yes"]
+    )
+
+
+def write_skops(directory: Path) -> PackageManifest:
+    """The pipeline over `table()` as a skops package."""
+    inputs = (
+        TensorSpec(name="weight", dtype="float64", required=False),
+        TensorSpec(name="age", dtype="int64"),
+        TensorSpec(name="island", kind=ColumnKind.string, dtype="str"),
+    )
+    (directory / "modelyard").mkdir(parents=True)
+    path = "modelyard/model.skops"
+    skops.io.dump(pipeline(), directory / path)
+    rows = table().head(3).replace({np.nan: None}).to_dict(orient="records")
+    return _write(
+        directory,
+        PackageManifest(
+            flavor=Flavor.skops,
+            path=path,
+            task="classification",
+            classes=("no", "yes"),
+            signature=Signature(layout="table", inputs=inputs, outputs=OUTPUTS),
+            example=rows,
+            trusted=tuple(skops.io.get_untrusted_types(file=directory / path)),
+        ),
+    )
+
+
+def write_onnx(directory: Path) -> PackageManifest:
+    """A logistic regression over an array of three numbers as an ONNX package."""
+    X = np.arange(24, dtype=np.float64).reshape(8, 3)
+    model = LogisticRegression().fit(X, ["no"] * 4 + ["yes"] * 4)
+    (directory / "modelyard").mkdir(parents=True)
+    path = "modelyard/model.onnx"
+    converted = to_onnx(model, X[:1], options={id(model): {"zipmap": False}})
+    (directory / path).write_bytes(converted.SerializeToString())
+    return _write(
+        directory,
+        PackageManifest(
+            flavor=Flavor.onnx,
+            path=path,
+            task="classification",
+            classes=("no", "yes"),
+            signature=Signature(
+                layout="tensor", inputs=(TensorSpec(name="input", dtype="float64", shape=(-1, 3)),), outputs=OUTPUTS
+            ),
+            example=X[:2].tolist(),
+        ),
+    )
+
+
+def _write(directory: Path, manifest: PackageManifest) -> PackageManifest:
+    (directory / MANIFEST_PATH).write_text(manifest.model_dump_json())
+    return manifest

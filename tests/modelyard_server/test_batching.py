@@ -1,0 +1,62 @@
+"""Batching with a real model: merged, split, one bad request among good ones, a full queue."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.packages import write_onnx
+from modelyard_api.errors import ModelFailed, Unavailable
+from modelyard_server.batching import Batcher
+from modelyard_server.dataplane import DataPlane, load
+from modelyard_server.flavors.base import Columns
+
+
+class Temperamental:
+    """A model that counts its calls and refuses batches with a negative number."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict(self, columns: Columns) -> dict[str, np.ndarray]:
+        values = columns["input"]
+        self.sizes.append(len(values))
+        if (values < 0).any():
+            raise ValueError("negative")
+        return {"label": values[:, 0]}
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> DataPlane:
+    return DataPlane(write_onnx(tmp_path / "p"), Temperamental())
+
+
+async def test_merges_what_queued_and_isolates_failures(plane: DataPlane) -> None:
+    batcher = Batcher(plane, max_batch=100, max_queue=100)
+    asks = [batcher.predict({"input": np.full((n, 3), float(n) if n != 3 else -1.0)}) for n in range(1, 6)]
+    answers = await asyncio.gather(*asks, return_exceptions=True)
+    await batcher.close()
+    assert isinstance(answers[2], ModelFailed)
+    assert "negative" in str(answers[2])
+    for n in (1, 2, 4, 5):
+        answer = answers[n - 1]
+        assert isinstance(answer, dict)
+        assert answer["label"].tolist() == [float(n)] * n
+
+
+async def test_refuses_when_the_queue_is_full(plane: DataPlane) -> None:
+    batcher = Batcher(plane, max_batch=1, max_queue=2)
+    row = {"input": np.ones((1, 3))}
+    answers = await asyncio.gather(*(batcher.predict(row) for _ in range(5)), return_exceptions=True)
+    await batcher.close()
+    assert sum(isinstance(a, Unavailable) for a in answers) == 3
+    assert sum(isinstance(a, dict) for a in answers) == 2
+
+
+def test_loads_what_the_manifest_names(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "p")
+    plane = load(tmp_path / "p")
+    assert plane.predict({"input": [[0, 1, 2]]})["label"].tolist() == ["no"]
