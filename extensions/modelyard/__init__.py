@@ -1,0 +1,64 @@
+"""The library of the notebook side: train, publish, call. `import modelyard as yard`.
+
+Belongs here: what a data scientist calls, and the client that it is made of (`client.py` is async, `sync.py` its blocking
+face). Does not belong here: the hub's code, the store, Kubernetes. Nothing heavy is imported before it is used: not
+scikit-learn, not MLflow, not pandas, not numpy; `import modelyard` stays under half a second.
+
+Panels have their place in `widgets/`, PyTorch in `training/torch.py`, unattended runs in `batch/`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelyard.client import AsyncClient
+    from modelyard.deployed import Endpoint
+    from modelyard.errors import ModelyardError
+    from modelyard.remote import AsyncEndpoint
+    from modelyard.sync import attach, endpoint, endpoints, publish, train
+    from modelyard.training.run import TrainingRun
+
+# No submodule may be called as a function here is: importing it would put the module in the function's place.
+_HOME = {
+    "AsyncClient": "modelyard.client",
+    "AsyncEndpoint": "modelyard.remote",
+    "Endpoint": "modelyard.deployed",
+    "ModelyardError": "modelyard.errors",
+    "TrainingRun": "modelyard.training.run",
+    "attach": "modelyard.sync",
+    "endpoint": "modelyard.sync",
+    "endpoints": "modelyard.sync",
+    "errors": "modelyard.errors",
+    "publish": "modelyard.sync",
+    "train": "modelyard.sync",
+}
+
+__all__ = [
+    "AsyncClient",
+    "AsyncEndpoint",
+    "Endpoint",
+    "ModelyardError",
+    "TrainingRun",
+    "attach",
+    "endpoint",
+    "endpoints",
+    "publish",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("modelyard_api").__version__
+    if name not in _HOME:
+        raise AttributeError(f"module 'modelyard' has no attribute {name!r}")
+    module = import_module(_HOME[name])
+    value = module if name == "errors" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "__version__"})

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
+import os
+import signal
 import socket
 import sys
 import traceback
@@ -29,8 +32,10 @@ class _Server(uvicorn.Server):
         self._app = app
 
     def handle_exit(self, sig: int, frame: object) -> None:
+        # Not handed on: uvicorn raises the signal again at the end, and a server that drained has exit code 0.
         self._app.draining = True
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def main() -> int:
@@ -52,13 +57,18 @@ def main() -> int:
         return EXIT_PACKAGE
     app = App(settings, plane)
     config = uvicorn.Config(
-        app, access_log=False, log_config=None, timeout_graceful_shutdown=max(1, int(settings.drain_timeout))
+        app, access_log=False, log_config=None, timeout_graceful_shutdown=max(1, math.ceil(settings.drain_timeout))
     )
     server = _Server(config, app)
     logging.info("serving %s version %s (%s)", settings.model, settings.version, plane.manifest.flavor)
     server.run(sockets=[listener])
+    logging.info("stopped")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the interpreter would wait for the model's thread, which may never return.
+    os._exit(status)

@@ -49,11 +49,11 @@ class Batcher:
         return await answer
 
     async def close(self) -> None:
-        """Answer what queued, then end."""
+        """End at once; what still waits is given up. A server drains before, and a model may never return."""
         while self._queue:
-            await asyncio.wait([w.answer for w in self._queue])
+            self._queue.popleft().answer.cancel()
         self._task.cancel()
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -95,7 +95,9 @@ class Batcher:
         if len(batch) > 1:
             try:
                 whole = self._plane.run(concatenate([w.columns for w in batch]))
-                return _split(whole, [w.rows for w in batch])
+                total = sum(w.rows for w in batch)
+                if all(len(array) == total for array in whole.values()):
+                    return _split(whole, [w.rows for w in batch])
             except ModelyardError:
                 pass  # one of them is at fault: ask one by one, so that only that one fails
         return [self._one(waiting) for waiting in batch]
@@ -104,6 +106,7 @@ class Batcher:
         try:
             return self._plane.run(waiting.columns)
         except ModelyardError as error:
+            _log.warning("a request failed", exc_info=error)
             return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,10 @@ from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_api.models import FORMAT_VERSION, MANIFEST_PATH, PackageManifest
 from modelyard_server.columns import check
 from modelyard_server.flavors.base import Columns, Model
+
+
+_FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
+"""The folders of an absolute path in a sentence; URLs are left alone."""
 
 
 class DataPlane:
@@ -38,7 +43,7 @@ class DataPlane:
             return self._model.predict(columns)
         except Exception as error:  # a model may raise anything; the caller gets its words, not its traceback
             raise ModelFailed(
-                f"the model raised {type(error).__name__}: {error}",
+                f"the model raised {type(error).__name__}: {_FOLDERS.sub('…/', str(error))}",
                 remedy="Send values like those of the example that it was published with.",
             ) from error
 

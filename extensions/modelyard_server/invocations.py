@@ -85,8 +85,10 @@ def _field(name: str, text: str, kind: ColumnKind | None) -> Any:
 
 def encode(outputs: Mapping[str, NDArray[Any]], params: Any) -> dict[str, Any]:
     """`{"predictions": …}` as MLflow answers; `params` {"output": name} chooses another output than the first."""
-    chosen = params.get("output") if isinstance(params, dict) else None
-    if chosen is not None and chosen not in outputs:
+    if params is not None and not isinstance(params, dict):
+        raise MalformedRequest("params is no JSON object", remedy='Send "params": {"output": name} or leave it out.')
+    chosen = params.get("output") if params else None
+    if chosen is not None and (not isinstance(chosen, str) or chosen not in outputs):
         raise InvalidInput(f"unknown output {chosen!r}", remedy=f"One of {', '.join(outputs)}.")
     array = outputs[chosen or next(iter(outputs))]
     flat = values(array)

@@ -30,6 +30,7 @@ class ServerSettings(BaseModel):
     max_batch: int = Field(4096, ge=1, description="Rows of one batch.")
     max_queue: int = Field(512, ge=1, description="Requests that may wait; more are answered 503.")
     threads: int = Field(1, ge=1, description="Threads of the model's own arithmetic.")
+    memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")
 
     @model_validator(mode="after")

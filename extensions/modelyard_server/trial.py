@@ -1,6 +1,6 @@
 """`python -m modelyard_server.trial DIR`: load a package in this fresh process and predict its example.
 
-Prints one JSON line {"outputs": {name: values}, "seconds": s}; on failure the traceback, with exit code 3.
+Prints one JSON line {"ok": true, "outputs": {name: values}, "seconds": s}; on failure the traceback, with exit code 3.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(directory: Path) -> int:
     except Exception:
         traceback.print_exc()
         return 3
-    answer = {"outputs": outputs, "seconds": time.perf_counter() - start}
+    answer = {"ok": True, "outputs": outputs, "seconds": time.perf_counter() - start}
     sys.stdout.write(orjson.dumps(answer).decode() + "\n")
     return 0
 

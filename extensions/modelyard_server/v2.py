@@ -117,10 +117,7 @@ def _array(name: str, kind: str, flat: list[Any]) -> NDArray[Any]:
 
 def encode(name: str, version: str, outputs: Mapping[str, NDArray[Any]], body: Any) -> dict[str, Any]:
     """The body of an answer: all outputs, or those that the request names."""
-    wanted = [str(o.get("name")) for o in body.get("outputs") or [] if isinstance(o, dict)] or list(outputs)
-    unknown = [n for n in wanted if n not in outputs]
-    if unknown:
-        raise InvalidInput(f"unknown output {unknown[0]!r}", remedy=f"One of {', '.join(outputs)}.")
+    wanted = _wanted(body.get("outputs"), outputs)
     answer: dict[str, Any] = {
         "model_name": name,
         "model_version": version,
@@ -132,6 +129,18 @@ def encode(name: str, version: str, outputs: Mapping[str, NDArray[Any]], body: A
     if isinstance(body.get("id"), str):
         answer["id"] = body["id"]
     return answer
+
+
+def _wanted(asked: Any, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
+    if not asked:
+        return list(outputs)
+    if not isinstance(asked, list) or any(not isinstance(o, dict) for o in asked):
+        raise MalformedRequest("outputs is no list of objects", remedy='Send "outputs": [{"name": …}] or leave it out.')
+    names = [o.get("name") for o in asked]
+    unknown = [n for n in names if not isinstance(n, str) or n not in outputs]
+    if unknown:
+        raise InvalidInput(f"unknown output {unknown[0]!r}", remedy=f"One of {', '.join(outputs)}.")
+    return names
 
 
 def _kind(array: NDArray[Any]) -> str:
@@ -148,6 +157,8 @@ def values(array: NDArray[Any]) -> list[Any]:
         )
     if flat.dtype.kind in "biu":
         return flat.tolist()
+    if flat.dtype.kind == "M":
+        return [None if np.isnat(v) else str(v) for v in flat]
     if flat.dtype.kind == "O":
         return [v if isinstance(v, (str, int, float, bool, type(None))) else str(v) for v in flat.tolist()]
     return [str(v) for v in flat]

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST_PATH = "modelyard/package.json"
 FORMAT_VERSION = 1
+MISSING_TEXT = "\ue000missing"
+"""What stands for a missing text in an ONNX graph, whose strings cannot be null. The first character is a private one,
+so that no text of a caller means it by accident."""
 
 
 class Flavor(StrEnum):

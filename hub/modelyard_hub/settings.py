@@ -53,7 +53,10 @@ class Settings(BaseSettings):
     crash_loop_after: int = Field(3, ge=1, description="Failed starts in a row that make a crash loop.")
     log_size: int = Field(10 * MiB, ge=MiB, description="Bytes of a replica's log file before it is rotated.")
     log_files: int = Field(3, ge=1, description="Rotated log files kept per replica.")
-    service_token: SecretStr = Field(SecretStr(""), description="The hub service's JupyterHub token; made at start.")
+    traefik_api_url: str = Field("", description="URL of Traefik's API, as the hub service reaches it.")
+    routing_token: SecretStr = Field(SecretStr(""), description="Bearer with which Traefik pulls the routing document.")
+    signing_key: Path | None = Field(None, description="PEM file of the Ed25519 key that signs call tokens.")
+    artifacts: Path | None = Field(None, description="Directory of MLflow's artifacts.")
 
     @field_validator("home")
     @classmethod

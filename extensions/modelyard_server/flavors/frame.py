@@ -29,8 +29,8 @@ def _series(spec: TensorSpec, column: NDArray[Any]) -> Any:
         return pd.Categorical(values, categories=known + unseen)
     if spec.kind is ColumnKind.string and spec.dtype != "object":
         return pd.array(column, dtype="str")
-    if spec.kind is ColumnKind.number and column.dtype.kind == "f" and spec.dtype in _NULLABLE:
-        return pd.array([None if np.isnan(v) else v for v in column], dtype=spec.dtype)
+    if spec.kind is ColumnKind.number and spec.dtype in _NULLABLE:
+        return pd.array([None if np.isnan(v) else v for v in column.tolist()], dtype=spec.dtype)
     return column
 
 

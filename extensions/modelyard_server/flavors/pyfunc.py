@@ -35,7 +35,9 @@ class PyfuncModel:
 def load(manifest: PackageManifest, directory: Path, threads: int) -> Model:
     flavors = yaml.safe_load((directory / "MLmodel").read_text())["flavors"]
     if "sklearn" in flavors:
-        import mlflow.sklearn
+        from mlflow.sklearn import load_model
 
-        return EstimatorModel(manifest, mlflow.sklearn.load_model(str(directory)))
-    return PyfuncModel(manifest, mlflow.pyfunc.load_model(str(directory)))
+        return EstimatorModel(manifest, load_model(str(directory)))
+    from mlflow.pyfunc import load_model as load_pyfunc
+
+    return PyfuncModel(manifest, load_pyfunc(str(directory)))

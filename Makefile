@@ -1,0 +1,46 @@
+# Every target sets up what it needs: git, make and Python >= 3.11 are enough.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
+RUN := .venv/bin
+
+.PHONY: up test check bench format clean
+.DEFAULT_GOAL := up
+
+up: .cache/ready-up
+	@exec $(RUN)/modelyard up
+
+test: check
+	$(RUN)/pytest -n 2 --dist loadgroup
+
+check: .cache/ready-dev
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: .cache/ready-dev
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+bench: .cache/ready-dev
+	$(RUN)/python tests/bench/run.py
+
+.cache/uv/bin/uv:
+	@echo "Setting up uv $(UV_VERSION)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Modelyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.")'
+	@$(PYTHON) -m venv .cache/uv
+	@.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# `inexact`: what the other targets installed into the same environment stays.
+.cache/ready-up: pyproject.toml uv.lock | $(UV)
+	@echo "Setting up the environment in .venv (about 1.5 GB the first time)"
+	@$(UV) sync --locked --inexact --extra hub --extra notebook
+	@mkdir -p .cache && touch $@
+
+.cache/ready-dev: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --locked --inexact --group dev
+	@mkdir -p .cache && touch $@ .cache/ready-up
+
+clean:
+	rm -rf .venv .cache

@@ -1,0 +1,202 @@
+"""The client, written once: async, over the public REST API. `modelyard.sync` is its blocking face."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from modelyard import config
+from modelyard.errors import InvalidInput, NotFound, Unavailable, error_of
+from modelyard_api.endpoints import CallToken, EndpointList, Identity
+from modelyard_api.endpoints import Endpoint as Resource
+from modelyard_api.names import check_label
+
+if TYPE_CHECKING:
+    from modelyard.publishing import PublishOptions, Say
+    from modelyard.remote import AsyncEndpoint
+
+TOKEN_MARGIN = timedelta(seconds=60)
+"""A call token is replaced this long before it expires."""
+_LONGEST_PAUSE = 1.0
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. `path` is a whole URL, or begins with / below the REST API. `token` replaces the hub token."""
+
+    method: str
+    path: str
+    query: Mapping[str, Any] | None = None
+    body: Any = None
+    content: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    token: str | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a lost answer may be asked for again: reads, and writes that a precondition protects."""
+        return self.method in ("GET", "PUT", "DELETE") or any(h.startswith("If-") for h in self.headers or {})
+
+
+class AsyncClient:
+    """Modelyard for `async` code; all methods raise the errors of `modelyard.errors`.
+
+        async with AsyncClient() as yard:
+            endpoint = await yard.publish(model, "churn", example=X[:5])
+            await endpoint.predict(X)
+
+    `url` and `token`: else from the environment, see `modelyard.config`. `patience`: seconds during which a request is
+    repeated while Modelyard cannot be reached, such as while a part of it restarts.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, patience: float = 2.0) -> None:
+        self.connection = config.connection(url, token)
+        self.patience = patience
+        timeout = httpx.Timeout(60.0, connect=5.0)
+        self._http = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=32))
+        self._shared: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    def patient(self, seconds: float) -> Self:
+        """The same client, with another patience."""
+        other = copy.copy(self)
+        other.patience = seconds
+        return other
+
+    async def me(self) -> Identity:
+        """Who asks: `GET /me`, read once."""
+        if "me" not in self._shared:
+            self._shared["me"] = await self.get("/me", Identity)
+        found: Identity = self._shared["me"]
+        return found
+
+    async def endpoints(self, owner: str | None = None) -> list[AsyncEndpoint]:
+        """The endpoints that the user sees: their own, those of their groups, and those shared with these."""
+        from modelyard.remote import AsyncEndpoint
+
+        query = {"owner": owner} if owner else None
+        found = (await self.fetch(Request("GET", "/endpoints", query=query), EndpointList)).items
+        return [AsyncEndpoint(self, item.owner, item.name, item) for item in found]
+
+    async def endpoint(self, name: str, owner: str | None = None) -> AsyncEndpoint:
+        """The endpoint of that name: the user's own, else the only one they see. Also `"owner/name"`.
+
+        Raises NotFound, which names what there is; InvalidInput when several owners have one.
+        """
+        from modelyard.remote import AsyncEndpoint
+
+        owner, name = split_name(name, owner)
+        if owner is not None:
+            return AsyncEndpoint(self, owner, name, await self.get(f"/endpoints/{owner}/{name}", Resource))
+        me = await self.me()
+        seen = await self.endpoints()
+        found = [e for e in seen if e.name == name]
+        own = [e for e in found if e.owner == me.owner]
+        if own or len(found) == 1:
+            return (own or found)[0]
+        if found:
+            owners = ", ".join(sorted(e.owner for e in found))
+            raise InvalidInput(f"several owners have an endpoint {name!r}: {owners}", remedy="Name one: owner=….")
+        known = ", ".join(sorted(f"{e.owner}/{e.name}" for e in seen)) or "none"
+        raise NotFound(f"there is no endpoint {name!r} that you can see", remedy=f"There are: {known}.")
+
+    async def publish(
+        self, model: Any, name: str, options: PublishOptions | None = None, say: Say | None = None, **fields: Any
+    ) -> AsyncEndpoint:
+        """A model in, a ready endpoint out; see `modelyard.sync.publish` for the fields."""
+        from modelyard.publishing import publish
+
+        return await publish(self, model, name, options, say, **fields)
+
+    async def call_token(self, fresh: bool = False) -> CallToken:
+        """A short-lived token to call endpoints; kept until a minute before it expires, unless `fresh`."""
+        known: CallToken | None = self._shared.get("call_token")
+        if fresh or known is None or known.expires_at - TOKEN_MARGIN <= datetime.now(UTC):
+            known = await self.fetch(Request("POST", "/tokens/call"), CallToken)
+            self._shared["call_token"] = known
+        return known
+
+    async def get(self, path: str, kind: type[M]) -> M:
+        """The resource at `path`."""
+        return await self.fetch(Request("GET", path), kind)
+
+    async def fetch(self, request: Request, kind: type[M]) -> M:
+        """The answer to `request`, as `kind`."""
+        return kind.model_validate_json((await self.send(request)).content)
+
+    async def send(self, request: Request) -> httpx.Response:
+        """The answer to `request`; every other than 2xx raises. Repeated for `patience` seconds while nobody answers."""
+        deadline = time.monotonic() + self.patience
+        pause = 0.1
+        while True:
+            try:
+                return await self._once(request)
+            except Unavailable as error:
+                if time.monotonic() + pause > deadline or not (request.repeatable or error.extra.get("unsent")):
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _once(self, request: Request) -> httpx.Response:
+        url = request.path if request.path.startswith("http") else self.connection.api + request.path
+        headers = {"Authorization": f"Bearer {request.token or self.connection.token}", **(request.headers or {})}
+        content = request.content
+        if request.body is not None:
+            content = json.dumps(request.body, allow_nan=False).encode()
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            answer = await self._http.request(
+                request.method, url, params=request.query, content=content, headers=headers
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise self._unreachable(error) from error
+        except httpx.HTTPError as error:
+            what = f"{request.method} {url}"
+            raise Unavailable(f"{what}: the connection broke ({type(error).__name__}).") from error
+        if answer.is_success:
+            return answer
+        raise error_of(answer.status_code, answer.content, f"{request.method} {httpx.URL(url).path}")
+
+    def _unreachable(self, error: Exception) -> Unavailable:
+        url = self.connection.url
+        cause = str(error) or type(error).__name__
+        return Unavailable(
+            f"nothing answers at {url} ({cause})",
+            remedy=f"Is it running (`make up`), and is {config.URL} right?",
+            unsent=True,
+        )
+
+
+def split_name(name: str, owner: str | None) -> tuple[str | None, str]:
+    """`"owner/name"` taken apart; InvalidName when a part is no DNS label."""
+    if "/" in name:
+        first, _, name = name.partition("/")
+        if owner is not None and owner != first:
+            raise InvalidInput(f"the name says owner {first!r}, owner= says {owner!r}", remedy="Give it once.")
+        owner = first
+    check_label(name, "endpoint name")
+    if owner is not None:
+        check_label(owner, "owner")
+    return owner, name

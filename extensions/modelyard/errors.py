@@ -1,0 +1,103 @@
+"""The errors that the library raises: the one tree of `modelyard_api.errors`, and answers of HTTP turned into it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelyard_api.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    InvalidName,
+    InvalidTraffic,
+    MalformedRequest,
+    ModelFailed,
+    ModelyardError,
+    NotFound,
+    PreconditionRequired,
+    Problem,
+    PublishFailed,
+    StaleWrite,
+    StorageFull,
+    TimedOut,
+    TokenExpired,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnknownVersion,
+    Unsupported,
+    from_problem,
+)
+
+__all__ = [
+    "Conflict",
+    "Forbidden",
+    "InvalidInput",
+    "InvalidName",
+    "InvalidTraffic",
+    "MalformedRequest",
+    "ModelFailed",
+    "ModelyardError",
+    "NotFound",
+    "PreconditionRequired",
+    "PublishFailed",
+    "StaleWrite",
+    "StorageFull",
+    "TimedOut",
+    "TokenExpired",
+    "TooLarge",
+    "TrainingFailed",
+    "TrainingStopped",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownVersion",
+    "Unsupported",
+    "error_of",
+]
+
+_AWAY = {502: "the router reaches nothing there", 503: "the service is away", 504: "the service did not answer in time"}
+
+
+class TrainingFailed(ModelyardError):
+    """Training raised, or its process died. `traceback` is the child's, as text; empty when the process was killed."""
+
+    def __init__(self, detail: str, *, remedy: str | None = None, traceback: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n\n{self.traceback}".rstrip()
+
+
+class TrainingStopped(ModelyardError):
+    """The run was stopped before it had a model."""
+
+    status = 409
+    remedy = "Start it again with yard.train(…)."
+
+
+def error_of(status: int, body: bytes, what: str) -> ModelyardError:
+    """The error that an HTTP answer stands for: its problem document, else one made from the status.
+
+    `what` names the request, such as "GET /endpoints/ada/churn".
+    """
+    document = _json(body)
+    if isinstance(document, dict) and "title" in document and isinstance(document.get("status"), int):
+        return from_problem(Problem.model_validate(document))
+    if status in _AWAY:
+        return Unavailable(f"{what}: {_AWAY[status]} ({status}).")
+    said = ""
+    if isinstance(document, dict):
+        said = str(document.get("detail") or document.get("message") or document.get("error") or "")
+    error = from_problem(Problem(title=f"HTTP {status}", status=status, detail=f"{what}: {said or f'HTTP {status}'}"))
+    if isinstance(error, Unauthenticated):
+        error.remedy = "The token is not accepted: get a new one with `modelyard token`, or start your server again."
+    return error
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,143 @@
+"""The MLflow side of a package: `MLmodel`, signature, input example, requirements, and the model as MLflow keeps it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelyard.packaging.python import python_model
+from modelyard.packaging.requirements import infer
+from modelyard.packaging.rows import EXAMPLE_ROWS
+from modelyard.packaging.signature import is_table
+from modelyard_api.models import ColumnKind, Signature, TensorSpec
+
+_STAGING = ".mlflow"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is saved: the model with its example, its signature, and what the owner declared of it."""
+
+    model: Any
+    example: Any
+    signature: Signature
+    requirements: tuple[str, ...] | None = None
+    code_paths: tuple[str | Path, ...] = ()
+
+
+def save_sklearn(source: Source, directory: Path, trusted: tuple[str, ...] | None) -> str:
+    """Save a scikit-learn model; the path of its file in the package.
+
+    `trusted`: types for skops; None saves it with cloudpickle instead.
+    """
+    import mlflow.sklearn
+
+    format_, library = ("skops", "skops") if trusted is not None else ("cloudpickle", "cloudpickle")
+    with _staged(directory) as path:
+        mlflow.sklearn.save_model(
+            source.model,
+            str(path),
+            serialization_format=format_,
+            skops_trusted_types=list(trusted) if trusted is not None else None,
+            pip_requirements=_requirements(source, "scikit-learn", "numpy", "pandas", library),
+            **_common(source),
+        )
+    return "model.skops" if trusted is not None else "model.pkl"
+
+
+def save_python(source: Source, directory: Path) -> str:
+    """Save a plain Python model; the path of its file in the package."""
+    import mlflow.pyfunc
+
+    libraries = ["cloudpickle", "numpy"] + (["pandas"] if is_table(source.example) else [])
+    with _staged(directory) as path:
+        mlflow.pyfunc.save_model(
+            str(path),
+            python_model=python_model(source.model),
+            pip_requirements=_requirements(source, *libraries),
+            **_common(source),
+        )
+    return "python_model.pkl"
+
+
+def _requirements(source: Source, *libraries: str) -> list[str]:
+    # Explicit lines keep MLflow from importing the model in a process of its own to find them, which takes seconds.
+    declared = list(source.requirements or ())
+    named = {line.partition("=")[0].strip().lower() for line in declared}
+    return declared + [r for r in infer(source.model, *libraries) if r.partition("=")[0].lower() not in named]
+
+
+def _common(source: Source) -> dict[str, Any]:
+    example = source.example
+    head = example.iloc[:EXAMPLE_ROWS] if is_table(example) else example[:EXAMPLE_ROWS]
+    keeps_example = is_table(example) or example.dtype.kind in "fiub"
+    return {
+        "signature": mlflow_signature(source.signature),
+        "input_example": head if keeps_example else None,
+        "code_paths": [str(path) for path in source.code_paths] or None,
+    }
+
+
+@contextmanager
+def _staged(directory: Path) -> Iterator[Path]:
+    """An empty folder for MLflow, which refuses a folder with files; its content then joins the package."""
+    staging = directory / _STAGING
+    log = logging.getLogger("mlflow")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield staging
+    finally:
+        log.setLevel(level)
+    for child in staging.iterdir():
+        child.replace(directory / child.name)
+    staging.rmdir()
+
+
+def mlflow_signature(signature: Signature) -> Any:
+    """`signature` in MLflow's terms."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema
+
+    inputs = [_column(s) if signature.layout == "table" else _tensor(s) for s in signature.inputs]
+    outputs = [_tensor(s, named=len(signature.outputs) > 1) for s in signature.outputs]
+    if signature.outputs[0].name == "label":  # MLflow's own predict answers labels only
+        outputs = [_tensor(signature.outputs[0])]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _column(spec: TensorSpec) -> Any:
+    from mlflow.types import ColSpec, DataType
+
+    types = {
+        ColumnKind.string: DataType.string,
+        ColumnKind.boolean: DataType.boolean,
+        ColumnKind.datetime: DataType.datetime,
+    }
+    kind = types.get(spec.kind) or _number(spec)
+    return ColSpec(type=kind, name=spec.name, required=spec.required)
+
+
+def _number(spec: TensorSpec) -> Any:
+    import numpy as np
+    from mlflow.types import DataType
+
+    dtype = np.dtype(spec.dtype.lower())
+    if dtype.kind == "f" or not spec.required:  # whole numbers with gaps arrive as float64
+        return DataType.float if dtype.itemsize <= 4 and dtype.kind == "f" else DataType.double
+    return DataType.integer if dtype.itemsize < 4 or dtype.name == "int32" else DataType.long
+
+
+def _tensor(spec: TensorSpec, named: bool = False) -> Any:
+    import numpy as np
+    from mlflow.types import TensorSpec as MlflowTensor
+
+    dtype = np.dtype("str" if spec.kind is ColumnKind.string else spec.dtype)
+    return MlflowTensor(dtype, spec.shape, name=spec.name if named else None)

@@ -1,0 +1,298 @@
+"""An endpoint for `async` code: look at it, call it, change it. `modelyard.handle` is its blocking face."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from modelyard import changes, tables
+from modelyard.client import Request
+from modelyard.command import CommandLine
+from modelyard.errors import InvalidInput, NotFound, StaleWrite, TimedOut, Unauthenticated
+from modelyard_api.conditions import ConditionStatus, find
+from modelyard_api.endpoints import Endpoint as Resource
+from modelyard_api.endpoints import (
+    EndpointMetrics,
+    EndpointSpec,
+    EndpointStatus,
+    EndpointWrite,
+    Key,
+    KeyCreate,
+    KeyList,
+    Logs,
+    RevisionSpec,
+)
+from modelyard_api.names import REVISION_HEADER, serve_path
+from modelyard_api.resources import Scaling
+
+if TYPE_CHECKING:
+    from modelyard.client import AsyncClient
+
+_WRITE_ATTEMPTS = 8
+_SETTLE = 120.0
+
+
+class AsyncEndpoint:
+    """An endpoint of `owner`. Reading methods ask anew each time; changing ones repeat when somebody else wrote first.
+
+    `wait=` on those that change: seconds until the change must be observed (TimedOut then; the change stays), 0 not to
+    wait.
+    """
+
+    def __init__(self, client: AsyncClient, owner: str, name: str, resource: Resource | None = None) -> None:
+        self._client = client
+        self.owner = owner
+        self.name = name
+        self.last = resource
+        """The endpoint as it was when last read."""
+        self._metadata: dict[int | None, tables.Metadata] = {}
+
+    @property
+    def path(self) -> str:
+        """Below the REST API."""
+        return f"/endpoints/{self.owner}/{self.name}"
+
+    @property
+    def url(self) -> str:
+        """Where callers reach it, without a trailing slash."""
+        return self._client.connection.url + serve_path(self.owner, self.name)
+
+    async def read(self) -> Resource:
+        """The endpoint as it is now."""
+        self.last = await self._client.get(self.path, Resource)
+        return self.last
+
+    async def status(self) -> EndpointStatus:
+        """What is observed."""
+        return (await self.read()).status
+
+    async def revisions(self) -> tuple[RevisionSpec, ...]:
+        """All revisions, oldest first."""
+        return (await self.read()).spec.revisions
+
+    async def predict(self, X: Any, *, revision: int | None = None) -> Any:
+        """What the model's `predict(X)` gives: an array with one answer per row (a dict of arrays for several outputs).
+
+        `X`: a DataFrame, an array, a list of rows, or of dicts; columns that the model does not know are left out.
+        `revision` asks that one, whatever the traffic.
+        """
+        metadata = await self._shape(revision)
+        names = [str(o["name"]) for o in metadata.outputs]
+        main = {"classification": "label", "regression": "prediction"}.get(metadata.task)
+        if main in names:
+            return (await self._infer(X, revision, (main,)))[main]
+        found = await self._infer(X, revision, ())
+        return found[names[0]] if len(found) == 1 else found
+
+    async def predict_proba(self, X: Any, *, revision: int | None = None) -> Any:
+        """A classifier's probabilities, of shape (rows, classes). InvalidInput when the model has none."""
+        metadata = await self._shape(revision)
+        if "probabilities" not in [o["name"] for o in metadata.outputs]:
+            raise InvalidInput(f"the model of {self.owner}/{self.name} gives no probabilities", remedy="Use predict.")
+        return (await self._infer(X, revision, ("probabilities",)))["probabilities"]
+
+    async def curl(self, X: Any = None, *, token: str | None = None) -> CommandLine:
+        """A line for a terminal that asks the endpoint. `X`: rows to send, by default the first of the example.
+
+        The line carries a token that is valid for some minutes, unless `token` gives a key's secret.
+        """
+        note = ""
+        if token is None:
+            fresh = await self._client.call_token(fresh=True)
+            token = fresh.token
+            until = fresh.expires_at.strftime("%H:%M UTC")
+            note = (
+                f'The token in this line works until {until}; endpoint.create_key("my-service") makes one that lasts.'
+            )
+        metadata = await self._shape(None)
+        rows = X if X is not None else await self._example(metadata)
+        body = json.dumps(next(iter(tables.requests(rows, metadata))), allow_nan=False, ensure_ascii=False)
+        parts = ["curl", "-sS", f"{self.url}/v2/models/{self.name}/infer"]
+        parts += ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", "-d", body]
+        return CommandLine(" ".join(shlex.quote(part) for part in parts), note)
+
+    async def canary(self, version: int | str, percent: int = 10, *, wait: float = _SETTLE) -> None:
+        """Give `percent` of the traffic to the revision of that model version, the rest to the one that has most."""
+        revision = await self._revision_of(version, wait)
+        await self.update(lambda spec: changes.split(spec, revision, percent))
+        await self.applied(wait)
+
+    async def promote(self, version: int | str | None = None, *, wait: float = _SETTLE) -> None:
+        """Give all traffic to the revision of that model version; None: to the candidate, the newest one."""
+        if version is None:
+            await self.update(lambda spec: changes.promoted(spec, changes.candidate(spec)))
+        else:
+            revision = await self._revision_of(version, wait)
+            await self.update(lambda spec: changes.promoted(spec, revision))
+        await self.applied(wait)
+
+    async def rollback(self, *, wait: float = _SETTLE) -> None:
+        """All traffic back to the revision that had all of it before. Conflict says why there is none."""
+        self.last = await self._client.fetch(Request("POST", f"{self.path}/rollback"), Resource)
+        await self.applied(wait)
+
+    async def scale(
+        self, replicas: int | None = None, *, min: int | None = None, max: int | None = None, wait: float = _SETTLE
+    ) -> None:
+        """Run `replicas` of each revision that is active, or from `min` to `max`."""
+        if (replicas is None) == (min is None and max is None):
+            raise InvalidInput("scale needs replicas, or min and max", remedy="scale(2), or scale(min=1, max=4).")
+
+        def scaled(spec: EndpointSpec) -> EndpointSpec:
+            low = replicas or min or spec.scaling.min
+            return spec.model_copy(update={"scaling": changes.checked(Scaling, min=low, max=replicas or max or low)})
+
+        await self.update(scaled)
+        await self.applied(wait, replicas=True)
+
+    async def logs(self, *, revision: int | None = None, lines: int = 200) -> Logs:
+        """The last lines of each replica, oldest first."""
+        query = {"lines": lines} | ({} if revision is None else {"revision": revision})
+        return await self._client.fetch(Request("GET", f"{self.path}/logs", query=query), Logs)
+
+    async def metrics(self) -> EndpointMetrics:
+        """Requests, errors, latency (ms) and memory (bytes) per revision, since its replicas started."""
+        return await self._client.get(f"{self.path}/metrics", EndpointMetrics)
+
+    async def keys(self) -> list[Key]:
+        """The named keys of callers, without their secrets."""
+        return (await self._client.get(f"{self.path}/keys", KeyList)).items
+
+    async def create_key(self, name: str, expires_in: int | None = None) -> Key:
+        """A key for a caller outside; its `secret` is answered this once. `expires_in` seconds; None: it lasts."""
+        body = changes.checked(KeyCreate, name=name, expires_in=expires_in).model_dump()
+        return await self._client.fetch(Request("POST", f"{self.path}/keys", body=body), Key)
+
+    async def remove_key(self, key: Key | str) -> None:
+        """Make a key useless; by its id, its name, or itself."""
+        wanted = key.id if isinstance(key, Key) else key
+        found = next((k for k in await self.keys() if wanted in (k.id, k.name)), None)
+        if found is None:
+            raise NotFound(f"{self.owner}/{self.name} has no key {wanted!r}")
+        await self._client.send(Request("DELETE", f"{self.path}/keys/{found.id}"))
+
+    async def delete(self, *, wait: float = 60.0) -> None:
+        """Stop it and forget it; model versions stay in the registry. Fine when it is gone already."""
+        try:
+            for attempt in range(_WRITE_ATTEMPTS):
+                match = {"If-Match": (await self.read()).etag}
+                try:
+                    await self._client.send(Request("DELETE", self.path, headers=match))
+                    break
+                except StaleWrite:
+                    if attempt == _WRITE_ATTEMPTS - 1:
+                        raise
+            await self.until(lambda _: False, wait, "it is being deleted")
+        except NotFound:
+            return
+
+    async def update(self, change: Callable[[EndpointSpec], EndpointSpec]) -> Resource:
+        """Write `change(spec)`; done anew on what somebody else wrote in between. Nothing is written without a change."""
+        for attempt in range(_WRITE_ATTEMPTS):
+            now = await self.read()
+            spec = change(now.spec)
+            if spec == now.spec:
+                return now
+            body = EndpointWrite(spec=spec).model_dump(mode="json", exclude_unset=False)
+            for revision, original in zip(body["spec"]["revisions"], spec.revisions, strict=True):
+                if "active" not in original.model_fields_set:
+                    del revision["active"]
+            try:
+                request = Request("PUT", self.path, body=body, headers={"If-Match": now.etag})
+                self.last = await self._client.fetch(request, Resource)
+                return self.last
+            except StaleWrite:
+                if attempt == _WRITE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def until(
+        self,
+        holds: Callable[[Resource], bool],
+        seconds: float,
+        missing: str,
+        seen: Callable[[Resource], None] | None = None,
+    ) -> Resource | None:
+        """The endpoint once `holds(endpoint)`; None at once when `seconds` is 0. TimedOut says what is `missing`."""
+        if seconds <= 0:
+            return None
+        deadline = time.monotonic() + seconds
+        pause = 0.05
+        while True:
+            now = await self.read()
+            if seen is not None:
+                seen(now)
+            if holds(now):
+                return now
+            if time.monotonic() > deadline:
+                said = changes.reasons(now)
+                raise TimedOut(f"{self.owner}/{self.name}: {missing} after {seconds:g} s. {said}".strip())
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    async def applied(self, seconds: float, replicas: bool = False) -> None:
+        """Until the router does what the spec says."""
+
+        def settled(now: Resource) -> bool:
+            if now.status.observed_generation < now.generation:
+                return False
+            applied = find(now.status.conditions, "TrafficApplied")
+            if applied is None or applied.status is not ConditionStatus.true:
+                return False
+            serving = [r for r in now.status.revisions if r.percent > 0]
+            return not replicas or all(r.ready_replicas == r.desired_replicas for r in serving)
+
+        await self.until(settled, seconds, "the change is written, but not applied")
+
+    async def _revision_of(self, version: int | str, wait: float) -> int:
+        """The number of the newest revision of that model version; one is added when there is none."""
+        known = changes.of_version((await self.read()).spec, version)
+        if known is not None:
+            return known
+        written = await self.update(lambda spec: changes.added(spec, changes.next_revision(spec, version=str(version))))
+        number = max(r.number for r in written.spec.revisions)
+        await self.until(lambda now: changes.revision_ready(now, number), wait, f"revision {number} is not ready")
+        return number
+
+    async def _shape(self, revision: int | None) -> tables.Metadata:
+        if revision not in self._metadata:
+            answer = await self._call("GET", f"/v2/models/{self.name}", revision)
+            self._metadata[revision] = tables.Metadata.read(answer)
+        return self._metadata[revision]
+
+    async def _example(self, metadata: tables.Metadata) -> Any:
+        from modelyard.tracking import Tracking
+
+        spec = (await self.read()).spec
+        revision = spec.revision(changes.stable(spec))
+        assert revision is not None
+        manifest = await Tracking(self._client).manifest(revision.model, revision.version)
+        return manifest.example[:1]
+
+    async def _infer(self, X: Any, revision: int | None, outputs: tuple[str, ...]) -> dict[str, Any]:
+        metadata = await self._shape(revision)
+        path = f"/v2/models/{self.name}/infer"
+        try:
+            documents = [
+                await self._call("POST", path, revision, body) for body in tables.requests(X, metadata, outputs)
+            ]
+        except InvalidInput:
+            self._metadata.pop(revision, None)  # another revision may have got the traffic meanwhile
+            raise
+        return tables.answers(documents, metadata)
+
+    async def _call(self, method: str, path: str, revision: int | None, body: Any = None) -> Any:
+        headers = {} if revision is None else {REVISION_HEADER: str(revision)}
+        token = (await self._client.call_token()).token
+        request = Request(method, self.url + path, body=body, headers=headers, token=token)
+        try:
+            return (await self._client.send(request)).json()
+        except Unauthenticated:
+            token = (await self._client.call_token(fresh=True)).token
+            return (
+                await self._client.send(Request(method, self.url + path, body=body, headers=headers, token=token))
+            ).json()

@@ -1,0 +1,176 @@
+"""MLflow over its REST API: experiments, runs, artifacts, the registry.
+
+Not through MLflow's client: importing it takes longer than a whole publish, and its uploads go one file at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from modelyard.client import Request
+from modelyard.errors import Conflict, ModelyardError, NotFound, Unsupported
+from modelyard_api.models import MANIFEST_PATH, PackageManifest
+
+if TYPE_CHECKING:
+    from modelyard.client import AsyncClient
+
+_UPLOADS = 8
+_BATCH = 100
+_VALUE = 500
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run of MLflow: its id, its experiment's id, the URI of its artifacts."""
+
+    id: str
+    experiment: str
+    artifacts: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All that is told of a run that has ended. Times are seconds since 1970; `status` FINISHED, FAILED or KILLED."""
+
+    name: str
+    started: float
+    ended: float
+    status: str = "FINISHED"
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tracking:
+    """MLflow behind Modelyard's sign-in, as the client's user."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._base = f"{client.connection.mlflow}/api/2.0"
+
+    def link(self, run: TrackedRun) -> str:
+        """The page of a run."""
+        return f"{self._client.connection.mlflow}/#/experiments/{run.experiment}/runs/{run.id}"
+
+    def model_link(self, model: str, version: str) -> str:
+        """The page of a model version."""
+        return f"{self._client.connection.mlflow}/#/models/{quote(model)}/versions/{version}"
+
+    async def experiment(self, name: str) -> str:
+        """The id of the experiment of that name, made when there is none."""
+        try:
+            return await self._experiment(name)
+        except NotFound:
+            try:
+                return str((await self._post("experiments/create", {"name": name}))["experiment_id"])
+            except Conflict:  # somebody made it in between
+                return await self._experiment(name)
+
+    async def _experiment(self, name: str) -> str:
+        found = await self._get("experiments/get-by-name", experiment_name=name)
+        return str(found["experiment"]["experiment_id"])
+
+    async def run(self, run_id: str) -> TrackedRun:
+        """A run by its id; NotFound."""
+        return _run((await self._get("runs/get", run_id=run_id))["run"])
+
+    async def start(self, experiment: str, name: str, started: float | None = None) -> TrackedRun:
+        """A new run in the experiment of that id."""
+        begun = int(1000 * (started or time.time()))
+        tags = [{"key": "mlflow.user", "value": (await self._client.me()).username}]
+        body = {"experiment_id": experiment, "run_name": name, "start_time": begun, "tags": tags}
+        return _run((await self._post("runs/create", body))["run"])
+
+    async def finish(self, run: TrackedRun, status: str = "FINISHED", ended: float | None = None) -> None:
+        """End a run."""
+        body = {"run_id": run.id, "status": status, "end_time": int(1000 * (ended or time.time()))}
+        await self._post("runs/update", body)
+
+    async def record(self, experiment_name: str, finished: Finished) -> TrackedRun:
+        """A run that has ended, with all that it logged."""
+        run = await self.start(await self.experiment(experiment_name), finished.name, finished.started)
+        at = int(1000 * finished.ended)
+        metrics = [{"key": k, "value": v, "timestamp": at, "step": 0} for k, v in finished.metrics.items()]
+        tags = [{"key": k, "value": v} for k, v in finished.tags.items()]
+        params = [{"key": k[:250], "value": v[:_VALUE]} for k, v in finished.params.items()]
+        for start in range(0, max(len(params), 1), _BATCH):
+            first = start == 0
+            body = {"run_id": run.id, "params": params[start : start + _BATCH]}
+            body |= {"metrics": metrics, "tags": tags} if first else {}
+            await self._post("runs/log-batch", body)
+        await self.finish(run, finished.status, finished.ended)
+        return run
+
+    async def upload(self, run: TrackedRun, folder: Path, path: str) -> str:
+        """Put all files of `folder` at `path` of the run's artifacts, several at a time; the URI of that place."""
+        files = [f for f in sorted(folder.rglob("*")) if f.is_file()]
+        gate = asyncio.Semaphore(_UPLOADS)
+
+        async def put(file: Path) -> None:
+            async with gate:
+                content = await asyncio.to_thread(file.read_bytes)
+                url = self._artifact(f"{run.artifacts}/{path}/{file.relative_to(folder).as_posix()}")
+                headers = {"Content-Type": "application/octet-stream"}
+                await self._client.send(Request("PUT", url, content=content, headers=headers))
+
+        await _all(put(file) for file in files)
+        return f"{run.artifacts}/{path}"
+
+    async def register(self, model: str, source: str, run: TrackedRun) -> str:
+        """A new version of the registered model, which is made when there is none; its number."""
+        try:
+            await self._get("registered-models/get", name=model)
+        except NotFound:
+            try:
+                await self._post("registered-models/create", {"name": model})
+            except Conflict:  # somebody made it in between
+                pass
+        body = {"name": model, "source": source, "run_id": run.id}
+        return str((await self._post("model-versions/create", body))["model_version"]["version"])
+
+    async def manifest(self, model: str, version: str) -> PackageManifest:
+        """The manifest of a registered version's package."""
+        found = await self._get("model-versions/get", name=model, version=version)
+        url = self._artifact(f"{found['model_version']['source']}/{MANIFEST_PATH}")
+        return PackageManifest.model_validate_json((await self._client.send(Request("GET", url))).content)
+
+    def _artifact(self, uri: str) -> str:
+        parts = urlsplit(uri)
+        if parts.scheme != "mlflow-artifacts":
+            raise Unsupported(f"MLflow keeps artifacts at {uri}", remedy="Let it serve them: --serve-artifacts.")
+        return f"{self._base}/mlflow-artifacts/artifacts/{quote(parts.path.lstrip('/'))}"
+
+    async def _get(self, what: str, **query: str) -> Any:
+        return await self._ask(Request("GET", f"{self._base}/mlflow/{what}", query=query))
+
+    async def _post(self, what: str, body: Any) -> Any:
+        return await self._ask(Request("POST", f"{self._base}/mlflow/{what}", body=body))
+
+    async def _ask(self, request: Request) -> Any:
+        try:
+            return (await self._client.send(request)).json()
+        except ModelyardError as error:
+            if "RESOURCE_ALREADY_EXISTS" in str(error.extra.get("error_code", "")) or "already exists" in error.detail:
+                raise Conflict(error.detail) from error
+            raise
+
+
+def _run(document: Mapping[str, Any]) -> TrackedRun:
+    info = document["info"]
+    return TrackedRun(info["run_id"], info["experiment_id"], info["artifact_uri"].rstrip("/"))
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Everything at once; the first error is raised, and what still runs is cancelled."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

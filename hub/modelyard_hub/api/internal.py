@@ -1,0 +1,83 @@
+"""What the other processes ask: `/health`, the routing document, and who may pass to MLflow."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Cookie, Header, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from modelyard_api.endpoints import Identity
+from modelyard_api.errors import Forbidden, Unauthenticated, Unavailable
+from modelyard_hub.api.problems import responses
+from modelyard_hub.auth import READ, bearer, require_scope
+from modelyard_hub.parts import Parts, PartsDep
+from modelyard_hub.registry import TOKEN_HEADER
+from modelyard_hub.sessions import SESSION_COOKIE, read_session
+
+USER_HEADER = "X-Modelyard-User"
+router = APIRouter(tags=["internal"])
+
+
+@router.get("/health", response_class=PlainTextResponse, summary="Whether this service answers")
+async def health() -> str:
+    """Open to all; says nothing about anybody."""
+    return "ok\n"
+
+
+@router.get("/routing", responses=responses(403, 503), summary="Traefik's dynamic configuration")
+async def routing(request: Request, parts: PartsDep) -> Response:
+    """The last good document; Traefik pulls it with the routing token."""
+    token = bearer(request.headers.get("authorization")) or ""
+    if not parts.routing_token or not hmac.compare_digest(token.encode(), parts.routing_token.encode()):
+        raise Forbidden("the routing document is for the router alone")
+    document = parts.routing()
+    if document is None:
+        raise Unavailable("there is no routing document yet; keep the one that you have")
+    return Response(document, media_type="application/json")
+
+
+@router.get(
+    "/authorize", responses=responses(302, 401, 403, 422), summary="Who may pass to MLflow (Traefik's ForwardAuth)"
+)
+async def authorize(
+    request: Request,
+    parts: PartsDep,
+    session: Annotated[str | None, Cookie(alias=SESSION_COOKIE)] = None,
+    authorization: Annotated[str | None, Header()] = None,
+) -> Response:
+    """200 with a token for MLflow; a browser without a session is sent to sign in."""
+    try:
+        identity = await _who(parts, authorization, session)
+    except Unauthenticated:
+        if authorization is None and _is_page_view(request):
+            return Response(status_code=302, headers={"Location": _login_url(parts, request)})
+        raise
+    headers = {TOKEN_HEADER: parts.signer.mlflow_token(identity), USER_HEADER: identity.username}
+    return Response(status_code=200, headers=headers)
+
+
+async def _who(parts: Parts, authorization: str | None, session: str | None) -> Identity:
+    token = bearer(authorization)
+    if token is not None:
+        identity = await parts.identities.identify(token)
+        require_scope(identity, READ)
+        return identity
+    return read_session(parts.signer, session)
+
+
+def _is_page_view(request: Request) -> bool:
+    method = request.headers.get("x-forwarded-method", "GET")
+    mode = request.headers.get("sec-fetch-mode")
+    html = "text/html" in request.headers.get("accept", "")
+    return method == "GET" and (mode == "navigate" if mode is not None else html)
+
+
+def _login_url(parts: Parts, request: Request) -> str:
+    """Absolute: Traefik would read a relative one as relative to this service's inner address."""
+    host = request.headers.get("x-forwarded-host")
+    origin = f"{request.headers.get('x-forwarded-proto', 'http')}://{host}" if host else parts.settings.base_url
+    target = request.headers.get("x-forwarded-uri", "/mlflow/")
+    return f"{origin}{parts.hub.root}/login?next={quote(target, safe='')}"

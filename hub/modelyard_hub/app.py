@@ -1,0 +1,100 @@
+"""The composition root of the hub service: makes every part, gives them to each other, opens and closes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from modelyard_hub import service
+from modelyard_hub.auth import Identities
+from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.parts import Parts
+from modelyard_hub.reconcile.access import StoreAccess
+from modelyard_hub.reconcile.loop import Controller, ControllerOptions
+from modelyard_hub.registry import MlflowRegistry
+from modelyard_hub.routing.document import RouterOptions
+from modelyard_hub.routing.traefik import TraefikRouter
+from modelyard_hub.runtimes.base import Runtime
+from modelyard_hub.runtimes.local import LocalOptions, LocalRuntime
+from modelyard_hub.runtimes.local.options import workloads_folder
+from modelyard_hub.settings import Settings
+from modelyard_hub.signing import Signer, load_or_make
+from modelyard_hub.store.store import Store
+
+logger = logging.getLogger(__name__)
+_TIMEOUT = 5.0
+
+
+def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = None) -> FastAPI:
+    """The hub service. Nothing is opened before the server starts; `runtime` stands in for the local one."""
+    signer = load_or_make(settings.signing_key or settings.home / "secrets" / "signing.pem")
+    runs = runtime or LocalRuntime(workloads_folder(settings.home), LocalOptions.from_settings(settings))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            parts, router = await _open(stack, settings, hub, signer, runs)
+            app.state.parts = parts
+            controller = Controller(
+                parts.store,
+                runs,
+                router,
+                StoreAccess(parts.store, [signer.public_pem]),
+                ControllerOptions(base_url=settings.base_url, resync=settings.reconcile_resync),
+            )
+            task = asyncio.create_task(controller.run(), name="controller")
+            task.add_done_callback(_say_why)
+            stack.push_async_callback(_end, task)
+            yield
+
+    return service.build(hub.root, settings.max_body, lifespan)
+
+
+async def _open(
+    stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: Signer, runtime: Runtime
+) -> tuple[Parts, TraefikRouter]:
+    """Open everything that holds something; `stack` closes it in the opposite order, and workloads go on."""
+    # Everything that we call is ours and near: a proxy of the environment has no business in between.
+    http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT))
+    store = Store(settings.store_url)
+    stack.push_async_callback(store.close)
+    await store.open()
+    stack.push_async_callback(runtime.close)
+    await runtime.open()
+    authorize = f"{hub.service_url.rstrip('/')}{hub.root}/authorize"
+    router = TraefikRouter(RouterOptions(authorize, settings.mlflow_url), settings.traefik_api_url)
+    stack.push_async_callback(router.close)
+    parts = Parts(
+        settings=settings,
+        hub=hub,
+        store=store,
+        runtime=runtime,
+        identities=Identities(http, hub.api_url, settings.identity_cache),
+        registry=MlflowRegistry(http, settings.mlflow_url, _artifacts(settings), signer.service_token),
+        signer=signer,
+        http=http,
+        routing=router.document,
+        routing_token=settings.routing_token.get_secret_value(),
+    )
+    return parts, router
+
+
+def _artifacts(settings: Settings) -> Path:
+    return settings.artifacts or settings.home / "mlflow" / "artifacts"
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("the controller ended; endpoints are not looked after", exc_info=error)

@@ -1,0 +1,127 @@
+"""The state folder: made, checked, locked; its ports and secrets."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modelyard_api.errors import Conflict, ModelyardError, StorageFull
+from modelyard_hub.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Loopback ports of what the router reaches."""
+
+    hub: int
+    service: int
+    mlflow: int
+    traefik_api: int
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Made once per state folder, kept in it with mode 0600."""
+
+    user_password: str
+    admin_password: str
+    service_token: str
+    cli_token: str
+    routing_token: str
+    cookie_secret: str
+
+
+def prepare(home: Path) -> None:
+    """Make the folder and prove that it can be written. Raises ModelyardError naming the folder and the setting."""
+    try:
+        for folder in (home, home / "logs", home / "secrets", home / "users", home / "mlflow" / "artifacts"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (home / "secrets").chmod(0o700)
+        probe = home / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise ModelyardError(
+            f"the state folder {home} cannot be written: {error.strerror}.",
+            remedy="Set MODELYARD_HOME to a folder that you may write.",
+        ) from error
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises Conflict naming the process that holds it."""
+    with (home / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise Conflict(
+                f"Modelyard already runs from {home} (process {holder}).",
+                remedy="Use that one, stop it, or set MODELYARD_HOME to another folder.",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def check_port(settings: Settings) -> None:
+    """Raises Conflict when the router's port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Conflict(
+                f"port {settings.port} on {settings.host} cannot be used: {error.strerror}.",
+                remedy="Stop what uses it, or set MODELYARD_PORT to another port.",
+            ) from error
+
+
+def free_ports() -> Ports:
+    """Ports that nobody holds now, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    try:
+        return Ports(*(s.getsockname()[1] for s in sockets))
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def load_secrets(home: Path) -> Secrets:
+    """The folder's secrets, made where there are none."""
+    path = home / "secrets" / "secrets.json"
+    if path.exists():
+        return Secrets(**json.loads(path.read_text()))
+    made = Secrets(
+        user_password=secrets.token_urlsafe(12),
+        admin_password=secrets.token_urlsafe(32),
+        service_token=secrets.token_hex(32),
+        cli_token=secrets.token_hex(32),
+        routing_token=secrets.token_hex(32),
+        cookie_secret=secrets.token_hex(32),
+    )
+    write_private(path, json.dumps(asdict(made), indent=2))
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step, mode 0600. Raises StorageFull."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageFull(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,164 @@
+"""One endpoint, one step: look, plan, publish the route, carry the actions out, write the status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import assert_never
+
+from modelyard_api.errors import ModelyardError, NotFound
+from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
+from modelyard_api.names import serve_path
+from modelyard_hub.reconcile.names import ENDPOINT, OWNER
+from modelyard_hub.reconcile.needs import AccessSource, DesiredState, Key, Router
+from modelyard_hub.reconcile.plan import Action, Apply, Delete, Forget, Plan, plan
+from modelyard_hub.reconcile.state import DesiredEndpoint, Failure, RoutedState
+from modelyard_hub.runtimes.base import ObservedServer, Package, Runtime
+from modelyard_hub.store.records import StoredEndpoint
+
+log = logging.getLogger(__name__)
+
+
+class EndpointReconciler:
+    """Carries plans out. Each step starts from what is; what it remembers only saves work or explains a failure."""
+
+    def __init__(
+        self, store: DesiredState, runtime: Runtime, router: Router, access: AccessSource, base_url: str
+    ) -> None:
+        self._store, self._runtime, self._router, self._access = store, runtime, router, access
+        self._base_url = base_url
+        self._failures: dict[Key, dict[str, Failure]] = {}
+        self._flavors: dict[str, Flavor] = {}
+        self._saved = ""
+
+    async def step(self, key: Key) -> bool:
+        """One step for an endpoint. Whether nothing more is expected to happen by itself.
+
+        Raises ModelyardError when an action failed, after the others were carried out and the status was written.
+        """
+        observed = of_endpoint(await self._runtime.observe(), key)
+        try:
+            stored = await self._store.get(*key)
+        except NotFound:
+            return await self._sweep(key, observed)
+        desired = await self._desired(stored)
+        routed = RoutedState(self._router.route(key), await self._router.applied(key))
+        step = plan(desired, observed, routed, datetime.now(UTC), self._failures.get(key))
+        if self._router.publish(key, step.route):
+            await self.save_routing()
+        failures = await self._carry_out(key, step)
+        self._failures[key] = failures
+        if failures and not any(isinstance(a, Forget) for a in step.actions):
+            routed = RoutedState(self._router.route(key), confirmed=False)
+            step = plan(desired, observed, routed, datetime.now(UTC), failures)
+        if not any(isinstance(a, Forget) for a in step.actions):
+            await self._store.write_status(*key, step.status)
+        if failures:
+            raise ModelyardError("; ".join(f"{name}: {f.message}" for name, f in sorted(failures.items())))
+        return step.settled
+
+    async def save_routing(self) -> None:
+        """Keep the routes where they differ from those kept last. Calls go on without, so a failure is only logged."""
+        text = self._router.dump()
+        if text == self._saved:
+            return
+        try:
+            await self._store.save_routing(text)
+            self._saved = text
+        except ModelyardError as error:
+            log.warning("keeping the routes: %s", error)
+
+    async def _sweep(self, key: Key, observed: Mapping[str, ObservedServer]) -> bool:
+        """An endpoint that the store does not know: no route, then no workloads."""
+        self._failures.pop(key, None)
+        if self._router.publish(key, None):
+            await self.save_routing()
+        if not observed:
+            return True
+        if await self._router.applied(key):
+            for name in observed:
+                log.info("deleting the workload %s: its endpoint is gone", name)
+                await self._runtime.delete(name)
+        return False
+
+    async def _desired(self, stored: StoredEndpoint) -> DesiredEndpoint:
+        endpoint = stored.endpoint
+        access = await self._access.access(stored)
+        running = {r.number for r in endpoint.spec.revisions if r.active}
+        return DesiredEndpoint(
+            owner=endpoint.owner,
+            name=endpoint.name,
+            generation=endpoint.generation,
+            spec=endpoint.spec,
+            deleting=endpoint.deleting,
+            packages=stored.packages,
+            flavors=await self._known_flavors({n: p for n, p in stored.packages.items() if n in running}),
+            stable_history=stored.stable_history,
+            access=access.model_dump_json(),
+            url=self._base_url + serve_path(endpoint.owner, endpoint.name),
+            status=endpoint.status,
+        )
+
+    async def _known_flavors(self, packages: Mapping[int, Package]) -> dict[int, Flavor]:
+        """Flavors by revision; a package is immutable, so each is read once. Missing ones are left out."""
+        found: dict[int, Flavor] = {}
+        for number, package in packages.items():
+            place = str(package.path)
+            if place not in self._flavors:
+                try:
+                    text = await asyncio.to_thread((package.path / MANIFEST_PATH).read_text)
+                    self._flavors[place] = PackageManifest.model_validate_json(text).flavor
+                except (OSError, ValueError):
+                    continue
+            found[number] = self._flavors[place]
+        return found
+
+    async def _carry_out(self, key: Key, step: Plan) -> dict[str, Failure]:
+        """Do all actions, each whether or not another one fails; failures by workload."""
+        failures: dict[str, Failure] = {}
+        for action in step.actions:
+            try:
+                await self._do(key, action)
+            except ModelyardError as error:
+                name = _subject(action)
+                log.warning("%s/%s: %s: %s", *key, name, error)
+                failures[name] = Failure(type(error).__name__, str(error))
+        return failures
+
+    async def _do(self, key: Key, action: Action) -> None:
+        match action:
+            case Apply(server):
+                log.info("%s/%s: running %s with %s replicas", *key, server.name, server.replicas)
+                await self._runtime.apply(server)
+            case Delete(name):
+                log.info("%s/%s: deleting %s", *key, name)
+                await self._runtime.delete(name)
+            case Forget():
+                log.info("%s/%s: gone", *key)
+                await self._store.remove(*key)
+                self._failures.pop(key, None)
+            case _:
+                assert_never(action)
+
+
+def of_endpoint(observed: Mapping[str, ObservedServer], key: Key) -> dict[str, ObservedServer]:
+    """The workloads that belong to an endpoint, by their labels."""
+    return {name: server for name, server in observed.items() if owner_of(server) == key}
+
+
+def owner_of(server: ObservedServer) -> Key | None:
+    """The endpoint that a workload belongs to; None where it is not one of ours."""
+    owner, name = server.labels.get(OWNER), server.labels.get(ENDPOINT)
+    return (owner, name) if owner and name else None
+
+
+def _subject(action: Action) -> str:
+    match action:
+        case Apply(server):
+            return server.name
+        case Delete(name):
+            return name
+        case Forget():
+            return "store"

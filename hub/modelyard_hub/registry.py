@@ -1,0 +1,110 @@
+"""The model registry: a registered version in, its files out. The only module that talks to MLflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from modelyard_api.errors import InvalidInput, Unavailable, UnknownVersion
+from modelyard_api.models import MANIFEST_PATH
+from modelyard_hub.runtimes.base import Package
+
+TOKEN_HEADER = "X-Modelyard-Token"
+_PATH = "api/2.0/mlflow/model-versions"
+_PUBLISH = "Publish it with yard.publish(model, name, example=…), which makes the package."
+
+
+class Registry(Protocol):
+    """Where registered models are."""
+
+    async def resolve(self, model: str, version: str) -> Package:
+        """The files of a version. UnknownVersion names what exists; InvalidInput when it is no package; Unavailable."""
+
+
+class MlflowRegistry:
+    """MLflow's registry over REST, its artifacts in a folder that this process can read."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, artifacts: Path, token: Callable[[], str]) -> None:
+        """`url` of the MLflow server with its prefix; `token` makes what it accepts from this service."""
+        self._http = http
+        self._url = url.rstrip("/")
+        self._artifacts = artifacts
+        self._token = token
+
+    async def resolve(self, model: str, version: str) -> Package:
+        """See `Registry.resolve`."""
+        found = await self._get("get", name=model, version=version)
+        if found is None:
+            raise await self._unknown(model, version)
+        entry: dict[str, Any] = found["model_version"]
+        if entry.get("status", "READY") != "READY":
+            raise InvalidInput(f"version {version} of {model} is {entry['status']} in the registry, not READY")
+        path = self._local(str(entry.get("source", "")))
+        if path is None:
+            answer = await self._get("get-download-uri", name=model, version=version) or {}
+            path = self._local(str(answer.get("artifact_uri", "")))
+        if path is None:
+            raise InvalidInput(
+                f"the files of version {version} of {model} are at {entry.get('source')!r}, not in the artifact store",
+                remedy=_PUBLISH,
+            )
+        if not await asyncio.to_thread((path / MANIFEST_PATH).is_file):
+            raise InvalidInput(f"version {version} of {model} holds no package ({MANIFEST_PATH})", remedy=_PUBLISH)
+        return Package(path, model, version)
+
+    def _local(self, source: str) -> Path | None:
+        """The folder that an artifact URI stands for, or None when it is not below the artifact store."""
+        parts = urlsplit(source)
+        if parts.scheme == "mlflow-artifacts":
+            path = self._artifacts / unquote(parts.path).lstrip("/")
+        elif parts.scheme in ("", "file") and parts.path.startswith("/"):
+            path = Path(unquote(parts.path))
+        else:
+            return None
+        try:
+            resolved = path.resolve()
+        except (OSError, ValueError):
+            return None
+        return resolved if resolved.is_relative_to(self._artifacts.resolve()) else None
+
+    async def _unknown(self, model: str, version: str) -> UnknownVersion:
+        known: list[str] = []
+        if "'" not in model:
+            query = {"filter": f"name='{model}'", "max_results": "100"}
+            answer = await self._get("search", **query) or {}
+            known = [str(v["version"]) for v in answer.get("model_versions", ())]
+        if known:
+            versions = ", ".join(sorted(known, key=lambda v: (len(v), v)))
+            return UnknownVersion(f"{model} has no version {version}; it has {versions}")
+        return UnknownVersion(f"the registry has no model {model!r} that has a version")
+
+    async def _get(self, what: str, **query: str) -> dict[str, Any] | None:
+        """MLflow's answer, or None when it says that there is no such thing."""
+        headers = {TOKEN_HEADER: self._token()}
+        try:
+            answer = await self._http.get(f"{self._url}/{_PATH}/{what}", params=query, headers=headers)
+        except httpx.HTTPError as error:
+            raise Unavailable("MLflow does not answer, so the model version cannot be looked up") from error
+        code = _error_code(answer)
+        if code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        if code == "INVALID_PARAMETER_VALUE":
+            raise InvalidInput(f"MLflow refuses {query}: {answer.json().get('message', '')}")
+        if answer.status_code != 200:
+            raise Unavailable(f"MLflow answered {answer.status_code}, so the model version cannot be looked up")
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+def _error_code(answer: httpx.Response) -> str:
+    if answer.status_code < 400:
+        return ""
+    try:
+        return str(answer.json().get("error_code", ""))
+    except (ValueError, AttributeError):
+        return ""

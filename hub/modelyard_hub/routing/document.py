@@ -1,0 +1,163 @@
+"""The document for Traefik's HTTP provider, built from routes. Pure; equal routes give equal text.
+
+Per endpoint, `serve.<owner>.<endpoint>` (labels hold no dot, so names are unique) is the router and the weighted
+service of all calls, `….r<n>` those of one revision, chosen by the header X-Modelyard-Revision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelyard_api.names import REVISION_HEADER, serve_path
+
+ENDPOINT_PRIORITY = 100_000
+REVISION_PRIORITY = 200_000
+MLFLOW = "modelyard-mlflow"
+RETRY = "modelyard-retry"
+NO_COOKIES = "modelyard-no-cookies"
+TOKEN_HEADERS = ("X-Modelyard-Token", "X-Modelyard-User")
+"""What ForwardAuth puts on a request to MLflow. Traefik removes them from what clients send, also where the
+authorizing answer has none."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EndpointRoute:
+    """Where the calls of an endpoint go: percent and server URLs (`http://host:port`) by revision."""
+
+    owner: str
+    name: str
+    weights: Mapping[int, int] = field(default_factory=dict)
+    servers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(owner, name)."""
+        return self.owner, self.name
+
+    @property
+    def id(self) -> str:
+        """Name of its router and service in Traefik."""
+        return f"serve.{self.owner}.{self.name}"
+
+    def to_json(self) -> Json:
+        """For keeping; see `from_json`."""
+        return {
+            "owner": self.owner,
+            "name": self.name,
+            "weights": {str(n): self.weights[n] for n in sorted(self.weights)},
+            "servers": {str(n): list(self.servers[n]) for n in sorted(self.servers)},
+        }
+
+    @classmethod
+    def from_json(cls, data: Json) -> EndpointRoute:
+        """What `to_json` kept."""
+        weights = {int(n): int(w) for n, w in data["weights"].items()}
+        servers = {int(n): tuple(urls) for n, urls in data["servers"].items()}
+        return cls(data["owner"], data["name"], weights, servers)
+
+
+@dataclass(frozen=True)
+class RouterOptions:
+    """URLs as Traefik reaches them: `authorize` of the hub service; `mlflow` with the path it serves at, or empty."""
+
+    authorize: str = ""
+    mlflow: str = ""
+    entrypoint: str = "web"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the document: routers, services and middlewares by name."""
+
+    routers: Json
+    services: Json
+    middlewares: Json
+
+
+def endpoint_section(route: EndpointRoute, entrypoint: str = "web") -> Section:
+    """Everything of one endpoint."""
+    path, name = serve_path(route.owner, route.name), route.id
+    rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
+    common = {"entryPoints": [entrypoint], "middlewares": [f"{name}.strip", NO_COOKIES, RETRY]}
+    routers: Json = {name: {**common, "rule": rule, "service": name, "priority": ENDPOINT_PRIORITY}}
+    services: Json = {name: _weighted(route)}
+    for number in sorted(set(route.servers) | set(route.weights)):
+        services[f"{name}.r{number}"] = _load_balancer(route.servers.get(number, ()))
+        routers[f"{name}.r{number}"] = {
+            **common,
+            "rule": f"({rule}) && Header(`{REVISION_HEADER}`, `{number}`)",
+            "service": f"{name}.r{number}",
+            "priority": REVISION_PRIORITY,
+        }
+    return Section(routers, services, {f"{name}.strip": {"stripPrefix": {"prefixes": [path]}}})
+
+
+def _weighted(route: EndpointRoute) -> Json:
+    shares = [{"name": f"{route.id}.r{n}", "weight": w} for n, w in sorted(route.weights.items()) if w > 0]
+    if not shares:
+        # Traefik answers 503 for a service without servers; an empty weighted one would be an error of the document.
+        return _load_balancer(())
+    # With the health check, a revision whose servers are all down loses its share at once, without the hub service.
+    return {"weighted": {"services": shares, "healthCheck": {}}}
+
+
+def _load_balancer(urls: Iterable[str]) -> Json:
+    check = {"path": "/v2/health/ready", "interval": "2s", "unhealthyInterval": "500ms", "timeout": "2s"}
+    return {
+        "loadBalancer": {
+            "servers": [{"url": url} for url in sorted(urls)],
+            "healthCheck": check,
+            "passHostHeader": True,
+        }
+    }
+
+
+def mlflow_section(options: RouterOptions) -> Section:
+    """MLflow at /mlflow/, behind the hub service's sign-in."""
+    if not options.mlflow:
+        return Section({}, {}, {})
+    url = urlsplit(options.mlflow)
+    middlewares: Json = {
+        f"{MLFLOW}-auth": {"forwardAuth": {"address": options.authorize, "authResponseHeaders": list(TOKEN_HEADERS)}}
+    }
+    if url.path.rstrip("/") != "/mlflow":
+        middlewares[f"{MLFLOW}-strip"] = {"stripPrefix": {"prefixes": ["/mlflow"]}}
+    router = {
+        "entryPoints": [options.entrypoint],
+        "rule": "Path(`/mlflow`) || PathPrefix(`/mlflow/`)",
+        "service": MLFLOW,
+        "priority": ENDPOINT_PRIORITY,
+        "middlewares": sorted(middlewares),
+    }
+    service = {"loadBalancer": {"servers": [{"url": f"{url.scheme}://{url.netloc}"}], "passHostHeader": True}}
+    return Section({MLFLOW: router}, {MLFLOW: service}, middlewares)
+
+
+def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
+    """The whole document. Kinds without members are left out: Traefik refuses empty ones."""
+    sections = [endpoint_section(route, options.entrypoint) for route in routes]
+    # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
+    shared: Json = {
+        # A connection that fails is tried once more, on the next server; an answer of any status is final.
+        RETRY: {"retry": {"attempts": 2, "initialInterval": "20ms"}},
+        # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
+        NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
+    }
+    sections += [mlflow_section(options), Section({}, {}, shared)]
+    kinds = {
+        "routers": {k: v for s in sections for k, v in s.routers.items()},
+        "services": {k: v for s in sections for k, v in s.services.items()},
+        "middlewares": {k: v for s in sections for k, v in s.middlewares.items()},
+    }
+    return {"http": {kind: members for kind, members in kinds.items() if members}}
+
+
+def render(document: Json) -> str:
+    """As JSON text, sorted."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))

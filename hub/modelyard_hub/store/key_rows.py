@@ -1,0 +1,76 @@
+"""Named keys of endpoints as rows. The text of a key is answered once and never stored; its SHA-256 is."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from modelyard_api.access import KEY_PREFIX, KeyHash
+from modelyard_api.endpoints import Key, KeyCreate
+from modelyard_api.errors import Conflict, NotFound
+from modelyard_hub.store.records import Actor, StoredEndpoint
+from modelyard_hub.store.tables import endpoints, keys
+
+
+def add(connection: Connection, record: StoredEndpoint, request: KeyCreate, actor: Actor, now: datetime) -> Key:
+    """A new key with its secret; Conflict when the name is taken."""
+    mine = (keys.c.endpoint_id == record.id) & (keys.c.name == request.name)
+    if connection.execute(select(keys.c.id).where(mine)).first() is not None:
+        raise _taken(request.name)
+    key = Key(
+        id=secrets.token_hex(6),
+        name=request.name,
+        created_by=actor.who,
+        created_at=now,
+        expires_at=None if request.expires_in is None else now + timedelta(seconds=request.expires_in),
+    )
+    secret = f"{KEY_PREFIX}{key.id}_{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    values = key.model_dump(exclude={"secret"})
+    try:
+        connection.execute(insert(keys).values(**values, endpoint_id=record.id, sha256=digest))
+    except IntegrityError as error:  # another process was faster
+        raise _taken(request.name) from error
+    return key.model_copy(update={"secret": secret})
+
+
+def list_(connection: Connection, record: StoredEndpoint) -> tuple[Key, ...]:
+    """Keys, oldest first."""
+    query = select(keys).where(keys.c.endpoint_id == record.id).order_by(keys.c.created_at, keys.c.id)
+    return tuple(_key(row) for row in connection.execute(query))
+
+
+def remove(connection: Connection, record: StoredEndpoint, key_id: str) -> Key:
+    """The key that was there; NotFound."""
+    mine = (keys.c.endpoint_id == record.id) & (keys.c.id == key_id)
+    row = connection.execute(select(keys).where(mine)).one_or_none()
+    if row is None:
+        raise NotFound(f"{'/'.join(record.key)} has no key {key_id!r}")
+    connection.execute(delete(keys).where(mine))
+    return _key(row)
+
+
+def hashes(connection: Connection, owner: str, name: str) -> tuple[KeyHash, ...]:
+    """What a model server needs to know of an endpoint's keys."""
+    query = (
+        select(keys.c.id, keys.c.sha256, keys.c.expires_at)
+        .join_from(keys, endpoints)
+        .where((endpoints.c.owner == owner) & (endpoints.c.name == name))
+        .order_by(keys.c.id)
+    )
+    return tuple(KeyHash(id=r.id, sha256=r.sha256, expires_at=r.expires_at) for r in connection.execute(query))
+
+
+def _key(row: Row[Any]) -> Key:
+    return Key(
+        id=row.id, name=row.name, created_by=row.created_by, created_at=row.created_at, expires_at=row.expires_at
+    )
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"there is already a key {name!r}", remedy="Use another name, or remove the old key first.")

@@ -1,0 +1,320 @@
+"""Planning: single steps, and whole histories whose every step is checked against the invariants."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from harness.specs import packages, spec
+from modelyard_api.conditions import Condition, find
+from modelyard_api.endpoints import EndpointSpec
+from modelyard_hub.reconcile.names import REVISION, workload_name
+from modelyard_hub.reconcile.plan import Apply, Delete, Forget, Plan, plan
+from modelyard_hub.reconcile.state import DesiredEndpoint, Failure, RoutedState
+from modelyard_hub.routing.document import EndpointRoute
+from modelyard_hub.runtimes.base import ObservedServer, Phase, Replica
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def desired(written: EndpointSpec, **changes: object) -> DesiredEndpoint:
+    made = DesiredEndpoint(
+        "ada", "churn", 1, written, packages=packages(*(r.number for r in written.revisions)), access='{"owner":"ada"}'
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def address(number: int, index: int = 0) -> str:
+    return f"http://127.0.0.1:{10_000 + 100 * number + index}"
+
+
+def says(condition: Condition | None) -> tuple[str, str]:
+    assert condition is not None
+    return str(condition.status), condition.reason
+
+
+@dataclass
+class World:
+    """A runtime and a router that do what a plan says, as slowly as a test wants."""
+
+    wanted: DesiredEndpoint
+    observed: dict[str, ObservedServer] = field(default_factory=dict)
+    routed: RoutedState = field(default_factory=lambda: RoutedState(None, confirmed=True))
+    applied: EndpointRoute | None = None
+    now: datetime = NOW
+    forgotten: bool = False
+
+    def step(self) -> Plan:
+        """Plan, check the invariants, carry out; nothing gets ready and no route is confirmed by that."""
+        self.now += timedelta(seconds=1)
+        made = plan(self.wanted, self.observed, self.routed, self.now)
+        check(self, made)
+        if made.route != self.routed.route:
+            self.routed = RoutedState(made.route, confirmed=made.route == self.applied)
+        for action in made.actions:
+            match action:
+                case Apply(server):
+                    old = self.observed.get(server.name)
+                    kept = () if old is None else old.replicas[: server.replicas]
+                    new = tuple(Replica(i, Phase.starting) for i in range(len(kept), server.replicas))
+                    self.observed[server.name] = ObservedServer(server.name, server.digest(), kept + new, server.labels)
+                case Delete(name):
+                    del self.observed[name]
+                case Forget():
+                    self.forgotten = True
+        self.wanted = replace(self.wanted, status=made.status)
+        return made
+
+    def confirm(self) -> None:
+        """The router applies what is published."""
+        self.applied = self.routed.route
+        self.routed = replace(self.routed, confirmed=True)
+
+    def set_phase(self, number: int, phase: Phase, reason: str = "") -> None:
+        """All replicas of a revision are in that phase now."""
+        name = workload_name("ada", "churn", number)
+        server = self.observed[name]
+        replicas = tuple(
+            replace(
+                r, phase=phase, address=address(number, r.index), reason=reason, log_tail=("boom",) if reason else ()
+            )
+            for r in server.replicas
+        )
+        self.observed[name] = replace(server, replicas=replicas)
+
+    def settle(self) -> Plan:
+        """Everything starts, and every route is applied, until nothing more happens."""
+        for _ in range(20):
+            made = self.step()
+            for server in self.observed.values():
+                self.set_phase(int(server.labels[REVISION]), Phase.ready)
+            self.confirm()
+            if made.settled and self.step().settled:
+                return self.step()
+        raise AssertionError("never settles")
+
+
+def check(world: World, made: Plan) -> None:
+    """What must hold of every plan, whatever the world."""
+    live = {
+        r.address
+        for s in world.observed.values()
+        for r in s.replicas
+        if r.phase is Phase.ready and r.address is not None
+    }
+    named = set() if made.route is None else {url for urls in made.route.servers.values() for url in urls}
+    assert named <= live, "a route names only ready replicas"
+    if made.route is not None:
+        assert sum(made.route.weights.values()) == 100
+        serving = {n for n, w in made.route.weights.items() if w > 0}
+        routable = {n for n in serving if made.route.servers.get(n)}
+        may_serve = {t.revision for t in world.wanted.spec.traffic if t.percent} | set(world.wanted.stable_history)
+        ready = {
+            int(s.labels[REVISION]) for s in world.observed.values() if any(r.phase is Phase.ready for r in s.replicas)
+        }
+        if may_serve & ready:
+            assert routable == serving, "never weights on nothing ready while something is"
+    deleted = {a.name for a in made.actions if isinstance(a, Delete)}
+    for name in deleted:
+        number = int(world.observed[name].labels[REVISION])
+        assert world.routed.confirmed, "deleting waits for the router"
+        assert world.routed.route is None or not world.routed.route.servers.get(number)
+        assert world.applied is None or not world.applied.servers.get(number), "the router still sends calls there"
+    applied = {a.server.name for a in made.actions if isinstance(a, Apply)}
+    assert not applied & deleted
+    if any(isinstance(a, Forget) for a in made.actions):
+        assert world.wanted.deleting
+        assert not world.observed
+        assert world.applied is None
+    condition = find(made.status.conditions, "Ready")
+    assert condition is not None
+    if made.status.ready:
+        assert all(r.ready_replicas > 0 for r in made.status.revisions if r.percent > 0)
+    assert made.status.observed_generation == world.wanted.generation
+
+
+def test_a_new_endpoint_is_ready_only_once_routed() -> None:
+    world = World(desired(spec()))
+    first = world.step()
+    assert [type(a) for a in first.actions] == [Apply]
+    assert not first.settled
+    world.confirm()
+    starting = world.step()
+    assert says(find(starting.status.conditions, "Ready")) == ("False", "Starting")
+    world.set_phase(1, Phase.ready)
+    waiting = world.step()
+    assert says(find(waiting.status.conditions, "Ready")) == ("False", "WaitingForRoute")
+    assert waiting.route == EndpointRoute("ada", "churn", {1: 100}, {1: (address(1),)})
+    world.confirm()
+    done = world.step()
+    assert done.settled
+    assert done.actions == ()
+    assert says(find(done.status.conditions, "Ready")) == ("True", "Ready")
+    assert says(find(done.status.conditions, "TrafficApplied")) == ("True", "Applied")
+    assert done.status.revisions[0].percent == 100
+
+
+def test_a_split_waits_for_its_revision_and_promotion_drains_the_old_one_last() -> None:
+    world = World(desired(spec(), stable_history=(1,)))
+    world.settle()
+    world.wanted = desired(spec({1: 90, 2: 10}), stable_history=(1,), generation=2, status=world.wanted.status)
+    waiting = world.step()
+    assert waiting.route is not None
+    assert waiting.route.weights == {1: 100}
+    assert waiting.status.ready
+    assert says(find(waiting.status.conditions, "TrafficApplied")) == ("False", "WaitingForRevision")
+    world.set_phase(2, Phase.ready)
+    split = world.settle()
+    assert split.route is not None
+    assert split.route.weights == {1: 90, 2: 10}
+
+    promoted = spec({2: 100}, 1, 2).model_copy(
+        update={
+            "revisions": tuple(r.model_copy(update={"active": r.number == 2}) for r in spec({2: 100}, 1, 2).revisions)
+        }
+    )
+    world.wanted = desired(promoted, stable_history=(1, 2), generation=3, status=world.wanted.status)
+    away = world.step()
+    assert away.route is not None
+    assert set(away.route.servers) == {2}
+    assert away.actions == ()
+    assert world.step().actions == (), "the router has not let go of it yet"
+    world.confirm()
+    assert world.step().actions == (Delete(workload_name("ada", "churn", 1)),)
+    assert [r.number for r in world.settle().status.revisions] == [2]
+
+
+def test_deleting_takes_the_route_first_the_workload_next_the_row_last() -> None:
+    world = World(desired(spec()))
+    world.settle()
+    world.wanted = replace(world.wanted, deleting=True)
+    first = world.step()
+    assert first.route is None
+    assert first.actions == ()
+    world.confirm()
+    assert [type(a) for a in world.step().actions] == [Delete]
+    assert [type(a) for a in world.step().actions] == [Forget]
+    assert world.forgotten
+
+
+def test_a_dead_canary_loses_its_share_and_gets_it_back() -> None:
+    world = World(desired(spec({1: 90, 2: 10}), stable_history=(1,)))
+    world.settle()
+    world.set_phase(2, Phase.crash_loop, "Exited")
+    down = world.step()
+    assert down.route is not None
+    assert down.route.weights == {1: 100}
+    canary = next(r for r in down.status.revisions if r.number == 2)
+    assert says(find(canary.conditions, "Ready")) == ("False", "CrashLoop")
+    assert canary.log_tail == ("boom",)
+    assert down.status.ready
+    world.set_phase(2, Phase.ready)
+    up = world.step()
+    assert up.route is not None
+    assert up.route.weights == {1: 90, 2: 10}
+
+
+def test_a_candidate_never_gets_traffic_unasked() -> None:
+    world = World(desired(spec({1: 100}, 1, 2)))
+    world.settle()
+    world.set_phase(1, Phase.backoff, "Exited")
+    down = world.step()
+    assert down.route is not None
+    assert down.route.weights == {1: 100}
+    assert down.route.servers == {1: (), 2: (address(2),)}
+    assert says(find(down.status.conditions, "Ready")) == ("False", "Backoff")
+
+
+def test_a_removed_revision_that_still_serves_stays() -> None:
+    world = World(desired(spec(), stable_history=(1,)))
+    world.settle()
+    world.wanted = desired(spec({2: 100}, 2), stable_history=(2,), generation=2, status=world.wanted.status)
+    for _ in range(3):
+        made = world.step()
+        world.confirm()
+        assert not [a for a in made.actions if isinstance(a, Delete)]
+    assert made.route is not None
+    assert made.route.weights == {1: 100}
+    world.settle()
+    assert set(world.observed) == {workload_name("ada", "churn", 2)}
+
+
+def test_new_access_rules_and_replicas_are_applied_once() -> None:
+    world = World(desired(spec()))
+    world.settle()
+    world.wanted = replace(world.wanted, access='{"owner":"grace"}')
+    (action,) = world.step().actions
+    assert isinstance(action, Apply)
+    assert action.server.files == {"access.json": '{"owner":"grace"}'}
+    assert world.step().actions == ()
+
+
+def test_what_could_not_be_done_is_said() -> None:
+    name = workload_name("ada", "churn", 1)
+    failed = plan(desired(spec()), {}, RoutedState(), NOW, {name: Failure("StorageFull", "no space left")})
+    assert says(find(failed.status.conditions, "Ready")) == ("False", "StorageFull")
+    missing = plan(desired(spec(), packages={}), {}, RoutedState(), NOW)
+    assert missing.actions == ()
+    assert says(find(missing.status.conditions, "Ready")) == ("False", "NoPackage")
+
+
+def test_scaling_beyond_what_the_runtime_does_is_said() -> None:
+    made = plan(desired(spec(scaling={"min": 2, "max": 5})), {}, RoutedState(), NOW)
+    (action,) = made.actions
+    assert isinstance(action, Apply)
+    assert action.server.replicas == 2
+    assert says(find(made.status.conditions, "Autoscaling")) == ("False", "NotSupported")
+
+
+def test_since_stays_while_nothing_changes() -> None:
+    world = World(desired(spec()))
+    done = world.settle()
+    again = world.step()
+    assert again.status == done.status
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_history_keeps_the_invariants_and_settles(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World(desired(spec(), stable_history=(1,)))
+    newest, history = 1, [1]
+    for _ in range(40):
+        match chance.choice(["step", "step", "confirm", "ready", "die", "restart", "write"]):
+            case "step":
+                world.step()
+            case "confirm":
+                world.confirm()
+            case "ready" | "die" as what if world.observed:
+                number = int(chance.choice(sorted(world.observed.values(), key=lambda s: s.name)).labels[REVISION])
+                world.set_phase(
+                    number, Phase.ready if what == "ready" else Phase.backoff, "" if what == "ready" else "Exited"
+                )
+            case "restart":  # the service forgets what it knew of the router's state until it asks
+                world.routed = replace(world.routed, confirmed=world.routed.route == world.applied)
+            case "write":
+                newest += 1
+                traffic = chance.choice([{newest: 100}, {newest: 10, newest - 1: 90}])
+                if newest in traffic and traffic[newest] == 100:
+                    history.append(newest)
+                written = spec(traffic, *range(max(1, newest - 2), newest + 1))
+                world.wanted = desired(
+                    written, stable_history=tuple(history), generation=newest, status=world.wanted.status
+                )
+    done = world.settle()
+    assert done.route is not None
+    assert dict(done.route.weights) == {t.revision: t.percent for t in world.wanted.spec.traffic}
+    world.wanted = replace(world.wanted, deleting=True)
+    for _ in range(4):
+        world.step()
+        world.confirm()
+    assert world.forgotten
+
+
+def test_workload_names_are_labels_and_tell_owners_apart() -> None:
+    assert workload_name("a-b", "c", 1) != workload_name("a", "b-c", 1)
+    longest = workload_name("a" * 63, "b" * 63, 10**6)
+    assert len(longest) <= 63
+    assert longest != workload_name("a" * 63, "b" * 62, 10**6)

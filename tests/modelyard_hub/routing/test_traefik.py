@@ -1,0 +1,193 @@
+"""Routing with a real Traefik and real servers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.traefik import RealTraefik, Web, echo, free_port
+from harness.wait import eventually_async
+from modelyard_hub.routing.document import EndpointRoute, RouterOptions
+from modelyard_hub.routing.traefik import TraefikRouter
+
+KEY = ("ada", "churn")
+
+
+@pytest.fixture
+def servers() -> Iterator[Callable[[str], Web]]:
+    made: list[Web] = []
+
+    def start(name: str) -> Web:
+        made.append(echo(name))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()
+
+
+class Stand:
+    """A router, a Traefik that pulls from it, a caller."""
+
+    def __init__(self, folder: Path, options: RouterOptions) -> None:
+        self.current: list[TraefikRouter] = []
+        self.traefik = RealTraefik(folder, lambda: self.current[0].document() if self.current else None)
+        self.router = TraefikRouter(options, self.traefik.api_url)
+        self.current.append(self.router)
+        self.caller = httpx.AsyncClient(base_url=self.traefik.url, trust_env=False, timeout=10)
+
+    async def publish(self, route: EndpointRoute | None) -> None:
+        self.router.publish(KEY, route)
+        await eventually_async(lambda: self.router.applied(KEY), timeout=10, what="Traefik applies the route")
+
+    async def close(self) -> None:
+        await self.caller.aclose()
+        await self.router.close()
+        self.traefik.close()
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    made = Stand(tmp_path, RouterOptions())
+    made.router.restore(None, ())
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def two(one: Web, other: Web) -> EndpointRoute:
+    return EndpointRoute(*KEY, weights={1: 90, 2: 10}, servers={1: (one.url,), 2: (other.url,)})
+
+
+async def test_weights_headers_and_paths(stand: Stand, servers: Callable[[str], Web]) -> None:
+    assert await stand.router.applied(KEY), "no route, none reported"
+    await stand.publish(two(servers("one"), servers("two")))
+    counts: Counter[str] = Counter()
+    for _ in range(200):
+        counts[(await stand.caller.get("/serve/ada/churn/v2")).json()["server"]] += 1
+    assert counts == {"one": 180, "two": 20}
+
+    chosen = await stand.caller.post(
+        "/serve/ada/churn/v2/models/churn/infer",
+        headers={"X-Modelyard-Revision": "2", "Cookie": "jupyterhub-session-id=secret", "Authorization": "Bearer key"},
+        json={},
+    )
+    assert chosen.json()["server"] == "two"
+    assert chosen.json()["path"] == "/v2/models/churn/infer"
+    assert "cookie" not in chosen.json()["headers"]
+    assert chosen.json()["headers"]["authorization"] == "Bearer key"
+    assert (await stand.caller.get("/serve/ada/churn")).json()["path"] == "/"
+    assert (await stand.caller.get("/serve/ada/churning/v2")).status_code == 404
+
+    await stand.publish(None)
+    assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 404
+
+
+async def test_no_server_is_unavailable_and_a_new_one_is_used(stand: Stand, servers: Callable[[str], Web]) -> None:
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={}))
+    assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 503
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (servers("one").url,)}))
+    assert (await stand.caller.get("/serve/ada/churn/v2")).json()["server"] == "one"
+    await stand.publish(EndpointRoute(*KEY))
+    assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 503
+
+
+async def test_the_death_of_one_of_two_replicas_is_not_seen(stand: Stand, servers: Callable[[str], Web]) -> None:
+    alive, dead = servers("alive"), f"http://127.0.0.1:{free_port()}"
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (alive.url, dead)}))
+    for _ in range(20):
+        answer = await stand.caller.post("/serve/ada/churn/v2/models/churn/infer", json={"inputs": []})
+        assert answer.status_code == 200
+
+
+async def test_a_call_that_kills_its_server_does_not_kill_the_next(stand: Stand, servers: Callable[[str], Web]) -> None:
+    hits = 0
+
+    def die(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        nonlocal hits
+        if path.startswith("/v2/health"):
+            return 200, {}, b""
+        hits += 1
+        raise ConnectionAbortedError("the process is gone in the middle of the call")
+
+    fragile, other = Web(die), Web(die)
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (fragile.url, other.url)}))
+    answer = await stand.caller.post("/serve/ada/churn/v2/models/churn/infer", json={})
+    assert answer.status_code == 502
+    assert hits == 1
+    fragile.close()
+    other.close()
+
+
+async def test_a_revision_without_live_servers_loses_its_share(stand: Stand, servers: Callable[[str], Web]) -> None:
+    one, two_ = servers("one"), f"http://127.0.0.1:{free_port()}"
+    await stand.publish(EndpointRoute(*KEY, weights={1: 50, 2: 50}, servers={1: (one.url,), 2: (two_,)}))
+
+    async def all_well() -> bool:
+        answers = [await stand.caller.get("/serve/ada/churn/v2") for _ in range(4)]
+        return all(a.status_code == 200 for a in answers)
+
+    await eventually_async(all_well, timeout=10)
+
+
+async def test_routes_outlive_the_provider_and_come_back_with_it(stand: Stand, servers: Callable[[str], Web]) -> None:
+    one, two_ = servers("one"), servers("two")
+    await stand.publish(two(one, two_))
+    kept = stand.router.dump()
+    stand.traefik.provider.close()
+    assert await stand.router.applied(KEY)
+    assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 200
+
+    again = TraefikRouter(RouterOptions(), stand.traefik.api_url)
+    assert again.document() is None
+    again.restore(kept, {one.url, two_.url})
+    assert again.document() == stand.router.document()
+    assert again.published() == (KEY,)
+    again.restore(kept, {one.url})
+    route = again.route(KEY)
+    assert route is not None
+    assert route.servers == {1: (one.url,), 2: ()}
+    assert not await again.applied(KEY), "Traefik still names the server that is gone"
+    await again.close()
+
+
+async def test_applied_is_false_while_traefik_is_away(tmp_path: Path) -> None:
+    router = TraefikRouter(RouterOptions(), f"http://127.0.0.1:{free_port()}")
+    router.restore("not json", ())
+    assert not await router.applied(KEY)
+    await router.close()
+
+
+async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callable[[str], Web]) -> None:
+    def authorize(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        if headers.get("authorization") == "Bearer good":
+            return 200, {"X-Modelyard-Token": "signed"}, b""
+        return 401, {"Content-Type": "application/problem+json"}, json.dumps({"status": 401}).encode()
+
+    hub, mlflow = Web(authorize), servers("mlflow")
+    stand = Stand(tmp_path, RouterOptions(authorize=f"{hub.url}/authorize", mlflow=f"{mlflow.url}/mlflow"))
+    stand.router.restore(None, ())
+    forged = {"X-Modelyard-Token": "forged", "X-Modelyard-User": "admin"}
+    try:
+        await eventually_async(lambda: _status_is(stand.caller, 401), timeout=10)
+        answer = await stand.caller.get("/mlflow/api/x", headers={"Authorization": "Bearer good", **forged})
+        assert answer.status_code == 200
+        assert answer.json()["path"] == "/mlflow/api/x"
+        assert answer.json()["headers"]["x-modelyard-token"] == "signed"
+        assert "x-modelyard-user" not in answer.json()["headers"]
+        refused = await stand.caller.get("/mlflow/", headers=forged)
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+    finally:
+        await stand.close()
+        hub.close()
+
+
+async def _status_is(caller: httpx.AsyncClient, status: int) -> bool:
+    return (await caller.get("/mlflow/")).status_code == status
