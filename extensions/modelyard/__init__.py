@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
-    from modelyard.deployed import Endpoint
     from modelyard.errors import ModelyardError
+    from modelyard.handle import Endpoint
     from modelyard.remote import AsyncEndpoint
     from modelyard.sync import attach, endpoint, endpoints, publish, train
     from modelyard.training.run import TrainingRun
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AsyncClient": "modelyard.client",
     "AsyncEndpoint": "modelyard.remote",
-    "Endpoint": "modelyard.deployed",
+    "Endpoint": "modelyard.handle",
     "ModelyardError": "modelyard.errors",
     "TrainingRun": "modelyard.training.run",
     "attach": "modelyard.sync",

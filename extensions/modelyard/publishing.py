@@ -59,7 +59,9 @@ class PublishOptions:
     def resources(self, before: Resources) -> Resources:
         """The resources of the revision: as given, else as before. `memory` is in MiB."""
         given = {"cpu": self.cpu, "memory": None if self.memory is None else int(self.memory * MiB)}
-        return changes.checked(Resources, **{**before.model_dump(), **{k: v for k, v in given.items() if v is not None}})
+        return changes.checked(
+            Resources, **{**before.model_dump(), **{k: v for k, v in given.items() if v is not None}}
+        )
 
 
 @dataclass

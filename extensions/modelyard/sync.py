@@ -1,39 +1,128 @@
-"""The blocking face of the async client: one event loop on one background thread, for notebooks and scripts.
-
-A notebook's own loop is busy running the cell, so its thread cannot also run ours. The caller waits on a future, which
-Ctrl-C interrupts; the coroutine is cancelled then.
-"""
+"""The blocking face for notebooks and scripts: `yard.train`, `yard.publish`, `yard.endpoint`, …"""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import queue
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-T = TypeVar("T")
+from modelyard import config, display
+from modelyard.client import AsyncClient
+from modelyard.handle import Endpoint
+from modelyard.loop import run
+
+if TYPE_CHECKING:
+    from modelyard.training.run import TrainingRun
+
 _lock = threading.Lock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_clients: dict[tuple[int, config.Connection], AsyncClient] = {}
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process; a forked child gets its own, for threads do not survive a fork."""
+def client() -> AsyncClient:
+    """The client of this process, for what the environment says now."""
+    key = (os.getpid(), config.connection())
     with _lock:
-        loop = _loops.get(os.getpid())
-        if loop is None:
-            loop = asyncio.new_event_loop()
-            _loops.clear()
-            _loops[os.getpid()] = loop
-            threading.Thread(target=loop.run_forever, name="modelyard-client", daemon=True).start()
-        return loop
+        if key not in _clients:
+            _clients[key] = AsyncClient(key[1].url, key[1].token)
+        return _clients[key]
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run it on the background loop and wait for its result, however the caller's own thread is occupied."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+def train(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    name: str | None = None,
+    test_size: float = 0.2,
+    validation: tuple[Any, Any] | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] | Mapping[str, Callable[[Any, Any, Any], float]] | None = None,
+) -> TrainingRun:
+    """Train a scikit-learn estimator in a process of its own; a `TrainingRun` at once.
+
+    In a notebook the cell returns while training goes on, and shows its progress; `run.wait()` waits. In a papermill run or
+    a plain script this waits itself and prints lines (MODELYARD_PLAIN=1 or 0 decides it where the guess is wrong).
+
+    `X`: rows (DataFrame, array, sparse matrix), `y`: one target each. `test_size`: share of the rows that is held out and
+    that the metrics are computed on, 0 for none; the rows are drawn with `seed`, for a classifier in the proportions of its
+    classes. `validation`: (X, y) held out instead. The model is fitted on the rest and only on that: the model that is
+    published is the one whose metrics you see. `seed` also becomes `random_state` wherever the estimator leaves it None.
+    `metrics`: names of scikit-learn's scorers, or functions (model, X, y) -> float; by default accuracy, roc_auc, log_loss
+    or r2, mae, rmse. `name`: of the run, and of the experiment in MLflow; by default the estimator's class.
+
+    Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails in
+    training is raised by `run.wait()`.
+    """
+    from modelyard.training.run import start
+    from modelyard.training.spec import TrainSpec
+
+    spec = TrainSpec.of(estimator, name=name, test_size=test_size, seed=seed, metrics=metrics)
+    started = start(spec, estimator, (X, y), validation)
+    if display.is_live():
+        started.show()
+    else:
+        started.follow()
+    return started
+
+
+def attach(run_id: str) -> TrainingRun:
+    """The training run of that id, from another kernel, after a reload or days later; NotFound names those there are."""
+    from modelyard.training.run import TrainingRun
+
+    found = TrainingRun.find(run_id)
+    if display.is_live():
+        found.show()
+    return found
+
+
+def publish(
+    model: Any,
+    name: str,
+    *,
+    example: Any = None,
+    traffic: int | None = None,
+    owner: str | None = None,
+    requirements: Sequence[str] | None = None,
+    code_paths: Sequence[str | Path] = (),
+    training: Any = None,
+    cpu: float | None = None,
+    memory: int | None = None,
+    replicas: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    description: str | None = None,
+    wait: float = 180.0,
+) -> Endpoint:
+    """Publish `model` as the endpoint `name`; ready when this returns.
+
+    `model`: a fitted scikit-learn estimator, a `TrainingRun`, a function of rows, or an object with `predict(rows)`.
+    `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows, that
+    show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that exists
+    becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)` reaches it.
+    `owner`: one of your groups, by default you. `requirements`: pip lines, for a model that needs more than was found.
+    `cpu` cores, `memory` MiB, `environment` and `replicas`: by default as the revision before. `wait`: seconds until ready.
+
+    Raises InvalidInput, Forbidden, PublishFailed (the model does not load in a fresh process, or its server does not start;
+    with the log's tail), TimedOut, Unavailable. The endpoint is written in one step at the end, and a revision that does
+    not become ready is removed again, so that a failed publish leaves the endpoint as it was; a version may stay in the
+    registry.
+    """
+    given = {k: v for k, v in locals().items() if k not in ("model", "name")}
+    given["requirements"] = None if requirements is None else tuple(requirements)
+    given["code_paths"] = tuple(code_paths)
+    steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with display.Steps(f"Publishing {name}") as panel:
+        work = client().publish(model, name, say=lambda step, detail: steps.put((step, detail)), **given)
+        return Endpoint(run(work, steps, lambda step: panel.say(*step)))
+
+
+def endpoint(name: str, owner: str | None = None) -> Endpoint:
+    """The endpoint `name` (or "owner/name"): yours, else the only one you see. NotFound names those there are."""
+    return Endpoint(run(client().endpoint(name, owner)))
+
+
+def endpoints(owner: str | None = None) -> list[Endpoint]:
+    """The endpoints you see: yours, those of your groups, and those shared with these."""
+    return [Endpoint(e) for e in run(client().endpoints(owner))]

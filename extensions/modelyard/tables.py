@@ -161,7 +161,7 @@ def _plain(value: Any) -> Any:
     """A Python value; None for everything that means "missing"."""
     if hasattr(value, "item") and not hasattr(value, "isoformat"):
         value = value.item()
-    if value is None or value != value or str(value) in ("NaT", "<NA>"):
+    if value is None or str(value) in ("NaT", "<NA>") or value != value:  # pandas.NA cannot be compared
         return None
     if isinstance(value, (str, bool, int, float)) or hasattr(value, "isoformat"):
         return value

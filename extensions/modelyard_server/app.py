@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from modelyard_api.errors import (
     MalformedRequest,
     ModelyardError,
     NotFound,
-    TooLarge,
     Unavailable,
     Unsupported,
 )
@@ -24,12 +22,12 @@ from modelyard_api.names import REVISION_HEADER
 from modelyard_server import invocations, v2
 from modelyard_server.access import Guard
 from modelyard_server.batching import Batcher
+from modelyard_server.body import Receive, compress, read
 from modelyard_server.dataplane import DataPlane, rows
 from modelyard_server.metrics import Metrics
 from modelyard_server.settings import ServerSettings
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
@@ -78,10 +76,13 @@ class App:
             _log.exception("%s %s failed", scope["method"], path)
             failure = ModelyardError("the model server failed on this request", remedy="See the endpoint's log.")
             status, body, kind = 500, orjson.dumps(failure.problem().model_dump()), PROBLEM_MEDIA_TYPE
-        await self._answer(send, status, body, kind)
+        zipped = await compress(body, headers) if status == 200 else None
+        await self._answer(send, status, body if zipped is None else zipped, kind, zipped is not None)
 
-    async def _answer(self, send: Send, status: int, body: bytes, kind: str) -> None:
+    async def _answer(self, send: Send, status: int, body: bytes, kind: str, zipped: bool) -> None:
         headers = [*self._headers, (b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        if zipped:
+            headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
         if status == 503:
             headers.append((b"retry-after", b"1"))
         if status == 401:
@@ -121,7 +122,7 @@ class App:
         self._metrics.in_flight.inc()
         try:
             self._guard.check(headers.get("authorization"))
-            raw = await _read(receive, headers, self._settings.max_body)
+            raw = await read(receive, headers, self._settings.max_body)
             body = await self._infer(path, headers, raw)
             code = 200
             return 200, body, _JSON
@@ -169,31 +170,3 @@ def _json(raw: bytes) -> Any:
         raise MalformedRequest(
             f"the body is not JSON: {error}", remedy="JSON has no NaN and no Infinity: send null for a missing value."
         ) from None
-
-
-async def _read(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
-    """The body, decompressed. Raises TooLarge as soon as it is."""
-    too_large = TooLarge(f"the body is larger than {limit} bytes", remedy="Send fewer rows at once.")
-    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
-        raise too_large
-    encoding = headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
-        raise Unsupported(f"content encoding {encoding!r}", remedy="Send gzip or none.")
-    unzip = zlib.decompressobj(31) if encoding == "gzip" else None
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise MalformedRequest("the caller went away")
-        part = message.get("body", b"")
-        try:
-            part = unzip.decompress(part, limit + 1 - size) if unzip else part
-        except zlib.error as error:
-            raise MalformedRequest(f"the body is not gzip: {error}") from None
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise too_large
-        if not message.get("more_body", False):
-            return b"".join(parts)

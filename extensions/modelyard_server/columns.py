@@ -34,17 +34,19 @@ def check(signature: Signature, columns: Mapping[str, Any]) -> dict[str, NDArray
 
 def _tensor(spec: TensorSpec, values: Any) -> NDArray[Any]:
     try:
-        array = np.asarray(values, dtype=spec.dtype)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"input {spec.name!r} is not an array of {spec.dtype}: {error}") from error
+        array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+    except ValueError as error:
+        raise InvalidInput(
+            f"input {spec.name!r} is no array: {error}", remedy="All rows need the same shape."
+        ) from error
     wanted = spec.shape
     fits = array.ndim == len(wanted) and all(w in (-1, n) for w, n in zip(wanted, array.shape, strict=True))
     if not fits or not array.shape[0]:
         raise InvalidInput(
             f"input {spec.name!r} has shape {list(array.shape)}", remedy=f"Send {list(wanted)}; -1 is any number ≥ 1."
         )
-    _finite(spec, array)
-    return array
+    checked = _typed(spec, array)
+    return checked.astype(np.str_) if spec.kind is ColumnKind.string and None not in checked else checked
 
 
 def _column(spec: TensorSpec, values: Any) -> NDArray[Any]:
@@ -53,6 +55,11 @@ def _column(spec: TensorSpec, values: Any) -> NDArray[Any]:
         array = array[:, 0]
     if array.ndim != 1:
         raise InvalidInput(f"column {spec.name!r} has shape {list(array.shape)}", remedy="Send [n] or [n, 1].")
+    return _typed(spec, array)
+
+
+def _typed(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    """`array`, of any shape, with the type that the signature names."""
     if spec.kind is ColumnKind.number:
         return _numbers(spec, array)
     absent = _absent(array)
@@ -62,7 +69,7 @@ def _column(spec: TensorSpec, values: Any) -> NDArray[Any]:
     if spec.kind is ColumnKind.boolean:
         return _booleans(spec, array, present, absent)
     if spec.kind is ColumnKind.datetime:
-        return _datetimes(spec, array, absent)
+        return _datetimes(spec, array, present, absent)
     if any(not isinstance(value, str) for value in present):
         if spec.categories is not None and not any(isinstance(c, str) for c in spec.categories):
             return array
@@ -86,31 +93,53 @@ def _absent(array: NDArray[Any]) -> NDArray[np.bool_]:
     if array.dtype.kind == "M":
         return np.asarray(np.isnat(array))
     if array.dtype.kind != "O":
-        return np.zeros(len(array), dtype=np.bool_)
-    return np.array([v is None or v != v for v in array], dtype=np.bool_)
+        return np.zeros(array.shape, dtype=np.bool_)
+    return np.array([v is None or _is_nan(v) for v in array.flat], dtype=np.bool_).reshape(array.shape)
 
 
 def _numbers(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "O":
-        wrong = next((v for v in array if not (v is None or _is_number(v))), None)
-        if wrong is not None:
-            raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not a number", remedy=f"Send {spec.dtype}.")
-        array = np.array([np.nan if v is None else v for v in array])
-        if array.dtype.kind == "O":
-            raise InvalidInput(f"column {spec.name!r} holds a number too large", remedy=f"Send {spec.dtype}.")
+        array = _as_numbers(spec, array)
     elif array.dtype.kind not in "fiu":
-        raise InvalidInput(f"column {spec.name!r} holds {array.dtype}, not numbers", remedy=f"Send {spec.dtype}.")
+        wrong = array.flat[0] if array.size else array.dtype
+        raise InvalidInput(f"column {spec.name!r} holds {str(wrong)!r}, not a number", remedy=f"Send {spec.dtype}.")
     _finite(spec, array)
     target = np.dtype(spec.dtype.lower())
-    if target.kind == "f" or (array.dtype.kind == "f" and np.isnan(array).any()):
-        return array.astype(target if target.kind == "f" else np.float64)
-    if array.dtype.kind == "f" and (array != np.floor(array)).any():
-        wrong = array[array != np.floor(array)][0]
+    if target.kind == "f":
+        with np.errstate(over="ignore"):
+            narrowed = array.astype(target, copy=False)
+        if np.isinf(narrowed).any():
+            raise InvalidInput(f"column {spec.name!r} holds a number too large", remedy=f"Send {spec.dtype}.")
+        return narrowed
+    return _whole(spec, array, target)
+
+
+def _as_numbers(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    """Objects as numbers, NaN where one is missing."""
+    if not set(map(type, array.flat)) <= {int, float, type(None)}:
+        wrong = next((v for v in array.flat if not (v is None or _is_number(v))), None)
+        if wrong is not None:
+            raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not a number", remedy=f"Send {spec.dtype}.")
+    numbers = np.array([np.nan if v is None else v for v in array.flat]).reshape(array.shape)
+    if numbers.dtype.kind == "O":
+        raise InvalidInput(f"column {spec.name!r} holds a number too large", remedy=f"Send {spec.dtype}.")
+    return numbers
+
+
+def _whole(spec: TensorSpec, array: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+    """Whole numbers within the type's limits; floats where some are missing, as pandas has them."""
+    present = array[~_absent(array)]
+    if array.dtype.kind == "f" and (present != np.floor(present)).any():
+        wrong = present[present != np.floor(present)][0]
         raise InvalidInput(f"column {spec.name!r} holds {wrong}, not a whole number", remedy=f"Send {spec.dtype}.")
     limits = np.iinfo(target)
-    if len(array) and (array.min() < limits.min or array.max() > limits.max):
+    if present.size and (int(present.min()) < limits.min or int(present.max()) > limits.max):
         raise InvalidInput(f"column {spec.name!r} exceeds {spec.dtype}", remedy=f"{limits.min} to {limits.max}.")
-    return array.astype(target)
+    return array.astype(np.float64 if present.size < array.size else target)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)
 
 
 def _is_number(value: Any) -> bool:
@@ -143,7 +172,10 @@ def _booleans(spec: TensorSpec, array: NDArray[Any], present: NDArray[Any], abse
     return array.astype(np.bool_) if not absent.any() else _with_none(array, absent)
 
 
-def _datetimes(spec: TensorSpec, array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
+def _datetimes(spec: TensorSpec, array: NDArray[Any], present: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
+    if any(isinstance(value, (bool, int, float, np.number, np.bool_)) for value in present):
+        wrong = next(v for v in present if isinstance(v, (bool, int, float, np.number, np.bool_)))
+        raise InvalidInput(f"column {spec.name!r} holds {wrong!r}, not a time", remedy="Send ISO 8601 without a zone.")
     try:
         return _with_none(array, absent).astype(f"datetime64[{_unit(spec.dtype)}]")
     except ValueError as error:

@@ -17,7 +17,6 @@ from modelyard_api.models import FORMAT_VERSION, MANIFEST_PATH, PackageManifest
 from modelyard_server.columns import check
 from modelyard_server.flavors.base import Columns, Model
 
-
 _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
 """The folders of an absolute path in a sentence; URLs are left alone."""
 

@@ -148,8 +148,8 @@ class RuntimeContract:
         replica = (await until(yard, server.name, ready(1))).replicas[0]
         yard.switch("crash-after", "1")
         first = await ask(replica)
-        yard.switch("crash-after", None)
         back = (await until(yard, server.name, lambda o: ready(1)(o) and o.replicas[0].restarts == 1)).replicas[0]
+        yard.switch("crash-after", None)
         assert (await ask(back))["pid"] != first["pid"]
 
     async def test_a_crash_loop_is_named_with_its_last_lines_and_still_tried(self, yard: RuntimeYard) -> None:

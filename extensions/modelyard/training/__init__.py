@@ -1,5 +1,6 @@
-"""Training in a child process that writes a run log; the notebook's cell returns at once and only reads the log.
+"""Training in a process of its own, told by a run log.
 
-Belongs here: the run's folder and log, the child process, what it fits and measures, the run as the notebook sees it.
-Does not belong here: publishing, and anything that fits a model in the notebook's own process.
+Belongs here: the run log, the process that trains (`python -m modelyard.training`), and `TrainingRun`, which reads the
+log. Does not belong here: publishing, drawing; PyTorch comes as `torch.py`. Nothing heavy is imported at module level by
+what the notebook's process imports (`run`, `runlog`, `spec`).
 """

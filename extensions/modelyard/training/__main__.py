@@ -1,73 +1,112 @@
-"""The child process: `python -m modelyard.training <folder of the run>`. Its exit status is 0 also when the fit fails:
-the log says so, with the traceback."""
+"""`python -m modelyard.training FOLDER`: the process that trains. It reads the job, and tells the run log what happens."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from modelyard.training import data
-from modelyard.training.runlog import ESTIMATOR, JOB, MODEL, RunLog
+from modelyard.training import runlog
+from modelyard.training.spec import TrainSpec
+
+JOB, DATA, MODEL, EXAMPLE, PATHS = "job.pkl", "data.pkl", "model.pkl", "example.pkl", "paths.json"
+_EXAMPLE_ROWS = 5
 
 
-def main(folder: Path) -> None:
-    """Fit, measure, save, record in MLflow; each outcome is an event."""
-    log = RunLog(folder)
-    job = json.loads((folder / JOB).read_text())
-    log.write("started", pid=os.getpid())
-    sys.path.extend(entry for entry in job["path"] if entry not in sys.path)
-    started = time.time()
+class Stop(BaseException):
+    """Raised by SIGTERM. No Exception: an estimator that swallows those must not swallow this."""
+
+
+def _on_term(_signal: int, _frame: FrameType | None) -> None:
+    raise Stop
+
+
+def main(folder: Path) -> int:
+    """Train, and tell how it ended; the exit status is 0 when there is a model."""
+    signal.signal(signal.SIGTERM, _on_term)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever waits; they decide
     try:
-        model, metrics = _fit(folder, job)
-        _save(folder, model)
-        log.write("metrics", values=metrics)
-        log.write("fitted", seconds=round(time.time() - started, 3))
+        _train(folder)
+    except Stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        runlog.append(folder, "ended", state="stopped")
+        return 1
     except BaseException as error:
-        _failed(log, error)
-        if not isinstance(error, Exception):
-            raise
-        return
+        text = "".join(traceback.format_exception(error)) if not isinstance(error, SystemExit) else ""
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        runlog.append(folder, "ended", state="failed", error=said, traceback=text)
+        return 1
+    runlog.append(folder, "ended", state="succeeded")
+    return 0
+
+
+def _train(folder: Path) -> None:
+    import cloudpickle
+
+    from modelyard.tracking import Finished
+    from modelyard.training import data, progress, record, sklearn
+
+    def say(event: str, **fields: Any) -> None:
+        runlog.append(folder, event, **fields)
+
+    started = time.time()
+    say("step", text="Reading the data")
+    sys.path[:] = [p for p in json.loads((folder / PATHS).read_text()) if p not in sys.path] + sys.path
+    spec = TrainSpec.load(folder)
+    estimator, functions = cloudpickle.loads(_take(folder / JOB))
+    X, y, validation = cloudpickle.loads(_take(folder / DATA))
+    digest, rows = data.digest(X, y), data.check(X, y)
+    estimator = sklearn.prepare(estimator, spec.seed)
+    kind = sklearn.task(estimator)
+    if validation is not None:
+        held = validation
+    elif spec.test_size:
+        X, y, *held = data.split(X, y, spec.test_size, spec.seed, kind == "classification")
+    else:
+        held = None
+    reports = progress.reports(estimator)
+    how = "reports its progress" if reports else "does not report its progress; only the time that passed is known"
+    say("source", text=f"{spec.estimator} {how}", reports=reports)
+    say("step", text=f"Fitting {spec.estimator}")
+    parameters = record.parameters(estimator)
+    finished = {"name": folder.name, "started": started, "tags": record.tags(digest, rows)}
+    finished["params"] = {**parameters, "seed": str(spec.seed), "test_size": str(spec.test_size)}
     try:
-        from modelyard.training import tracking
-
-        tracking.record(folder, job, model, metrics, started)
-    except Exception as error:  # the model is there; what MLflow could not take is said, not raised
-        log.write("warning", text=f"not recorded in MLflow: {error}")
-    log.write("finished")
-
-
-def _fit(folder: Path, job: dict[str, Any]) -> tuple[Any, dict[str, float]]:
-    import cloudpickle
-
-    from modelyard.training.sklearn import Options, fit
-
-    with (folder / ESTIMATOR).open("rb") as file:
-        estimator = cloudpickle.load(file)
-    options = Options(**job["options"])
-    # Without rows held out there is no copy, and some estimators write to what they are given.
-    X, y = data.read(folder, mapped=options.test_size > 0)
-    return fit(estimator, X, y, options, folder)
+        model = sklearn.fit(estimator, X, y, progress.FitProgress(folder))
+    except Exception:
+        record.to_mlflow(folder, spec.name, Finished(**finished, ended=time.time(), status="FAILED"))
+        raise
+    metrics: dict[str, float] = {}
+    if held is not None:
+        say("step", text="Scoring the held-out rows")
+        metrics = sklearn.score(model, held[0], held[1], spec.scorers, functions, say)
+        say("metrics", values=metrics)
+    say("step", text="Saving the model")
+    _write(folder / EXAMPLE, cloudpickle.dumps(X[:_EXAMPLE_ROWS]))
+    _write(folder / MODEL, cloudpickle.dumps(model, protocol=5))
+    say("step", text="Logging to MLflow")
+    record.to_mlflow(folder, spec.name, Finished(**finished, ended=time.time(), metrics=metrics))
 
 
-def _save(folder: Path, model: Any) -> None:
-    """In one step: a reader finds no file or a whole one."""
-    import cloudpickle
-
-    part = folder / f"{MODEL}.part"
-    with part.open("wb") as file:
-        cloudpickle.dump(model, file)
-    part.replace(folder / MODEL)
+def _take(path: Path) -> bytes:
+    """The content of a file that is not needed any more."""
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
-def _failed(log: RunLog, error: BaseException) -> None:
-    lines = traceback.format_exception(error)
-    log.write("failed", type=type(error).__name__, message=str(error), traceback="".join(lines))
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing."""
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,30 +1,74 @@
-"""Data from the notebook to the child: written once, mapped into memory there; and what is recorded of it."""
+"""The rows: what is held out, and the digest by which a data set is known again."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
-from modelyard.training.runlog import DATA
+from modelyard.errors import InvalidInput
 
 
-def write(folder: Path, X: Any, y: Any) -> None:
-    """Write both uncompressed, so that `read` can map the arrays in them."""
-    import joblib
+def check(X: Any, y: Any) -> int:
+    """The number of rows; InvalidInput when X and y do not fit together."""
+    rows, targets = _rows(X), _rows(y)
+    if rows is None:
+        raise InvalidInput(f"X is a {type(X).__name__}, not rows", remedy="Give a DataFrame or an array.")
+    if targets is None:
+        raise InvalidInput(f"y is a {type(y).__name__}, not one target per row", remedy="Give a column or an array.")
+    if rows != targets:
+        raise InvalidInput(f"X has {rows} rows, y has {targets} targets", remedy="Give one target per row.")
+    if rows == 0:
+        raise InvalidInput("there are no rows")
+    return rows
 
-    joblib.dump({"X": X, "y": y}, folder / DATA, compress=0)
+
+def _rows(values: Any) -> int | None:
+    shape = getattr(values, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    return len(values) if isinstance(values, (list, tuple)) else None
 
 
-def read(folder: Path, *, mapped: bool = True) -> tuple[Any, Any]:
-    """X and y; `mapped`: numpy arrays are read-only views of the file."""
-    import joblib
+def digest(*parts: Any) -> str:
+    """SHA-256 (hex) of the data's values, column names and types; the same for equal data in any process."""
+    total = hashlib.sha256()
+    for part in parts:
+        _add(total, part)
+    return total.hexdigest()
 
-    held = joblib.load(folder / DATA, mmap_mode="r" if mapped else None)
-    return held["X"], held["y"]
+
+def _add(total: Any, part: Any) -> None:
+    import numpy as np
+
+    if hasattr(part, "iloc"):
+        import pandas as pd
+
+        frame = part.to_frame() if part.ndim == 1 else part
+        total.update(repr([(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]).encode())
+        for i in range(frame.shape[1]):
+            column = frame.iloc[:, i]
+            total.update(np.ascontiguousarray(pd.util.hash_pandas_object(column, index=False).to_numpy()))
+        return
+    if hasattr(part, "tocoo"):
+        matrix = part.tocoo()
+        for array in (np.asarray(matrix.shape), matrix.row, matrix.col, matrix.data):
+            _add(total, np.asarray(array))
+        return
+    array = np.asarray(part)
+    total.update(f"{array.dtype} {array.shape}".encode())
+    total.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array))
 
 
-def digest(folder: Path) -> str:
-    """SHA-256 of the data as written, hexadecimal."""
-    with (folder / DATA).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def split(X: Any, y: Any, test_size: float, seed: int, stratify: bool) -> tuple[Any, Any, Any, Any]:
+    """X and y of the training part, then of the held-out part. A classifier's classes keep their proportions, where
+    every class has rows for both parts."""
+    from sklearn.model_selection import train_test_split
+
+    if stratify:
+        try:
+            a, b, c, d = train_test_split(X, y, test_size=test_size, random_state=seed, stratify=y)
+            return a, c, b, d
+        except ValueError:  # a class too small for both parts, or a target that is no column of classes
+            pass
+    a, b, c, d = train_test_split(X, y, test_size=test_size, random_state=seed)
+    return a, c, b, d

@@ -29,8 +29,8 @@ def elapsed(observed: Observed) -> float:
 def line(state: str, observed: Observed, reason: str = "") -> str:
     """One line of text: state, time, progress, metrics."""
     parts = [f"{state}, {elapsed(observed):.1f} s"]
-    if observed.total:
-        parts.append(f"{observed.done} of {observed.total}")
+    if observed.total and state == "running":  # a fit that converges ends before its last task
+        parts.append(f"{observed.done} of at most {observed.total}")
     if observed.text and state == "running":
         parts.append(observed.text)
     parts += [f"{name} {value:.4g}" for name, value in observed.metrics.items()]

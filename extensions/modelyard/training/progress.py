@@ -1,4 +1,8 @@
-"""How far a fit is, by scikit-learn's own callbacks where the estimator has them. Never a guess."""
+"""Live progress from scikit-learn's callbacks, written to the run log.
+
+Estimators that support callbacks tell their fit tasks; a pipeline or a search hands the callback on to its parts, also into
+worker processes, where it is a copy that appends to the same log.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +10,97 @@ import time
 from pathlib import Path
 from typing import Any
 
-from modelyard.training.runlog import RunLog
+from modelyard.training import runlog
 
-_INTERVAL = 0.2
+_INTERVAL = 0.1
+_DEEPEST = 5
 
 
-class RunLogProgress:
-    """A `sklearn.callback` callback that writes the run log. Pickles as its folder, so that it works in joblib's
-    workers, too. Propagates to inner estimators at any depth."""
+class FitProgress:
+    """A callback for `set_callbacks` (scikit-learn ≥ 1.9)."""
 
-    max_propagation_depth: int | None = None
+    max_propagation_depth = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last = 0.0
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """See sklearn.callback.FitCallback."""
+        """Nothing to set up: the log is opened per line."""
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """See sklearn.callback.FitCallback."""
+        """Nothing to close."""
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        """See sklearn.callback.FitCallback."""
+        """Tell what begins, where that has parts or is a step of its own."""
+        leaf = context.max_subtasks == 0 and context.source_estimator_name is None
+        if not leaf and context.parent is not None:
+            self._tell(context, end=False)
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
-        """One line per outermost task; of the inner ones, a few per second."""
+        """Tell what ended. Iterations that count up are told ten times a second at most: each stands for those before."""
         parent = context.parent
         if parent is None:
             return
-        outermost = parent.parent is None
         now = time.monotonic()
-        if not outermost and now - self._last < _INTERVAL:
+        if parent.sequential_subtasks and context.max_subtasks == 0 and parent.max_subtasks != context.task_id + 1:
+            if now - self._last < _INTERVAL:
+                return
+            self._last = now
+        self._tell(context, end=True)
+
+    def _tell(self, context: Any, *, end: bool) -> None:
+        chain = []
+        node = context
+        while node is not None:
+            chain.append(node)
+            node = node.parent
+        chain.reverse()
+        if len(chain) > _DEEPEST:
             return
-        self._last = now
-        members: dict[str, Any] = {"text": describe(context)}
-        if outermost:
-            members |= {"ended": 1, "total": parent.max_subtasks}
-        RunLog(self._folder).write("progress", **members)
+        runlog.append(
+            self._folder,
+            "task",
+            path=[n.task_id for n in chain],
+            of=[n.max_subtasks for n in chain],
+            sequential=[bool(n.sequential_subtasks) for n in chain],
+            end=end,
+            text=_text(context) if len(chain) <= 3 else "",
+        )
 
 
-def describe(context: Any) -> str:
-    """A task in words: 'LogisticRegression iteration 12 of at most 100'. Pure."""
-    parent = context.parent
-    number = context.task_id + 1 if isinstance(context.task_id, int) else context.task_id
-    most = f" of at most {parent.max_subtasks}" if parent is not None and parent.max_subtasks else ""
-    name = parent.estimator_name if parent is not None else context.estimator_name
-    task = (context.source_task_name or context.task_name or "task").replace("_", " ")
-    return f"{name}: {task} {number}{most}"
+def _text(context: Any) -> str:
+    number = f" {context.task_id + 1} of {context.parent.max_subtasks}" if _counted(context) else ""
+    step = "part" if context.source_task_name else context.task_name
+    return f"Fitting {context.estimator_name} ({step}{number})" if number else f"Fitting {context.estimator_name}"
 
 
-def attach(estimator: Any, folder: Path) -> bool:
-    """Have the estimator report; False where neither it nor a part of it can."""
-    try:
-        import sklearn.callback  # noqa: F401 — since scikit-learn 1.9
-    except ImportError:
-        return False
-    if not hasattr(estimator, "set_callbacks"):
-        return False
-    estimator.set_callbacks(RunLogProgress(folder))
-    return True
+def _counted(context: Any) -> bool:
+    return isinstance(context.task_id, int) and bool(context.parent.max_subtasks)
 
 
-def detach(estimator: Any) -> None:
-    """Take the callback off again, so that the model holds nothing of the run."""
-    if hasattr(estimator, "set_callbacks"):
-        estimator.set_callbacks()
+def reports(estimator: Any) -> bool:
+    """Whether the estimator tells its progress while it is fitted."""
+    return hasattr(estimator, "set_callbacks")
+
+
+def forget(estimator: Any, seen: set[int] | None = None) -> None:
+    """Take the callback off a fitted estimator and all estimators in it: a model is not to carry it."""
+    seen = set() if seen is None else seen
+    if id(estimator) in seen:
+        return
+    seen.add(id(estimator))
+    if isinstance(estimator, (list, tuple)):
+        for part in estimator:
+            forget(part, seen)
+        return
+    if isinstance(estimator, dict):
+        for part in estimator.values():
+            forget(part, seen)
+        return
+    if not hasattr(estimator, "get_params") or isinstance(estimator, type):
+        return
+    estimator.__dict__.pop("_skl_callbacks", None)
+    estimator.__dict__.pop("_callback_fit_ctx", None)
+    for part in vars(estimator).values():
+        forget(part, seen)

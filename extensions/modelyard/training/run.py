@@ -1,209 +1,335 @@
-"""A training run as the notebook sees it: read from its folder, so that it survives the kernel."""
+"""`TrainingRun`: a handle on a training process, drawn from its run log, wherever it was started."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from modelyard.training import data
-from modelyard.training.html import html
-from modelyard.training.runlog import MODEL, OUTPUT, PROCESS, STOP, Observed, Tail, runs_folder
-from modelyard_api.errors import ModelFailed, NotFound, TimedOut
+from modelyard import config, display
+from modelyard.errors import InvalidInput, NotFound, StorageFull, TimedOut, TrainingFailed, TrainingStopped
+from modelyard.training import data, runlog
+from modelyard.training.runlog import Progress, RunState
+from modelyard.training.spec import TrainSpec
 
 _GRACE = 5.0
-_POLL = 0.2
-
-
-class State(StrEnum):
-    """Where a run is."""
-
-    running = "running"
-    finished = "finished"
-    failed = "failed"
-    stopped = "stopped"
-
-
-class TrainingFailed(ModelFailed):
-    """The fit raised, or its process ended; the text ends with the traceback."""
-
-    status = 422
+_KEPT_SECONDS = 30 * 86400
+_POLL = 0.1
+_OUTPUT = "output.log"
+_MODULE = "modelyard.training"
 
 
 class TrainingRun:
-    """A run that `yard.train` started, or that `yard.attach` found again."""
+    """A training run. `state` is running, succeeded, failed or stopped; everything is read anew from the run log."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes] | None = None) -> None:
-        """`process`: the child, where this is the process that started it."""
         self.folder = folder
         self._process = process
-        self._tail = Tail(folder)
+        self._spec = TrainSpec.load(folder)
+        self._reader = runlog.Reader(folder)
+        self._lock = threading.Lock()
         self._model: Any = None
+        self._shown_in: int | None = None
+
+    @classmethod
+    def find(cls, run_id: str) -> TrainingRun:
+        """The run of that id; NotFound names the latest ones."""
+        root = config.runs_folder()
+        known = sorted((p.parent.name for p in root.glob(f"*/{runlog.FILE}")), key=lambda n: n.rsplit("-", 3)[1:])
+        if run_id not in known:
+            latest = ", ".join(known[-5:]) or "none"
+            raise NotFound(f"there is no training run {run_id!r} on this machine", remedy=f"The latest: {latest}.")
+        return cls(root / run_id)
 
     @property
     def id(self) -> str:
-        """What `yard.attach` takes."""
+        """For `yard.attach(id)`."""
         return self.folder.name
 
     @property
-    def observed(self) -> Observed:
-        """What the run log says so far."""
-        return self._tail.read()
+    def name(self) -> str:
+        """The name that was given, or the estimator's class."""
+        return self._spec.name
 
     @property
-    def state(self) -> State:
-        """A child that ended without a word has failed, unless it was stopped."""
-        alive = self._alive()  # before the log is read: what it wrote last is then surely in it
-        ended = self.observed.ended
-        if ended is not None:
-            return State(ended)
-        if alive:
-            return State.running
-        return State.stopped if (self.folder / STOP).exists() else State.failed
+    def progress(self) -> Progress:
+        """All that the run has told by now. A process that is gone without a word is told as failed."""
+        with self._lock:
+            now = self._reader.read()
+            if now.ended is None and now.pid and not self._alive(now):
+                now = self._reader.read()  # its last words may have come in between
+                if now.ended is None:
+                    runlog.append(self.folder, "ended", **self._death(now))
+                    now = self._reader.read()
+            return now
 
     @property
-    def reason(self) -> str:
-        """Why it failed, in a sentence; empty when it did not."""
-        if self.state is not State.failed:
-            return ""
-        failure = self.observed.failure
-        if failure:
-            return f"{failure['type']}: {failure['message']}"
-        code = self._process.returncode if self._process is not None else None
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            hint = "; perhaps memory ran out" if name == "SIGKILL" else ""
-            return f"the training process was killed by {name}{hint}"
-        return "the training process ended without a result" + (f" (exit status {code})" if code else "")
+    def state(self) -> RunState:
+        """running, succeeded, failed or stopped."""
+        return self.progress.state
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Metrics on the rows held out; empty until they are measured."""
-        return dict(self.observed.metrics)
+        """Metrics on the held-out rows; empty until they are computed."""
+        return dict(self.progress.metrics)
 
     @property
-    def mlflow_run_id(self) -> str | None:
-        """The run in MLflow, when it was recorded there."""
-        return self.observed.mlflow.get("run_id")
+    def warnings(self) -> list[str]:
+        """What went wrong without failing the run."""
+        return list(self.progress.warnings)
+
+    @property
+    def mlflow_run(self) -> str | None:
+        """The id of the run in MLflow; None until it is logged, or when it could not be."""
+        return self.progress.mlflow_run
 
     @property
     def mlflow_url(self) -> str | None:
-        """Its page in MLflow."""
-        return self.observed.mlflow.get("url")
+        """The page of the run in MLflow."""
+        return self.progress.mlflow_url
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it runs, or ran."""
+        now = self.progress
+        return max(0.0, (now.ended or time.time()) - now.started) if now.started else 0.0
 
     @property
     def model(self) -> Any:
         """The fitted model; waits for it. Raises as `wait` does."""
-        self.wait()
-        if self._model is None:
-            import cloudpickle
-
-            with (self.folder / MODEL).open("rb") as file:
-                self._model = cloudpickle.load(file)
-        return self._model
-
-    @property
-    def training_rows(self) -> Any:
-        """The rows that it was given."""
-        return data.read(self.folder)[0]
+        return self.wait_model()
 
     @property
     def example(self) -> Any:
-        """The first five of them."""
-        return self.training_rows[:5]
+        """The first rows that it was fitted on, as an example for publishing; waits for them."""
+        self.wait()
+        return self._load("example.pkl")
 
     def wait(self, timeout: float | None = None) -> TrainingRun:
-        """Return itself when finished. Ctrl-C ends the waiting, not the run.
+        """This run, once it has succeeded. Ctrl-C ends the waiting, not the training.
 
-        `timeout` in seconds. Raises TrainingFailed with the traceback, or TimedOut.
+        Raises TrainingFailed with the traceback of the training process, TrainingStopped, and TimedOut after `timeout`
+        seconds.
         """
-        self.until_ended(timeout)
-        state = self.state
-        if state is State.stopped:
-            raise TrainingFailed(f"run {self.id} was stopped", remedy="Train again.")
-        if state is State.failed:
-            said = self.observed.failure.get("traceback") or self.logs(lines=20)
-            raise TrainingFailed(f"run {self.id} failed: {self.reason}\n{said}".rstrip(), remedy="")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = threading.Event()
+        while (now := self.progress).ended is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimedOut(f"{self.id} still runs after {timeout:g} s", remedy="Wait on, or stop it: run.stop().")
+            pause.wait(_POLL)
+        self._reap()
+        if now.state is RunState.failed:
+            raise TrainingFailed(f"training {self.id} failed: {now.error}", traceback=now.traceback)
+        if now.state is RunState.stopped:
+            raise TrainingStopped(f"training {self.id} was stopped")
         return self
 
-    def until_ended(self, timeout: float | None = None, each: Callable[[], None] = lambda: None) -> None:
-        """Wait for the end, however it ends; `each` is called a few times per second. Raises TimedOut."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self.state is State.running:
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimedOut(f"run {self.id} still runs after {timeout:g} s", remedy="Wait longer, or .stop() it.")
-            each()
-            self._pause()
-        each()
-
-    def _pause(self) -> None:
-        if self._process is None:
-            time.sleep(_POLL)
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_POLL)
+    def wait_model(self) -> Any:
+        """See `model`."""
+        self.wait()
+        if self._model is None:
+            self._model = self._load("model.pkl")
+        return self._model
 
     def stop(self) -> TrainingRun:
-        """End the process and all that it started; returns when they are gone."""
-        if self.state is State.running:
-            (self.folder / STOP).touch()
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                self._signal(number)
-                with contextlib.suppress(TimedOut):
-                    self.until_ended(_GRACE)
-                    break
+        """End the training process; the run is `stopped` when this returns. A run that has ended stays as it is."""
+        now = self.progress
+        if now.ended is not None:
+            return self
+        runlog.append(self.folder, "stopping")
+        _signal(now, signal.SIGTERM, group=False)
+        with contextlib.suppress(TimedOut, TrainingFailed, TrainingStopped):
+            self.wait(_GRACE)
+        _signal(now, signal.SIGKILL, group=True)  # workers that the estimator started, and itself in deep C code
+        self._reap()
         return self
 
-    def logs(self, *, lines: int = 200) -> str:
-        """The end of what the fit printed."""
+    def logs(self) -> str:
+        """What the training process printed."""
         with contextlib.suppress(FileNotFoundError):
-            text = (self.folder / OUTPUT).read_text(errors="replace")
-            return "\n".join(text.splitlines()[-lines:])
+            return (self.folder / _OUTPUT).read_text(errors="replace")
         return ""
 
-    def _alive(self) -> bool:
-        if self._process is not None:
-            return self._process.poll() is None
-        return self._found() is not None
+    def show(self) -> None:
+        """Draw it in the notebook's cell, live until it ends; the cell does not wait."""
+        self._shown_in = _execution_count()
+        output = display.Output()
+        ended = self._draw(output)
+        if not ended:
+            threading.Thread(target=self._keep_drawing, args=(output,), name=f"show-{self.id}", daemon=True).start()
 
-    def _signal(self, number: signal.Signals) -> None:
-        """To the child's whole group; the child leads it, so its pid is not another's while it is not reaped."""
-        pid = self._process.pid if self._process is not None else self._found()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, number)
+    def follow(self) -> TrainingRun:
+        """Wait and print lines. Raises as `wait` does; Ctrl-C stops the training."""
+        from modelyard.training.portrait import Lines
 
-    def _found(self) -> int | None:
-        """The child's pid, when a process of that pid and start time lives; another kernel may have started it."""
-        import psutil
-
+        lines = Lines(self)
+        pause = threading.Event()
         try:
-            known = json.loads((self.folder / PROCESS).read_text())
-            process = psutil.Process(known["pid"])
-            same = abs(process.create_time() - known["create_time"]) < 1.0
-            return known["pid"] if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (OSError, ValueError, psutil.Error):
-            return None
+            while not lines.tell(self.progress):
+                pause.wait(_POLL)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        return self.wait()
+
+    def _keep_drawing(self, output: display.Output) -> None:
+        pause = threading.Event()
+        while not self._draw(output):
+            pause.wait(0.4)
+
+    def _draw(self, output: display.Output) -> bool:
+        from modelyard.training.portrait import as_html
+
+        now = self.progress
+        output.show(as_html(self, now), repr(self))
+        return now.ended is not None
+
+    def _ipython_display_(self) -> None:
+        if display.is_live():
+            if self._shown_in is None or self._shown_in != _execution_count():
+                self.show()
+            return
+        display.write(repr(self))
 
     def __repr__(self) -> str:
-        measured = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
-        return f"TrainingRun({self.id}, {self.state}{', ' if measured else ''}{measured})"
+        from modelyard.training.portrait import as_text
 
-    def _repr_html_(self) -> str:
-        return html(self.id, self.state, self.observed, self.reason)
+        return as_text(self, self.progress)
+
+    def _load(self, file: str) -> Any:
+        import cloudpickle
+
+        try:
+            return cloudpickle.loads((self.folder / file).read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"{self.id} has kept no {file}", remedy="Train again: yard.train(…).") from None
+
+    def _alive(self, now: Progress) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        return _process_of(now) is not None
+
+    def _death(self, now: Progress) -> dict[str, Any]:
+        if now.stopping:
+            return {"state": "stopped"}
+        code = None if self._process is None else self._process.returncode
+        reason = "the training process is gone"
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            reason = f"the training process was killed by {name}"
+            reason += "; perhaps the memory ran out" if name == "SIGKILL" else ""
+        elif code is not None:
+            reason = f"the training process ended with status {code}"
+        tail = "\n".join(self.logs().splitlines()[-20:])
+        return {"state": "failed", "error": reason, "traceback": tail}
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
 
 
-def attach(run_id: str) -> TrainingRun:
-    """A run of this account by its id, whichever kernel started it. Raises NotFound, which names the latest."""
-    folder = runs_folder() / run_id
-    if not run_id or os.sep in run_id or not folder.is_dir():
-        latest = ", ".join(sorted((p.name for p in runs_folder().glob("*")), reverse=True)[:5]) or "none"
-        raise NotFound(f"there is no run {run_id!r}", remedy=f"The latest are: {latest}.")
-    return TrainingRun(folder)
+def start(spec: TrainSpec, estimator: Any, rows: tuple[Any, Any], validation: tuple[Any, Any] | None) -> TrainingRun:
+    """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
+    data.check(*rows)
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
+        data.check(*validation)
+    root = config.runs_folder()
+    root.mkdir(parents=True, exist_ok=True)
+    _prune(root)
+    folder = root / f"{spec.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o700)
+    try:
+        spec.save(folder)
+        _dump(folder / "job.pkl", (estimator, dict(spec.functions)), "the estimator")
+        _dump(folder / "data.pkl", (*rows, validation), "the data")
+        (folder / "paths.json").write_text(json.dumps(sys.path))
+        process = _launch(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return TrainingRun(folder, process)
+
+
+def _dump(path: Path, value: Any, what: str) -> None:
+    import cloudpickle
+
+    try:
+        with path.open("wb") as file:
+            cloudpickle.dump(value, file, protocol=5)
+    except OSError as error:
+        raise StorageFull(f"{what} could not be written to {path.parent}: {error}") from error
+    except Exception as error:
+        raise InvalidInput(
+            f"{what} cannot be sent to the training process: {type(error).__name__}: {error}",
+            remedy="Leave out what holds open files, connections or locks.",
+        ) from error
+
+
+def _launch(folder: Path) -> subprocess.Popen[bytes]:
+    import psutil
+
+    with (folder / _OUTPUT).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", _MODULE, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the kernel's interrupt and restart do not reach it
+        )
+    try:
+        created = psutil.Process(process.pid).create_time()
+    except psutil.Error:
+        created = time.time()
+    runlog.append(folder, "launched", pid=process.pid, created=created)
+    return process
+
+
+def _process_of(now: Progress) -> Any:
+    """The process of a run, or None: it is gone, or its number belongs to another one by now."""
+    import psutil
+
+    try:
+        process = psutil.Process(now.pid)
+        same = abs(process.create_time() - now.created) < 1.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _signal(now: Progress, number: int, *, group: bool) -> None:
+    if _process_of(now) is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group:
+            os.killpg(now.pid, number)  # it leads a session of its own
+        else:
+            os.kill(now.pid, number)
+
+
+def _prune(root: Path) -> None:
+    """Forget runs that ended a month ago."""
+    for log in root.glob(f"*/{runlog.FILE}"):
+        with contextlib.suppress(OSError):
+            if time.time() - log.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(log.parent, ignore_errors=True)
+
+
+def _execution_count() -> int | None:
+    if not display.in_kernel():
+        return None
+    from IPython import get_ipython
+
+    count: int = get_ipython().execution_count
+    return count

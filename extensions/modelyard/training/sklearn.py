@@ -1,94 +1,99 @@
-"""Fit and measure a scikit-learn estimator in the child process."""
+"""Fit a scikit-learn estimator and score it on rows that it has not seen."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
-from pathlib import Path
+import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from modelyard.training import progress
-from modelyard.training.runlog import RunLog
+
+Say = Callable[..., None]
+_DEFAULTS = {
+    "classification": {"accuracy": "accuracy", "roc_auc": None, "log_loss": "neg_log_loss"},
+    "regression": {"r2": "r2", "mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error"},
+}
 
 
-@dataclass(frozen=True)
-class Options:
-    """`test_size`: share of rows held out for the metrics, 0 for none. `seed`: of the split and of numpy's and Python's
-    global generators. `stratify`: keep the classes' shares in both parts, where each class has two rows."""
-
-    test_size: float = 0.2
-    seed: int = 0
-    stratify: bool = True
-
-
-def fit(estimator: Any, X: Any, y: Any, options: Options, folder: Path) -> tuple[Any, dict[str, float]]:
-    """The fitted estimator, and its metrics on the rows held out (none without such rows)."""
-    log = RunLog(folder)
-    random.seed(options.seed)
-    np.random.seed(options.seed)
-    train_X, test_X, train_y, test_y = _split(estimator, X, y, options)
-    if not progress.attach(estimator, folder):
-        log.write("progress", text="this estimator does not report its progress; shown is the time elapsed")
-    try:
-        estimator.fit(train_X) if train_y is None else estimator.fit(train_X, train_y)
-    finally:
-        progress.detach(estimator)
-    if test_X is None:
-        return estimator, {}
-    log.write("progress", text=f"measuring on {len(test_y)} rows held out")
-    return estimator, measure(estimator, test_X, test_y)
-
-
-def _split(estimator: Any, X: Any, y: Any, options: Options) -> tuple[Any, Any, Any, Any]:
-    if y is None or options.test_size <= 0 or not hasattr(estimator, "predict"):
-        return X, None, y, None
-    from sklearn.base import is_classifier
-    from sklearn.model_selection import train_test_split
-
-    stratify = None
-    if options.stratify and is_classifier(estimator):
-        _, counts = np.unique(np.asarray(y), return_counts=True)
-        held_out = int(np.ceil(options.test_size * len(y)))
-        if counts.min() >= 2 and min(held_out, len(y) - held_out) >= len(counts):
-            stratify = y
-    parts = train_test_split(X, y, test_size=options.test_size, random_state=options.seed, stratify=stratify)
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def measure(model: Any, X: Any, y: Any) -> dict[str, float]:
-    """accuracy, roc_auc and log_loss for a classifier (the latter two where it gives probabilities and the rows have
-    every class), r2, mae and rmse for a regressor, else none."""
-    from sklearn import metrics
+def task(estimator: Any) -> str:
+    """classification, regression or other."""
     from sklearn.base import is_classifier, is_regressor
 
-    if is_classifier(model):
-        found = {"accuracy": metrics.accuracy_score(y, model.predict(X))}
-        if hasattr(model, "predict_proba") and np.ndim(y) == 1:
-            found |= _of_probabilities(model, X, y)
-    elif is_regressor(model):
-        predicted = model.predict(X)
-        found = {
-            "r2": metrics.r2_score(y, predicted),
-            "mae": metrics.mean_absolute_error(y, predicted),
-            "rmse": metrics.root_mean_squared_error(y, predicted),
-        }
+    try:
+        if is_classifier(estimator):
+            return "classification"
+        return "regression" if is_regressor(estimator) else "other"
+    except (AttributeError, TypeError):  # an estimator without scikit-learn's tags
+        return "other"
+
+
+def prepare(estimator: Any, seed: int) -> Any:
+    """A clone with `seed` as random_state, wherever that is a parameter left at None; the user's own stays untouched."""
+    from sklearn.base import clone
+
+    fresh = clone(estimator) if hasattr(estimator, "get_params") else estimator
+    if hasattr(fresh, "get_params"):
+        open_ones = [
+            k for k, v in fresh.get_params(deep=True).items() if v is None and k.split("__")[-1] == "random_state"
+        ]
+        fresh.set_params(**dict.fromkeys(open_ones, seed))
+    return fresh
+
+
+def fit(estimator: Any, X: Any, y: Any, callback: Any) -> Any:
+    """`estimator` fitted, with the callback while it is fitted, where it takes one."""
+    if not progress.reports(estimator):
+        return estimator.fit(X, y)
+    try:
+        return estimator.set_callbacks(callback).fit(X, y)
+    finally:
+        progress.forget(estimator)
+
+
+def score(model: Any, X: Any, y: Any, scorers: tuple[str, ...] | None, functions: Any, say: Say) -> dict[str, float]:
+    """Metrics by name. A default one that does not apply is left out; one that was asked for and fails is a warning."""
+    found: dict[str, float] = {}
+    wanted: dict[str, Callable[[], float]] = {}
+    if functions:
+        wanted = {name: _own(function, model, X, y) for name, function in functions.items()}
+    elif scorers is not None:
+        wanted = {name: _scorer(name, model, X, y) for name in scorers}
     else:
-        found = {}
-    return {name: float(value) for name, value in found.items()}
-
-
-def _of_probabilities(model: Any, X: Any, y: Any) -> dict[str, float]:
-    from sklearn import metrics
-
-    classes = list(model.classes_)
-    if len(np.unique(np.asarray(y))) != len(classes):
-        return {}
-    probabilities = model.predict_proba(X)
-    found = {"log_loss": metrics.log_loss(y, probabilities, labels=classes)}
-    if len(classes) == 2:
-        found["roc_auc"] = metrics.roc_auc_score(np.asarray(y) == classes[1], probabilities[:, 1])
-    else:
-        found["roc_auc"] = metrics.roc_auc_score(y, probabilities, multi_class="ovr", labels=classes)
+        wanted = _default(model, X, y)
+    for name, compute in wanted.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value = float(compute())
+        except Exception as error:  # a metric must not cost the user the model
+            if functions or scorers is not None:
+                say("warning", text=f"metric {name!r}: {type(error).__name__}: {error}")
+            continue
+        if math.isfinite(value):
+            found[name] = value
     return found
+
+
+def _own(function: Any, model: Any, X: Any, y: Any) -> Callable[[], float]:
+    return lambda: function(model, X, y)
+
+
+def _scorer(name: str, model: Any, X: Any, y: Any) -> Callable[[], float]:
+    def compute() -> float:
+        from sklearn.metrics import get_scorer
+
+        return float(get_scorer(name)(model, X, y))
+
+    return compute
+
+
+def _default(model: Any, X: Any, y: Any) -> dict[str, Callable[[], float]]:
+    wanted: dict[str, Callable[[], float]] = {}
+    for name, scorer in _DEFAULTS.get(task(model), {}).items():
+        if name == "roc_auc":
+            scorer = "roc_auc" if len(getattr(model, "classes_", ())) == 2 else "roc_auc_ovr"
+        assert scorer is not None
+        compute = _scorer(scorer, model, X, y)
+        wanted[name] = (lambda c=compute: -c()) if scorer.startswith("neg_") else compute
+    return wanted

@@ -31,6 +31,9 @@ def _series(spec: TensorSpec, column: NDArray[Any]) -> Any:
         return pd.array(column, dtype="str")
     if spec.kind is ColumnKind.number and spec.dtype in _NULLABLE:
         return pd.array([None if np.isnan(v) else v for v in column.tolist()], dtype=spec.dtype)
+    if column.dtype.kind == "O":
+        # Said outright: pandas would make text of it, and NaN of None, which scikit-learn tells apart.
+        return pd.Series(column, dtype=object)
     return column
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,10 +36,12 @@ async def spawn(home: Path, sibling: Sibling, environment: Mapping[str, str]) ->
     path = log_path(home, sibling.name)
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
         path.replace(path.with_suffix(".log.1"))
+    # Programs of this environment come first: JupyterHub looks for notebook servers on the PATH.
+    programs = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     with path.open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *sibling.command,
-            env={**environment, **sibling.environment, "PYTHONUNBUFFERED": "1"},
+            env={**environment, **sibling.environment, "PATH": programs, "PYTHONUNBUFFERED": "1"},
             cwd=home,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -144,7 +144,8 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
     sections = [endpoint_section(route, options.entrypoint) for route in routes]
     # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
     shared: Json = {
-        # A connection that fails is tried once more, on the next server; an answer of any status is final.
+        # A failed connection is tried once more, on the next server. What a server took before it died is not: the call
+        # may be what killed it.
         RETRY: {"retry": {"attempts": 2, "initialInterval": "20ms"}},
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},

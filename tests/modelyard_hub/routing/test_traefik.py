@@ -98,7 +98,7 @@ async def test_no_server_is_unavailable_and_a_new_one_is_used(stand: Stand, serv
     assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 503
 
 
-async def test_the_death_of_one_of_two_replicas_is_not_seen(stand: Stand, servers: Callable[[str], Web]) -> None:
+async def test_a_server_that_takes_no_connections_is_not_seen(stand: Stand, servers: Callable[[str], Web]) -> None:
     alive, dead = servers("alive"), f"http://127.0.0.1:{free_port()}"
     await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (alive.url, dead)}))
     for _ in range(20):

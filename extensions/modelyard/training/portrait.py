@@ -1,0 +1,99 @@
+"""A training run drawn as HTML, as text, and as lines while it happens."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from typing import TYPE_CHECKING
+
+from modelyard import display
+from modelyard.training.runlog import Progress, RunState
+
+if TYPE_CHECKING:
+    from modelyard.training.run import TrainingRun
+
+_KINDS = {RunState.running: "busy", RunState.succeeded: "good", RunState.failed: "bad", RunState.stopped: "bad"}
+_STEP = 0.1
+_SILENCE = 10.0
+
+
+def as_text(run: TrainingRun, now: Progress) -> str:
+    """One line, and one per metric and warning."""
+    lines = [f"TrainingRun {run.id}: {_state(now)} ({display.duration(run.elapsed)})"]
+    lines += [f"  {name}: {value:.4f}" for name, value in now.metrics.items()]
+    lines += [f"  warning: {text}" for text in now.warnings]
+    return "\n".join(lines + ([f"  {now.error}"] if now.error else []))
+
+
+def as_html(run: TrainingRun, now: Progress) -> str:
+    """A box with the bar, the step, the time, and the metrics when they are there."""
+    kind = _KINDS[now.state]
+    parts = [display.bar(now.fraction, kind)]
+    step = escape(now.step) if now.ended is None else escape(now.error.splitlines()[0] if now.error else "")
+    parts.append(f"<div>{step}</div>" if step else "")
+    parts.append(f'<div class="my-dim">{display.duration(run.elapsed)} · {escape(now.source)}</div>')
+    if now.metrics:
+        rows = "".join(f"<tr><td>{escape(n)}</td><td>{v:.4f}</td></tr>" for n, v in now.metrics.items())
+        parts.append(
+            f'<table class="my-table"><thead><tr><th>on the held-out rows</th><th></th></tr></thead><tbody>{rows}</tbody></table>'
+        )
+    parts += [f'<div class="my-busy">Warning: {escape(text)}</div>' for text in now.warnings]
+    if now.traceback:
+        parts.append(f"<details><summary>Traceback</summary><pre>{escape(now.traceback)}</pre></details>")
+    if now.mlflow_url and now.mlflow_url.startswith(("http://", "https://")):
+        parts.append(
+            f'<a href="{escape(now.mlflow_url, quote=True)}" target="_blank" rel="noopener">See it in MLflow</a>'
+        )
+    parts.append(f'<div class="my-dim"><code>yard.attach("{escape(run.id)}")</code></div>')
+    return display.box(f"Training {run.name}", _state(now), kind, "".join(parts), "modelyard-train")
+
+
+def _state(now: Progress) -> str:
+    if now.ended is None and now.stopping:
+        return "stopping"
+    if now.ended is None and now.fraction is not None:
+        return f"running, {now.fraction:.0%}"
+    return now.state.value
+
+
+class Lines:
+    """Tells a run in lines of text: each step, each tenth of the fit, and that it still runs."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._said = ""
+        self._told = 0.0
+        self._next = _STEP
+        self._source = False
+        self._warnings = 0
+
+    def tell(self, now: Progress) -> bool:
+        """Print what is new; whether the run has ended."""
+        if not self._told:
+            self._line(f"run {self._run.id}")
+        if now.source and not self._source:
+            self._source = True
+            self._line(now.source)
+        fraction = now.fraction or 0.0
+        if now.ended is None and (now.step != self._said or fraction >= self._next):
+            self._next = fraction - fraction % _STEP + _STEP if fraction >= self._next else self._next
+            self._said = now.step
+            self._line(now.step + (f", {fraction:.0%}" if now.fraction is not None else ""))
+        elif now.ended is None and time.monotonic() - self._told > _SILENCE:
+            self._line(f"still running: {now.step}")
+        for text in now.warnings[self._warnings :]:
+            self._line(f"warning: {text}")
+        self._warnings = len(now.warnings)
+        if now.ended is not None:
+            self._last(now)
+        return now.ended is not None
+
+    def _last(self, now: Progress) -> None:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in now.metrics.items())
+        self._line(f"{now.state.value}{f' ({scores} on the held-out rows)' if scores else ''}")
+        if now.mlflow_url:
+            self._line(f"see it in MLflow: {now.mlflow_url}")
+
+    def _line(self, text: str) -> None:
+        self._told = time.monotonic()
+        display.write(f"Training {self._run.name} [{display.duration(self._run.elapsed)}] {text}")

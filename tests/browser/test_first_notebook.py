@@ -1,0 +1,59 @@
+"""A new user in Chromium: sign in, get a notebook server, run the first notebook, see the endpoint. Leaves screenshots."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from harness.chromium import SCREENSHOTS, browser
+from harness.stack import Stack
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.xdist_group("stack")]
+
+MINUTE = 60_000
+
+
+def sign_in(page: Page, username: str, password: str) -> None:
+    page.goto("/hub/login?next=%2Fhub%2Fhome")
+    page.get_by_label(re.compile("username", re.I)).fill(username)
+    page.get_by_label(re.compile("password", re.I)).fill(password)
+    page.get_by_role("button", name=re.compile("sign in", re.I)).click()
+    page.wait_for_url("**/hub/home")
+
+
+@pytest.mark.timeout(600)
+def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    with browser(stack.url) as context:
+        page = context.new_page()
+        sign_in(page, "ada", stack.sign_in["password"])
+        page.screenshot(path=SCREENSHOTS / "1-home.png")
+        page.goto("/hub/spawn")
+        page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
+        page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
+        page.locator(".jp-NotebookPanel-toolbar").wait_for()
+        page.screenshot(path=SCREENSHOTS / "2-notebook.png")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        cells = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+        expect(cells.last).to_have_text(re.compile(r"\[\d+\]:"), timeout=4 * MINUTE)
+        page.screenshot(path=SCREENSHOTS / "3-ran.png")
+        assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        page.goto("/services/modelyard/")
+        expect(page.get_by_text("churn").first).to_be_visible()
+        page.screenshot(path=SCREENSHOTS / "4-endpoints.png")
+        page.goto("/mlflow/")
+        expect(page.get_by_text("Experiments").first).to_be_visible(timeout=MINUTE)
+        page.screenshot(path=SCREENSHOTS / "5-mlflow.png")
+
+
+def test_wrong_password_and_the_groups_name_are_refused(stack: Stack) -> None:
+    with browser(stack.url) as context:
+        page = context.new_page()
+        for username, password in (("ada", "guess"), ("team", stack.sign_in["password"])):
+            page.goto("/hub/login")
+            page.get_by_label(re.compile("username", re.I)).fill(username)
+            page.get_by_label(re.compile("password", re.I)).fill(password)
+            page.get_by_role("button", name=re.compile("sign in", re.I)).click()
+            expect(page.get_by_text("Invalid username or password")).to_be_visible()

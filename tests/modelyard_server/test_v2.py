@@ -1,0 +1,78 @@
+"""The codec of the Open Inference Protocol: every datatype both ways, and what JSON cannot hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from modelyard_api.errors import InvalidInput, MalformedRequest
+from modelyard_server import v2
+
+EDGES: dict[str, list[Any]] = {
+    "BOOL": [True, False],
+    "INT8": [-128, 127],
+    "INT16": [-(2**15), 2**15 - 1],
+    "INT32": [-(2**31), 2**31 - 1],
+    "INT64": [-(2**63), 2**63 - 1],
+    "UINT8": [0, 255],
+    "UINT16": [0, 2**16 - 1],
+    "UINT32": [0, 2**32 - 1],
+    "UINT64": [0, 2**64 - 1],
+    "FP16": [0.5, -65504.0],
+    "FP32": [0.5, -(2.0**100)],
+    "FP64": [0.1, 1.7e308],
+    "BYTES": ["", "naïve 🐧"],
+}
+
+
+def one(kind: str, data: list[Any], shape: list[int] | None = None) -> dict[str, Any]:
+    tensor = {"name": "x", "datatype": kind, "shape": [len(data)] if shape is None else shape, "data": data}
+    return {"inputs": [tensor]}
+
+
+def test_knows_every_datatype() -> None:
+    assert set(EDGES) == set(v2.DTYPES)
+
+
+@pytest.mark.parametrize("kind", EDGES)
+def test_carries_every_datatype_both_ways(kind: str) -> None:
+    body = orjson.loads(orjson.dumps(one(kind, EDGES[kind], [2, 1])))
+    array = v2.decode(body)["x"]
+    assert array.shape == (2, 1)
+    typed = array.astype(bool) if kind == "BOOL" else array
+    answer = orjson.loads(orjson.dumps(v2.encode("m", "3", {"y": typed}, body)))
+    assert answer["outputs"] == [{"name": "y", "datatype": kind, "shape": [2, 1], "data": EDGES[kind]}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [("INT8", 128), ("UINT8", -1), ("INT64", 2**63), ("INT32", 1.5), ("BOOL", 1), ("BYTES", 1), ("FP64", "1")],
+)
+def test_refuses_what_a_datatype_cannot_hold(kind: str, wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match=kind):
+        v2.decode(one(kind, [wrong]))
+
+
+def test_reads_nested_data() -> None:
+    assert v2.decode(one("INT64", [[1, 2], [3, 4]], [2, 2]))["x"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_is_not_finite_is_null() -> None:
+    assert v2.values(np.array([1.0, math.nan, math.inf, -math.inf])) == [1.0, None, None, None]
+    assert v2.values(np.array(["2024-02-29", "NaT"], dtype="datetime64[D]")) == ["2024-02-29", None]
+
+
+@pytest.mark.parametrize("outputs", [5, "label", [5]])
+def test_refuses_outputs_that_are_no_list_of_objects(outputs: Any) -> None:
+    with pytest.raises(MalformedRequest, match="outputs"):
+        v2.encode("m", "1", {"y": np.ones(1)}, {"outputs": outputs})
+
+
+def test_refuses_an_input_that_comes_twice() -> None:
+    body = one("INT64", [1])
+    with pytest.raises(InvalidInput, match="twice"):
+        v2.decode({"inputs": body["inputs"] * 2})
