@@ -1,6 +1,6 @@
 """Resident memory of the hub service and of one ONNX model server, and the cost of `import modelyard`.
 
-    python tests/bench/memory.py HOME        HOME: the state folder of a running `make up` with at least one endpoint
+python tests/bench/memory.py HOME        HOME: the state folder of a running `make up` with at least one endpoint
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ import uuid
 from pathlib import Path
 
 import httpx
-import modelyard as yard
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer
@@ -29,6 +28,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import modelyard as yard
 
 
 def fitted() -> tuple[object, pd.DataFrame]:
@@ -70,7 +71,9 @@ def peer(model: object, X: pd.DataFrame) -> float:
         mlflow.create_experiment("bench", artifact_location=str(Path(folder) / "artifacts"))
         mlflow.set_experiment("bench")
         with mlflow.start_run():
-            info = mlflow.sklearn.log_model(model, name="model", input_example=X[:5], serialization_format="cloudpickle")
+            info = mlflow.sklearn.log_model(
+                model, name="model", input_example=X[:5], serialization_format="cloudpickle"
+            )
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", info.model_uri]
         command += ["--env-manager", "local", "-p", str(port)]
         with Path(folder, "serve.log").open("wb") as log:
@@ -104,7 +107,9 @@ def main() -> None:
     ours(model, X), peer(model, X)
     pairs = [(ours(model, X), peer(model, X)) for _ in range(runs)]
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"publish to first 200, medians of {runs}: ours {mine:.1f} s, MLflow {theirs:.1f} s, ratio {mine / theirs:.2f}")
+    print(
+        f"publish to first 200, medians of {runs}: ours {mine:.1f} s, MLflow {theirs:.1f} s, ratio {mine / theirs:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""A new user in Chromium: sign in, get a notebook server, run the first notebook, see the endpoint. Leaves screenshots."""
+"""A new user in Chromium: sign in, spawn, run the first notebook, see the endpoint. Leaves screenshots."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from playwright.sync_api import Page, expect
+
 from harness.chromium import SCREENSHOTS, browser
 from harness.stack import Stack
-from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.xdist_group("stack")]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+
 from harness.model_server import free_port
 from harness.stack import Stack
 from harness.wait import eventually

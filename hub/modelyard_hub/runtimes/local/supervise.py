@@ -250,11 +250,12 @@ class Supervisor:
         return response.status_code
 
     async def _became_ready(self) -> None:
-        self._show(Phase.ready)
         self._port_tries = 0
         if not self.record.ready:
             self.record = replace(self.record, ready=True)
+            # Before it is said: who takes it up after a crash must not take a routed replica for a starting one.
             await self._checkpoint_if_possible()
+        self._show(Phase.ready)
 
     async def _checkpoint(self) -> None:
         """Write the record. It outlives a cancellation, and who ends this waits: no file appears later."""

@@ -1,0 +1,42 @@
+"""`make bench`: starts a Modelyard of its own in a temporary folder, measures, prints, stops it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from harness.publishing import Publisher  # noqa: E402
+from harness.stack import Stack  # noqa: E402
+
+
+def started(home: Path, port: int | None = None) -> tuple[Stack, float]:
+    """A ready stack and the seconds that it took."""
+    start = time.perf_counter()
+    return Stack(home, port).wait_ready(), time.perf_counter() - start
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        stack, first = started(home)
+        stack.stop()
+        stack, second = started(home, stack.port)
+        print(f"start: first {first:.1f} s, second {second:.1f} s")
+        try:
+            Publisher(stack).publish("resident")
+            subprocess.run([sys.executable, str(HERE / "memory.py"), str(home)], check=True)
+            environment = os.environ | stack.library("ada")
+            subprocess.run([sys.executable, str(HERE / "publish.py")], check=True, env=environment)
+        finally:
+            stack.stop()
+
+
+if __name__ == "__main__":
+    main()

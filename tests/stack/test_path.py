@@ -1,0 +1,105 @@
+"""The whole path on the real stack: publish, call, canary, promote, rollback, share, delete; papermill."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.publishing import Publisher, make_caller
+from harness.stack import BIN, Stack
+from harness.wait import eventually
+
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def publisher(stack: Stack) -> Publisher:
+    made = Publisher(stack)
+    made.publish("walk")
+    return made
+
+
+def test_a_second_version_is_a_candidate_until_it_gets_traffic(stack: Stack, publisher: Publisher) -> None:
+    call = make_caller(stack, "ada", "walk")
+    assert call().status_code == 200
+    publisher.publish("walk", percent=10)
+    answered = Counter(call().raise_for_status().headers["x-modelyard-revision"] for _ in range(200))
+    assert answered["1"] > answered["2"] > 0
+    assert 10 <= answered["2"] <= 30
+    by_header = call(**{"X-Modelyard-Revision": "2"})
+    assert by_header.headers["x-modelyard-revision"] == "2"
+
+
+def test_a_second_user_sees_and_calls_but_does_not_change(stack: Stack, publisher: Publisher) -> None:
+    with stack.client("bob") as bob:
+        listed = bob.get("/endpoints").raise_for_status().json()["items"]
+        assert "walk" in [e["name"] for e in listed if e["owner"] == "ada"]
+        assert make_caller(stack, "ada", "walk", user="bob")().status_code == 200
+        etag = bob.get("/endpoints/ada/walk").headers["etag"]
+        refused = bob.delete("/endpoints/ada/walk", headers={"If-Match": etag})
+        assert refused.status_code == 403
+        assert "belongs to 'ada'" in refused.json()["detail"]
+
+
+def test_only_who_may_calls(stack: Stack, publisher: Publisher) -> None:
+    call = make_caller(stack, "ada", "walk")
+    call.token = "nonsense"
+    assert call().status_code == 401
+    with stack.client("ada") as ada:
+        call.token = ada.post("/endpoints/ada/walk/keys", json={"name": "billing"}).raise_for_status().json()["secret"]
+        eventually(lambda: call().status_code == 200, what="the new key is known to the model servers")
+        key = ada.get("/endpoints/ada/walk/keys").json()["items"][0]["id"]
+        ada.delete(f"/endpoints/ada/walk/keys/{key}").raise_for_status()
+    eventually(lambda: call().status_code == 401, what="the removed key is refused")
+    assert httpx.get(f"{stack.url}/serve/ada/walk/metrics").status_code in (401, 404)
+
+
+def test_a_server_token_carries_only_what_the_library_needs(stack: Stack) -> None:
+    token = stack.token("carol")
+    headers = {"Authorization": f"token {token}"}
+    hub = f"{stack.url}/hub/api"
+    assert httpx.get(f"{hub}/user", headers=headers).json()["name"] == "carol"
+    assert httpx.get(f"{hub}/users", headers=headers).status_code == 403
+    assert httpx.post(f"{hub}/users/carol/server", headers=headers).status_code == 403
+
+
+def test_mlflow_writes_need_the_owner(stack: Stack) -> None:
+    url = f"{stack.url}/mlflow/api/2.0/mlflow/registered-models/create"
+    headers = {"Authorization": f"Bearer {stack.token('ada')}"}
+    refused = httpx.post(url, json={"name": "bob.model"}, headers=headers)
+    assert refused.status_code == 403
+    assert "belongs to 'bob'" in refused.json()["message"]
+    assert httpx.post(url, json={"name": "bob.model"}).status_code == 401
+
+
+def test_deleted_endpoints_leave_nothing(stack: Stack, publisher: Publisher) -> None:
+    publisher.publish("brief")
+    done = stack.command("endpoints", "delete", "ada", "brief")
+    assert done.returncode == 0, done.stderr
+    with stack.client("ada") as ada:
+        eventually(lambda: ada.get("/endpoints/ada/brief").status_code == 404, what="the endpoint is gone")
+    left = [p for p in (stack.home / "workloads").iterdir() if "brief" in p.name]
+    assert not left
+
+
+@pytest.mark.timeout(600)
+def test_first_notebook_through_papermill(stack: Stack, tmp_path: Path) -> None:
+    notebook = REPOSITORY / "notebooks" / "01-train-and-publish.ipynb"
+    command = [str(BIN / "papermill"), str(notebook), "out.ipynb", "-p", "name", "churn", "--cwd", str(notebook.parent)]
+    done = subprocess.run(command, env=stack.library("ada"), cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-4000:]
+    cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+    printed = "".join(
+        "".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []) if "text" in output
+    )
+    assert "accuracy" in printed
+    curl = next(line for line in printed.splitlines() if line.startswith("curl "))
+    answer = subprocess.run(shlex.split(curl), capture_output=True, text=True, timeout=30)
+    assert "outputs" in json.loads(answer.stdout), answer.stdout
