@@ -1,8 +1,8 @@
 """The library of the notebook side: train, publish, call. `import modelyard as yard`.
 
-Belongs here: what a data scientist calls, and the client that it is made of (`client.py` is async, `sync.py` its blocking
-face). Does not belong here: the hub's code, the store, Kubernetes. Nothing heavy is imported before it is used: not
-scikit-learn, not MLflow, not pandas, not numpy; `import modelyard` stays under half a second.
+Belongs here: what a data scientist calls, and the client that it is made of (`client.py` is async, `sync.py` its
+blocking face). Does not belong here: the hub's code, the store, Kubernetes. Nothing heavy is imported before it is
+used: not scikit-learn, not MLflow, not pandas, not numpy; `import modelyard` stays under half a second.
 
 Panels have their place in `widgets/`, PyTorch in `training/torch.py`, unattended runs in `batch/`.
 """

@@ -147,7 +147,7 @@ class AsyncClient:
         return kind.model_validate_json((await self.send(request)).content)
 
     async def send(self, request: Request) -> httpx.Response:
-        """The answer to `request`; every other than 2xx raises. Repeated for `patience` seconds while nobody answers."""
+        """The answer to `request`; other than 2xx raises. Repeated for `patience` seconds while nobody answers."""
         deadline = time.monotonic() + self.patience
         pause = 0.1
         while True:

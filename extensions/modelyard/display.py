@@ -20,9 +20,9 @@ _STEPS = {"package": 0.1, "upload": 0.5, "register": 0.65, "endpoint": 0.7, "rea
 def is_live() -> bool:
     """Whether somebody looks at this process through a notebook's front end.
 
-    MODELYARD_PLAIN decides where it is set (1: text, 0: live). Else: in a kernel that Jupyter Server started for a notebook,
-    to which it gave JPY_SESSION_NAME. papermill, nbclient and scripts start kernels without one; where they run inside a
-    notebook server they hand an inherited one on, which is told by their having it themselves.
+    MODELYARD_PLAIN decides where it is set (1: text, 0: live). Else: in a kernel that Jupyter Server started for a
+    notebook, to which it gave JPY_SESSION_NAME. papermill, nbclient and scripts start kernels without one; where they
+    run inside a notebook server they hand an inherited one on, which is told by their having it themselves.
     """
     said = os.environ.get(PLAIN, "").strip().lower()
     if said:

@@ -17,7 +17,8 @@ _SETTLE = 120.0
 class Endpoint:
     """A stable URL with a model behind it. Shown in a notebook it tells its state as it is now.
 
-    `wait=` of what changes it: seconds until the change must be observed (TimedOut then; the change stays), 0 not to wait.
+    `wait=` of what changes it: seconds until the change must be observed (TimedOut then; the change stays), 0 not to
+    wait.
     """
 
     def __init__(self, remote: AsyncEndpoint) -> None:

@@ -25,7 +25,8 @@ border-bottom:1px solid var(--jp-border-color3,#e0e0e0);vertical-align:middle}
 background:var(--jp-border-color3,#e0e0e0);vertical-align:middle}
 .my-box .my-bar>span{display:block;height:100%;background:var(--jp-brand-color1,#1976d2)}
 .my-box code{font-family:var(--jp-code-font-family,monospace);font-size:12px;background:none;color:inherit}
-.my-box pre{white-space:pre-wrap;max-height:260px;overflow:auto;margin:6px 0 0;font-size:12px;background:none;color:inherit}
+.my-box pre{white-space:pre-wrap;max-height:260px;overflow:auto;margin:6px 0 0;font-size:12px;
+background:none;color:inherit}
 """.replace("\n", "")
 
 

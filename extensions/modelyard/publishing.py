@@ -1,8 +1,8 @@
 """A model in, a ready endpoint out: package and try it, upload it, register it, write the endpoint, wait.
 
-The endpoint changes in one write, after the package is in the registry; whoever is interrupted before leaves a version in
-the registry at most, and after that write the hub service finishes by itself. A revision that does not become ready is
-taken away again: with a new endpoint goes the whole endpoint.
+The endpoint changes in one write, after the package is in the registry; whoever is interrupted before leaves a
+version in the registry at most, and after that write the hub service finishes by itself. A revision that does not
+become ready is taken away again: with a new endpoint goes the whole endpoint.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class AsyncEndpoint:
             return
 
     async def update(self, change: Callable[[EndpointSpec], EndpointSpec]) -> Resource:
-        """Write `change(spec)`; done anew on what somebody else wrote in between. Nothing is written without a change."""
+        """Write `change(spec)`, done anew on what somebody else wrote in between; nothing without a change."""
         for attempt in range(_WRITE_ATTEMPTS):
             now = await self.read()
             spec = change(now.spec)

@@ -43,18 +43,20 @@ def train(
 ) -> TrainingRun:
     """Train a scikit-learn estimator in a process of its own; a `TrainingRun` at once.
 
-    In a notebook the cell returns while training goes on, and shows its progress; `run.wait()` waits. In a papermill run or
-    a plain script this waits itself and prints lines (MODELYARD_PLAIN=1 or 0 decides it where the guess is wrong).
+    In a notebook the cell returns while training goes on, and shows its progress; `run.wait()` waits. In a papermill
+    run or a plain script this waits itself and prints lines (MODELYARD_PLAIN=1 or 0 decides where the guess is
+    wrong).
 
-    `X`: rows (DataFrame, array, sparse matrix), `y`: one target each. `test_size`: share of the rows that is held out and
-    that the metrics are computed on, 0 for none; the rows are drawn with `seed`, for a classifier in the proportions of its
-    classes. `validation`: (X, y) held out instead. The model is fitted on the rest and only on that: the model that is
-    published is the one whose metrics you see. `seed` also becomes `random_state` wherever the estimator leaves it None.
-    `metrics`: names of scikit-learn's scorers, or functions (model, X, y) -> float; by default accuracy, roc_auc, log_loss
-    or r2, mae, rmse. `name`: of the run, and of the experiment in MLflow; by default the estimator's class.
+    `X`: rows (DataFrame, array, sparse matrix), `y`: one target each. `test_size`: share of the rows that is held
+    out, on which the metrics are computed; 0 for none. They are drawn with `seed`, for a classifier in the
+    proportions of its classes. `validation`: (X, y) held out instead. The model is fitted on the rest and only on
+    that: the model that is published is the one whose metrics you see. `seed` also becomes `random_state` wherever
+    the estimator leaves it None. `metrics`: names of scikit-learn's scorers, or functions (model, X, y) -> float; by
+    default accuracy, roc_auc, log_loss or r2, mae, rmse. `name`: of the run and of its experiment in MLflow; by
+    default the estimator's class.
 
-    Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails in
-    training is raised by `run.wait()`.
+    Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails
+    in training is raised by `run.wait()`.
     """
     from modelyard.training.run import start
     from modelyard.training.spec import TrainSpec
@@ -69,7 +71,7 @@ def train(
 
 
 def attach(run_id: str) -> TrainingRun:
-    """The training run of that id, from another kernel, after a reload or days later; NotFound names those there are."""
+    """The training run of that id, from another kernel, after a reload, days later; NotFound names the latest."""
     from modelyard.training.run import TrainingRun
 
     found = TrainingRun.find(run_id)
@@ -98,23 +100,37 @@ def publish(
     """Publish `model` as the endpoint `name`; ready when this returns.
 
     `model`: a fitted scikit-learn estimator, a `TrainingRun`, a function of rows, or an object with `predict(rows)`.
-    `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows, that
-    show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that exists
-    becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)` reaches it.
-    `owner`: one of your groups, by default you. `requirements`: pip lines, for a model that needs more than was found.
-    `cpu` cores, `memory` MiB, `environment` and `replicas`: by default as the revision before. `wait`: seconds until ready.
+    `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
+    that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
+    exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
+    reaches it. `owner`: one of your groups, by default you. `requirements`: pip lines, for a model that needs more than
+    was found. `cpu` cores, `memory` MiB and `environment`: by default as the revision before. `replicas`: of a new
+    endpoint. `wait`: seconds until ready.
 
-    Raises InvalidInput, Forbidden, PublishFailed (the model does not load in a fresh process, or its server does not start;
-    with the log's tail), TimedOut, Unavailable. The endpoint is written in one step at the end, and a revision that does
-    not become ready is removed again, so that a failed publish leaves the endpoint as it was; a version may stay in the
-    registry.
+    Raises InvalidInput, Forbidden, PublishFailed (the model does not load in a fresh process, or its server does not
+    start; with the log's tail), TimedOut, Unavailable. The endpoint is written in one step at the end, and a revision
+    that does not become ready is removed again, so that a failed publish leaves the endpoint as it was; a version may
+    stay in the registry.
     """
-    given = {k: v for k, v in locals().items() if k not in ("model", "name")}
-    given["requirements"] = None if requirements is None else tuple(requirements)
-    given["code_paths"] = tuple(code_paths)
+    from modelyard.publishing import PublishOptions
+
+    options = PublishOptions(
+        example=example,
+        owner=owner,
+        traffic=traffic,
+        requirements=None if requirements is None else tuple(requirements),
+        code_paths=tuple(code_paths),
+        training=training,
+        cpu=cpu,
+        memory=memory,
+        environment=environment,
+        description=description,
+        replicas=replicas,
+        wait=wait,
+    )
     steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with display.Steps(f"Publishing {name}") as panel:
-        work = client().publish(model, name, say=lambda step, detail: steps.put((step, detail)), **given)
+        work = client().publish(model, name, options, lambda step, detail: steps.put((step, detail)))
         return Endpoint(run(work, steps, lambda step: panel.say(*step)))
 
 

@@ -6,6 +6,7 @@ Not through MLflow's client: importing it takes longer than a whole publish, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ class Tracking:
 
     async def upload(self, run: TrackedRun, folder: Path, path: str) -> str:
         """Put all files of `folder` at `path` of the run's artifacts, several at a time; the URI of that place."""
-        files = [f for f in sorted(folder.rglob("*")) if f.is_file()]
+        files = await asyncio.to_thread(lambda: [f for f in sorted(folder.rglob("*")) if f.is_file()])
         gate = asyncio.Semaphore(_UPLOADS)
 
         async def put(file: Path) -> None:
@@ -127,10 +128,8 @@ class Tracking:
         try:
             await self._get("registered-models/get", name=model)
         except NotFound:
-            try:
+            with contextlib.suppress(Conflict):  # somebody made it in between
                 await self._post("registered-models/create", {"name": model})
-            except Conflict:  # somebody made it in between
-                pass
         body = {"name": model, "source": source, "run_id": run.id}
         return str((await self._post("model-versions/create", body))["model_version"]["version"])
 

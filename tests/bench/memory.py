@@ -32,7 +32,7 @@ def resident(home: Path) -> dict[str, list[float]]:
 
 
 def import_time(runs: int = 5) -> tuple[float, list[str]]:
-    """Median seconds of `import modelyard` in a fresh interpreter, less the bare interpreter's; heavy modules it drew in."""
+    """Median seconds of `import modelyard`, less the bare interpreter's start; heavy modules that it drew in."""
 
     def once(code: str) -> float:
         start = time.perf_counter()

@@ -2,8 +2,8 @@
 
     python tests/bench/publish.py        needs MODELYARD_URL and MODELYARD_TOKEN of a running `make up`
 
-The peer is `mlflow.sklearn.log_model` into a registry of its own plus `mlflow models serve --env-manager local`. Each is
-timed by turns after one warm-up, and the ratio is that of the medians.
+The peer is `mlflow.sklearn.log_model` into a store of its own plus `mlflow models serve --env-manager local`. They
+take turns after one warm-up of each, and the ratio is that of the medians.
 """
 
 from __future__ import annotations

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from harness.chromium import SCREENSHOTS, browser
 from harness.stack import Stack
+from harness.wait import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.xdist_group("stack")]
 
@@ -23,6 +27,20 @@ def sign_in(page: Page, username: str, password: str) -> None:
     page.wait_for_url("**/hub/home")
 
 
+def code_cells(saved: Path) -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(saved.read_text())["cells"] if cell["cell_type"] == "code" and cell["source"]]
+
+
+def errors(saved: Path) -> list[Any]:
+    return [o for cell in code_cells(saved) for o in cell["outputs"] if o["output_type"] == "error"]
+
+
+def finished(page: Page, saved: Path) -> bool:
+    """Whether the notebook, as just saved, has run: to the end, or to its first error."""
+    page.keyboard.press("Control+s")
+    return all(cell["execution_count"] for cell in code_cells(saved)) or bool(errors(saved))
+
+
 @pytest.mark.timeout(600)
 def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
@@ -33,14 +51,16 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
         page.goto("/hub/spawn")
         page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
         page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
-        page.locator(".jp-NotebookPanel-toolbar").wait_for()
+        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        idle.wait_for(timeout=MINUTE)
         page.screenshot(path=SCREENSHOTS / "2-notebook.png")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        cells = page.locator(".jp-CodeCell .jp-InputArea-prompt")
-        expect(cells.last).to_have_text(re.compile(r"\[\d+\]:"), timeout=4 * MINUTE)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").wait_for(timeout=MINUTE)
+        saved = stack.home / "users" / "ada" / "notebooks" / "01-train-and-publish.ipynb"
+        eventually(lambda: finished(page, saved), timeout=180, interval=2, what="all cells ran and were saved")
+        assert not errors(saved)
         page.screenshot(path=SCREENSHOTS / "3-ran.png")
-        assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
         page.goto("/services/modelyard/")
         expect(page.get_by_text("churn").first).to_be_visible()
         page.screenshot(path=SCREENSHOTS / "4-endpoints.png")

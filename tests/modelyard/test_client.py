@@ -72,7 +72,6 @@ def test_a_frame_goes_column_by_column_with_null_where_a_value_is_missing() -> N
 
 
 def test_a_missing_column_is_named() -> None:
-    shape = metadata(("weight", "FP64", "number"), ("age", "INT64", "number"))
     with pytest.raises(InvalidInput, match="age"):
         list(
             tables.requests(

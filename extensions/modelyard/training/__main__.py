@@ -1,4 +1,4 @@
-"""`python -m modelyard.training FOLDER`: the process that trains. It reads the job, and tells the run log what happens."""
+"""`python -m modelyard.training FOLDER`: the process that trains, and tells the run log what happens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from modelyard.tracking import Finished
 from modelyard.training import runlog
 from modelyard.training.spec import TrainSpec
 
@@ -49,49 +51,42 @@ def main(folder: Path) -> int:
 def _train(folder: Path) -> None:
     import cloudpickle
 
-    from modelyard.tracking import Finished
     from modelyard.training import data, progress, record, sklearn
 
     def say(event: str, **fields: Any) -> None:
         runlog.append(folder, event, **fields)
 
-    started = time.time()
+    begun = time.time()
     say("step", text="Reading the data")
     sys.path[:] = [p for p in json.loads((folder / PATHS).read_text()) if p not in sys.path] + sys.path
     spec = TrainSpec.load(folder)
     estimator, functions = cloudpickle.loads(_take(folder / JOB))
-    X, y, validation = cloudpickle.loads(_take(folder / DATA))
-    digest, rows = data.digest(X, y), data.check(X, y)
+    X, y, held = cloudpickle.loads(_take(folder / DATA))
+    tags = record.tags(data.digest(X, y), data.check(X, y))
     estimator = sklearn.prepare(estimator, spec.seed)
-    kind = sklearn.task(estimator)
-    if validation is not None:
-        held = validation
-    elif spec.test_size:
-        X, y, *held = data.split(X, y, spec.test_size, spec.seed, kind == "classification")
-    else:
-        held = None
+    if held is None and spec.test_size:
+        X, y, *held = data.split(X, y, spec.test_size, spec.seed, sklearn.task(estimator) == "classification")
     reports = progress.reports(estimator)
     how = "reports its progress" if reports else "does not report its progress; only the time that passed is known"
     say("source", text=f"{spec.estimator} {how}", reports=reports)
     say("step", text=f"Fitting {spec.estimator}")
-    parameters = record.parameters(estimator)
-    finished = {"name": folder.name, "started": started, "tags": record.tags(digest, rows)}
-    finished["params"] = {**parameters, "seed": str(spec.seed), "test_size": str(spec.test_size)}
+    params = record.parameters(estimator) | {"seed": str(spec.seed), "test_size": str(spec.test_size)}
+    finished = Finished(name=folder.name, started=begun, ended=begun, params=params, tags=tags)
     try:
         model = sklearn.fit(estimator, X, y, progress.FitProgress(folder))
     except Exception:
-        record.to_mlflow(folder, spec.name, Finished(**finished, ended=time.time(), status="FAILED"))
+        record.to_mlflow(folder, spec.name, replace(finished, ended=time.time(), status="FAILED"))
         raise
     metrics: dict[str, float] = {}
     if held is not None:
         say("step", text="Scoring the held-out rows")
-        metrics = sklearn.score(model, held[0], held[1], spec.scorers, functions, say)
+        metrics = sklearn.score(model, (held[0], held[1]), spec.scorers, functions, say)
         say("metrics", values=metrics)
     say("step", text="Saving the model")
     _write(folder / EXAMPLE, cloudpickle.dumps(X[:_EXAMPLE_ROWS]))
     _write(folder / MODEL, cloudpickle.dumps(model, protocol=5))
     say("step", text="Logging to MLflow")
-    record.to_mlflow(folder, spec.name, Finished(**finished, ended=time.time(), metrics=metrics))
+    record.to_mlflow(folder, spec.name, replace(finished, ended=time.time(), metrics=metrics))
 
 
 def _take(path: Path) -> bytes:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from modelyard.training.run import TrainingRun
 
 _KINDS = {RunState.running: "busy", RunState.succeeded: "good", RunState.failed: "bad", RunState.stopped: "bad"}
-_STEP = 0.1
 _SILENCE = 10.0
 
 
@@ -34,9 +33,8 @@ def as_html(run: TrainingRun, now: Progress) -> str:
     parts.append(f'<div class="my-dim">{display.duration(run.elapsed)} · {escape(now.source)}</div>')
     if now.metrics:
         rows = "".join(f"<tr><td>{escape(n)}</td><td>{v:.4f}</td></tr>" for n, v in now.metrics.items())
-        parts.append(
-            f'<table class="my-table"><thead><tr><th>on the held-out rows</th><th></th></tr></thead><tbody>{rows}</tbody></table>'
-        )
+        head = "<thead><tr><th>on the held-out rows</th><th></th></tr></thead>"
+        parts.append(f'<table class="my-table">{head}<tbody>{rows}</tbody></table>')
     parts += [f'<div class="my-busy">Warning: {escape(text)}</div>' for text in now.warnings]
     if now.traceback:
         parts.append(f"<details><summary>Traceback</summary><pre>{escape(now.traceback)}</pre></details>")
@@ -63,7 +61,7 @@ class Lines:
         self._run = run
         self._said = ""
         self._told = 0.0
-        self._next = _STEP
+        self._tenth = 0
         self._source = False
         self._warnings = 0
 
@@ -74,11 +72,10 @@ class Lines:
         if now.source and not self._source:
             self._source = True
             self._line(now.source)
-        fraction = now.fraction or 0.0
-        if now.ended is None and (now.step != self._said or fraction >= self._next):
-            self._next = fraction - fraction % _STEP + _STEP if fraction >= self._next else self._next
-            self._said = now.step
-            self._line(now.step + (f", {fraction:.0%}" if now.fraction is not None else ""))
+        tenth = int(10 * (now.fraction or 0.0) + 1e-9)
+        if now.ended is None and (now.step != self._said or tenth > self._tenth):
+            self._said, self._tenth = now.step, max(tenth, self._tenth)
+            self._line(now.step + (f", {now.fraction:.0%}" if now.fraction is not None else ""))
         elif now.ended is None and time.monotonic() - self._told > _SILENCE:
             self._line(f"still running: {now.step}")
         for text in now.warnings[self._warnings :]:

@@ -1,7 +1,7 @@
 """Live progress from scikit-learn's callbacks, written to the run log.
 
-Estimators that support callbacks tell their fit tasks; a pipeline or a search hands the callback on to its parts, also into
-worker processes, where it is a copy that appends to the same log.
+Estimators that support callbacks tell their fit tasks; a pipeline or a search hands the callback on to its parts, also
+into worker processes, where it is a copy that appends to the same log.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FitProgress:
             self._tell(context, end=False)
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
-        """Tell what ended. Iterations that count up are told ten times a second at most: each stands for those before."""
+        """Tell what ended. Iterations that count up are told ten times a second at most; each stands for all before."""
         parent = context.parent
         if parent is None:
             return

@@ -144,6 +144,7 @@ class TrainingRun:
         """End the training process; the run is `stopped` when this returns. A run that has ended stays as it is."""
         now = self.progress
         if now.ended is not None:
+            self._reap()
             return self
         runlog.append(self.folder, "stopping")
         _signal(now, signal.SIGTERM, group=False)
@@ -151,6 +152,10 @@ class TrainingRun:
             self.wait(_GRACE)
         _signal(now, signal.SIGKILL, group=True)  # workers that the estimator started, and itself in deep C code
         self._reap()
+        pause = threading.Event()
+        deadline = time.monotonic() + _GRACE
+        while self._alive(now) and time.monotonic() < deadline:
+            pause.wait(_POLL)
         return self
 
     def logs(self) -> str:
@@ -185,6 +190,7 @@ class TrainingRun:
         pause = threading.Event()
         while not self._draw(output):
             pause.wait(0.4)
+        self._reap()
 
     def _draw(self, output: display.Output) -> bool:
         from modelyard.training.portrait import as_html

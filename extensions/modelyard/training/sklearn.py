@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelyard.training import progress
+from modelyard.training.spec import Metric
 
 Say = Callable[..., None]
-_DEFAULTS = {
-    "classification": {"accuracy": "accuracy", "roc_auc": None, "log_loss": "neg_log_loss"},
-    "regression": {"r2": "r2", "mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error"},
-}
 
 
 def task(estimator: Any) -> str:
@@ -29,7 +26,7 @@ def task(estimator: Any) -> str:
 
 
 def prepare(estimator: Any, seed: int) -> Any:
-    """A clone with `seed` as random_state, wherever that is a parameter left at None; the user's own stays untouched."""
+    """A clone with `seed` as random_state wherever that parameter is None; the user's own stays untouched."""
     from sklearn.base import clone
 
     fresh = clone(estimator) if hasattr(estimator, "get_params") else estimator
@@ -51,23 +48,22 @@ def fit(estimator: Any, X: Any, y: Any, callback: Any) -> Any:
         progress.forget(estimator)
 
 
-def score(model: Any, X: Any, y: Any, scorers: tuple[str, ...] | None, functions: Any, say: Say) -> dict[str, float]:
-    """Metrics by name. A default one that does not apply is left out; one that was asked for and fails is a warning."""
+def score(
+    model: Any, rows: tuple[Any, Any], scorers: tuple[str, ...] | None, functions: Mapping[str, Metric], say: Say
+) -> dict[str, float]:
+    """Metrics by name, on `rows` (X, y). A default one that does not apply is left out; one that was asked for and
+    fails is
+    a warning."""
+    asked = bool(functions) or scorers is not None
+    wanted = dict(functions) or ({name: _scorer(name) for name in scorers} if scorers is not None else _default(model))
     found: dict[str, float] = {}
-    wanted: dict[str, Callable[[], float]] = {}
-    if functions:
-        wanted = {name: _own(function, model, X, y) for name, function in functions.items()}
-    elif scorers is not None:
-        wanted = {name: _scorer(name, model, X, y) for name in scorers}
-    else:
-        wanted = _default(model, X, y)
     for name, compute in wanted.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                value = float(compute())
+                value = float(compute(model, *rows))
         except Exception as error:  # a metric must not cost the user the model
-            if functions or scorers is not None:
+            if asked:
                 say("warning", text=f"metric {name!r}: {type(error).__name__}: {error}")
             continue
         if math.isfinite(value):
@@ -75,12 +71,8 @@ def score(model: Any, X: Any, y: Any, scorers: tuple[str, ...] | None, functions
     return found
 
 
-def _own(function: Any, model: Any, X: Any, y: Any) -> Callable[[], float]:
-    return lambda: function(model, X, y)
-
-
-def _scorer(name: str, model: Any, X: Any, y: Any) -> Callable[[], float]:
-    def compute() -> float:
+def _scorer(name: str) -> Metric:
+    def compute(model: Any, X: Any, y: Any) -> float:
         from sklearn.metrics import get_scorer
 
         return float(get_scorer(name)(model, X, y))
@@ -88,12 +80,17 @@ def _scorer(name: str, model: Any, X: Any, y: Any) -> Callable[[], float]:
     return compute
 
 
-def _default(model: Any, X: Any, y: Any) -> dict[str, Callable[[], float]]:
-    wanted: dict[str, Callable[[], float]] = {}
-    for name, scorer in _DEFAULTS.get(task(model), {}).items():
-        if name == "roc_auc":
-            scorer = "roc_auc" if len(getattr(model, "classes_", ())) == 2 else "roc_auc_ovr"
-        assert scorer is not None
-        compute = _scorer(scorer, model, X, y)
-        wanted[name] = (lambda c=compute: -c()) if scorer.startswith("neg_") else compute
-    return wanted
+def _loss(name: str) -> Metric:
+    """A scorer that scikit-learn negates so that greater is better, as the loss that it is."""
+    negated = _scorer(f"neg_{name}")
+    return lambda model, X, y: -negated(model, X, y)
+
+
+def _default(model: Any) -> dict[str, Metric]:
+    kind = task(model)
+    if kind == "classification":
+        curve = "roc_auc" if len(getattr(model, "classes_", ())) == 2 else "roc_auc_ovr"
+        return {"accuracy": _scorer("accuracy"), "roc_auc": _scorer(curve), "log_loss": _loss("log_loss")}
+    if kind == "regression":
+        return {"r2": _scorer("r2"), "mae": _loss("mean_absolute_error"), "rmse": _loss("root_mean_squared_error")}
+    return {}

@@ -183,8 +183,10 @@ async def test_a_crash_loop_is_a_condition_with_the_last_lines(service: Service)
     await service.create(spec())
 
     def looping(endpoint: Endpoint) -> bool:
-        condition = find(endpoint.status.conditions, "Ready")
-        return condition is not None and condition.reason == "CrashLoop"
+        condition, routed = (find(endpoint.status.conditions, kind) for kind in ("Ready", "Routed"))
+        assert condition is not None
+        assert routed is not None
+        return condition.reason == "CrashLoop" and routed.status == "True"
 
     endpoint = await service.until(looping)
     assert any("on purpose" in line for line in endpoint.status.revisions[0].log_tail)

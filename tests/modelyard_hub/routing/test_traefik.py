@@ -66,7 +66,7 @@ def two(one: Web, other: Web) -> EndpointRoute:
 
 
 async def test_weights_headers_and_paths(stand: Stand, servers: Callable[[str], Web]) -> None:
-    assert await stand.router.applied(KEY), "no route, none reported"
+    await eventually_async(lambda: stand.router.applied(KEY), timeout=10, what="no route, and none reported")
     await stand.publish(two(servers("one"), servers("two")))
     counts: Counter[str] = Counter()
     for _ in range(200):
