@@ -4,26 +4,29 @@ UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 RUN := .venv/bin
 
+# Imports without byte code take twice as long at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up test check bench format clean
 .DEFAULT_GOAL := up
 
-up: .cache/ready-up
+up: .venv/.ready-up
 	@exec $(RUN)/modelyard up
 
 test: check
 	$(RUN)/pytest -n 2 --dist loadgroup
 
-check: .cache/ready-dev
+check: .venv/.ready-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-format: .cache/ready-dev
+format: .venv/.ready-dev
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-bench: .cache/ready-dev
+bench: .venv/.ready-dev
 	$(RUN)/python tests/bench/run.py
 
 .cache/uv/bin/uv:
@@ -33,14 +36,14 @@ bench: .cache/ready-dev
 	@.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # `inexact`: what the other targets installed into the same environment stays.
-.cache/ready-up: pyproject.toml uv.lock | $(UV)
+.venv/.ready-up: pyproject.toml uv.lock | $(UV)
 	@echo "Setting up the environment in .venv (about 1.5 GB the first time)"
 	@$(UV) sync --locked --inexact --extra hub --extra notebook
-	@mkdir -p .cache && touch $@
+	@touch $@
 
-.cache/ready-dev: pyproject.toml uv.lock | $(UV)
+.venv/.ready-dev: pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --locked --inexact --group dev
-	@mkdir -p .cache && touch $@ .cache/ready-up
+	@touch $@ .venv/.ready-up
 
 clean:
 	rm -rf .venv .cache

@@ -31,7 +31,7 @@ class Admin:
             ) from None
         except PermissionError:
             raise Forbidden(f"{settings.home} is not readable", remedy="Use the account that ran 'make up'.") from None
-        self._http = httpx.Client(headers={"Authorization": f"token {token}"}, timeout=20)
+        self._http = httpx.Client(headers={"Authorization": f"token {token}"}, timeout=20, trust_env=False)
 
     def _hub(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         answer = self._http.request(method, f"http://127.0.0.1:{self._ports.hub}/hub/api{path}", **arguments)
@@ -81,8 +81,21 @@ class Admin:
 
     def endpoints(self) -> list[dict[str, Any]]:
         """One row for each endpoint."""
-        found = EndpointList.model_validate_json(self._api("GET", "/endpoints").content)
-        return [_row(endpoint) for endpoint in found.items]
+        return [_row(endpoint) for endpoint in self.endpoint_list()]
+
+    def endpoint_list(self) -> list[Endpoint]:
+        """All endpoints of everybody."""
+        return EndpointList.model_validate_json(self._api("GET", "/endpoints").content).items
+
+    def endpoint(self, owner: str, name: str) -> dict[str, Any]:
+        """One endpoint as the API answers it."""
+        found: dict[str, Any] = self._api("GET", f"/endpoints/{owner}/{name}").json()
+        return found
+
+    def rollback(self, owner: str, name: str) -> list[dict[str, Any]]:
+        """Send all traffic to the last stable revision before the present one."""
+        answer = self._api("POST", f"/endpoints/{owner}/{name}/rollback")
+        return [_row(Endpoint.model_validate_json(answer.content))]
 
     def delete(self, owner: str, name: str) -> None:
         """Mark an endpoint as to be deleted."""
@@ -105,7 +118,7 @@ def _row(endpoint: Endpoint) -> dict[str, Any]:
 
 def _probe(url: str) -> str:
     try:
-        answer = httpx.get(url, timeout=5)
+        answer = httpx.get(url, timeout=5, trust_env=False)
     except httpx.TransportError:
         return "away"
     return "answers" if answer.status_code < 400 else f"answers {answer.status_code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -70,11 +71,59 @@ def list_endpoints(as_json: Json = False) -> None:
     _show(Admin(Settings()).endpoints(), as_json)
 
 
+@endpoints.command("show")
+def show_endpoint(owner: str, name: str) -> None:
+    """An endpoint with its spec and status, as JSON."""
+    print(json.dumps(Admin(Settings()).endpoint(owner, name), indent=2))
+
+
+@endpoints.command("rollback")
+def rollback_endpoint(owner: str, name: str, as_json: Json = False) -> None:
+    """Send all traffic back to the last stable revision."""
+    _show(Admin(Settings()).rollback(owner, name), as_json)
+
+
 @endpoints.command("delete")
 def delete_endpoint(owner: str, name: str) -> None:
     """Delete an endpoint; it is gone when its replicas are."""
     Admin(Settings()).delete(owner, name)
     _console.print(f"deleting {owner}/{name}", highlight=False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is broken and why; exit code 1 when something is."""
+    from modelyard_hub.doctor import endpoints as endpoint_check
+    from modelyard_hub.doctor import folder, parts
+    from modelyard_hub.doctor.base import Patient, examine
+
+    settings = Settings()
+    try:
+        admin = Admin(settings)
+    except Unavailable:
+        admin = None
+    findings = examine(Patient(settings, admin), (folder.check, parts.check, endpoint_check.check))
+    _show([finding.row() for finding in findings], as_json)
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The archive to write, such as modelyard.tar.gz.")]) -> None:
+    """Save databases, artifacts, users' folders and secrets to one file; everything may run meanwhile."""
+    from modelyard_hub.embedded.backup import backup as save
+
+    save(Settings(), file)
+    _console.print(f"saved to {file}; it holds passwords: keep it private", highlight=False)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="What 'modelyard backup' wrote.")]) -> None:
+    """Bring a backup back into an empty state folder."""
+    from modelyard_hub.embedded.backup import restore as bring_back
+
+    bring_back(Settings(), file)
+    _console.print("restored; start it with 'make up'", highlight=False)
 
 
 def main() -> None:

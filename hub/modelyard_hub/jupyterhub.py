@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
-from traitlets import Unicode
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from sqlalchemy.orm import object_session
+from tornado.web import HTTPError
+from traitlets import Unicode, default
 
 from modelyard_api.names import owner_name
 from modelyard_hub.auth import ADMIN, READ, WRITE
 from modelyard_hub.embedded.home import load_secrets
+from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX, hub_routes
 from modelyard_hub.settings import Settings
 
@@ -67,17 +72,40 @@ class TeamAuthenticator(SharedPasswordAuthenticator):  # type: ignore[misc]  # J
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
         """Refuses a user of the group's name, who would own what belongs to the group."""
-        if owner_name(self.normalize_username(data["username"])) == owner_name(self.group):
-            return None
+        name = self.normalize_username(data["username"])
+        if self._is_group(name):
+            raise HTTPError(403, f"{name!r} is the name of a group; sign in with a name of your own")
         return await super().authenticate(handler, data)
+
+    def validate_username(self, username: str) -> bool:
+        """As JupyterHub's, also where an administrator makes the user."""
+        return bool(super().validate_username(username)) and not self._is_group(username)
+
+    def _is_group(self, username: str) -> bool:
+        return owner_name(username) == owner_name(self.group)
 
     def add_user(self, user: Any) -> None:
         """JupyterHub calls this for each user when it learns of them, at sign-in or by its API."""
         super().add_user(user)
-        group = orm.Group.find(user.db, self.group) or orm.Group(name=self.group)
-        if group not in user.orm_user.groups:
-            user.orm_user.groups.append(group)
-        user.db.commit()
+        row = getattr(user, "orm_user", user)  # at the hub's start it comes without its wrapper
+        session: Any = object_session(row)
+        group = orm.Group.find(session, self.group) or orm.Group(name=self.group)
+        if group not in row.groups:
+            row.groups.append(group)
+        session.commit()
+
+
+class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # as above
+    """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
+
+    A user's name may hold what means something in a path.
+    """
+
+    users = Unicode(config=True, help="The folder of the users' folders.")
+
+    @default("home_dir")  # type: ignore[untyped-decorator]
+    def _owner_folder(self) -> str:
+        return str(Path(self.users) / owner_name(self.user.name))
 
 
 def _proxy(c: Any, settings: Settings) -> None:
@@ -124,28 +152,31 @@ def _services(c: Any, service_token: str, cli_token: str) -> None:
 def _spawner(c: Any, settings: Settings) -> None:
     source = settings.notebooks or Path(__file__).parents[2] / "notebooks"
     users = settings.home / "users"
-    c.JupyterHub.spawner_class = "simple"
-    c.SimpleLocalProcessSpawner.home_dir_template = str(users / "{username}")
+    c.JupyterHub.spawner_class = FolderSpawner
+    c.FolderSpawner.users = str(users)
+    # Not by name: the PATH of whoever typed `make up` does not hold this environment.
+    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
     c.Spawner.ip = "127.0.0.1"
     c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
     c.Spawner.server_token_scopes = _SERVER_SCOPES
     c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
     c.Spawner.start_timeout = 60
-    settings_dir = lab_settings(settings.home)
     c.Spawner.environment = {
         "MODELYARD_URL": settings.base_url,
-        "JUPYTERLAB_SETTINGS_DIR": str(settings_dir / "user-settings"),
+        NOTEBOOKS_OF: str(settings.home),
+        "JUPYTER_CONFIG_PATH": str(lab_defaults(settings.home)),
     }
     c.Spawner.args = [
-        "--LabApp.news_url=",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
     if os.geteuid() == 0:  # in containers; the hub itself does not mind either
         c.Spawner.args.append("--allow-root")
 
     def place_notebooks(spawner: Any) -> None:
-        copy_missing(source, users / spawner.user.name / "notebooks")
-        spawner.notebook_dir = str(users / spawner.user.name)
+        copy_missing(source, Path(spawner.home_dir) / "notebooks")
+        spawner.notebook_dir = spawner.home_dir
 
     c.Spawner.pre_spawn_hook = place_notebooks
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
@@ -162,11 +193,11 @@ def copy_missing(source: Path, target: Path) -> None:
                 shutil.copyfile(path, place)
 
 
-def lab_settings(home: Path) -> Path:
-    """JupyterLab settings that ask no other host for news or updates."""
-    folder = home / "lab"
-    notify = folder / "user-settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    if not notify.exists():
-        notify.parent.mkdir(parents=True, exist_ok=True)
-        notify.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+def lab_defaults(home: Path) -> Path:
+    """A folder of Jupyter configuration: defaults that each user may change, and that ask no other host for news."""
+    folder = home / "jupyter"
+    path = folder / "labconfig" / "default_setting_overrides.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notification = {"fetchNews": "false", "checkForUpdates": False}
+    path.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": notification}))
     return folder

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Stack:
     def __init__(self, home: Path, port: int | None = None) -> None:
         self.home = home
         self.port = port or free_port()
-        self.log = home.with_suffix(".log")
+        self.log = Path(tempfile.mkstemp(prefix="modelyard-up-", suffix=".log")[1])
         self.environment = {
             **os.environ,
             "MODELYARD_HOME": str(home),

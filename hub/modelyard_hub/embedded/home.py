@@ -8,9 +8,11 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from modelyard_api.errors import Conflict, ModelyardError, StorageFull
 from modelyard_hub.settings import Settings
@@ -43,7 +45,7 @@ def prepare(home: Path) -> None:
     try:
         for folder in (home, home / "logs", home / "secrets", home / "users", home / "mlflow" / "artifacts"):
             folder.mkdir(parents=True, exist_ok=True)
-        (home / "secrets").chmod(0o700)
+        home.chmod(0o700)  # it holds passwords, tokens and everybody's work
         probe = home / ".writable"
         probe.write_text("")
         probe.unlink()
@@ -55,8 +57,8 @@ def prepare(home: Path) -> None:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises Conflict naming the process that holds it."""
+def locked(home: Path, url: str) -> Iterator[None]:
+    """Hold the folder for this process, which answers at `url`. Raises Conflict naming the process that holds it."""
     with (home / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,11 +66,11 @@ def locked(home: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise Conflict(
-                f"Modelyard already runs from {home} (process {holder}).",
-                remedy="Use that one, stop it, or set MODELYARD_HOME to another folder.",
+                f"Modelyard already runs from {home}: process {holder}.",
+                remedy="Use that one, stop it with Ctrl-C, or set MODELYARD_HOME to another folder.",
             ) from None
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()}, {url}")
         file.flush()
         yield
 
@@ -81,19 +83,38 @@ def check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise Conflict(
-                f"port {settings.port} on {settings.host} cannot be used: {error.strerror}.",
+                f"port {settings.port} on {settings.host} cannot be used: {error.strerror}{_holder(settings.port)}.",
                 remedy="Stop what uses it, or set MODELYARD_PORT to another port.",
             ) from error
 
 
-def free_ports() -> Ports:
-    """Ports that nobody holds now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+def _holder(port: int) -> str:
+    """Who listens on a port, where this account may know."""
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.Error):
+            if any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in process.net_connections("tcp")):
+                return f" by {process.info['name']} (process {process.pid})"
+    return ""
+
+
+def choose_ports(home: Path) -> Ports:
+    """Ports that nobody holds now, all different; those of the last start where they are free.
+
+    A notebook server that outlived a crash knows the hub by its port.
+    """
     try:
-        return Ports(*(s.getsockname()[1] for s in sockets))
-    finally:
-        for s in sockets:
-            s.close()
+        before = [int(port) for port in Ports(**json.loads((home / "ports.json").read_text())).__dict__.values()]
+    except (OSError, ValueError, TypeError):
+        before = [0, 0, 0, 0]
+    with ExitStack() as stack:
+        return Ports(*(stack.enter_context(_hold(port)).getsockname()[1] for port in before))
+
+
+def _hold(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
 
 
 def load_secrets(home: Path) -> Secrets:

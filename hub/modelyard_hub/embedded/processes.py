@@ -16,6 +16,8 @@ import psutil
 from modelyard_hub.embedded.home import write_private
 from modelyard_hub.embedded.siblings import Sibling
 
+NOTEBOOKS_OF = "MODELYARD_NOTEBOOKS_OF"
+"""In the environment of notebook servers and of all that they start: the state folder that they belong to."""
 _LOG_LIMIT = 20 * 1024 * 1024
 
 
@@ -36,18 +38,24 @@ async def spawn(home: Path, sibling: Sibling, environment: Mapping[str, str]) ->
     path = log_path(home, sibling.name)
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
         path.replace(path.with_suffix(".log.1"))
-    # Programs of this environment come first: JupyterHub looks for notebook servers on the PATH.
-    programs = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     with path.open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *sibling.command,
-            env={**environment, **sibling.environment, "PATH": programs, "PYTHONUNBUFFERED": "1"},
+            env=_environment(environment) | dict(sibling.environment),
             cwd=home,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+
+
+def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    # Imports without byte code take twice as long at every start.
+    kept = {k: v for k, v in inherited.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    # Programs of this environment come first: JupyterHub looks for notebook servers on the PATH.
+    programs = os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)))
+    return kept | {"PATH": programs, "PYTHONUNBUFFERED": "1"}
 
 
 def signal_group(pid: int, signum: int) -> None:
@@ -101,3 +109,18 @@ def end_recorded(home: Path, grace: float = 10.0) -> list[str]:
     for process in left.values():
         signal_group(process.pid, signal.SIGKILL)
     return list(left)
+
+
+def end_notebooks(home: Path, grace: float = 5.0) -> int:
+    """End what notebook servers left running where JupyterHub was killed and could not stop them; how many."""
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(NOTEBOOKS_OF) == str(home):
+                process.terminate()
+                left.append(process)
+    _, stubborn = psutil.wait_procs(left, timeout=grace)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return len(left)

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelyard_hub.embedded.home import Ports, Secrets
-from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE
+from modelyard_hub.mlflow_app import PREFIX, PUBLIC_KEY_VARIABLE, server_environment
 from modelyard_hub.settings import Settings
 
 SERVICE_PREFIX = "/services/modelyard/"
@@ -94,33 +93,14 @@ def siblings(settings: Settings, ports: Ports, secrets: Secrets, where: Installa
         Sibling(
             "mlflow",
             "MLflow",
-            _mlflow_command(where, home, ports.mlflow, settings.base_url),
-            f"http://127.0.0.1:{ports.mlflow}/mlflow/health",
-            shared
-            | {
-                PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub"),
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "DO_NOT_TRACK": "true",
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            },
+            (python, "-W", "ignore", "-m", "modelyard_hub.mlflow_app", str(ports.mlflow)),
+            f"http://127.0.0.1:{ports.mlflow}{PREFIX}/health",
+            server_environment(
+                f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}", home / "mlflow" / "artifacts", settings.base_url
+            )
+            | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub"), "MODELYARD_HOME": str(home)},
         ),
     )
-
-
-def _mlflow_command(where: Installation, home: Path, port: int, base_url: str) -> tuple[str, ...]:
-    options = {
-        "--app-name": "modelyard",
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-        "--static-prefix": "/mlflow",
-        "--backend-store-uri": f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}",
-        "--artifacts-destination": str(home / "mlflow" / "artifacts"),
-        "--allowed-hosts": f"127.0.0.1:*,localhost:*,{urlsplit(base_url).netloc}",
-        "--cors-allowed-origins": base_url,
-    }
-    flat = tuple(part for pair in options.items() for part in pair)
-    return (str(where.bin / "mlflow"), "server", *flat, "--serve-artifacts")
 
 
 def hub_routes(settings: Settings) -> Path:
@@ -136,11 +116,24 @@ def traefik_static(settings: Settings, ports: Ports, secrets: Secrets) -> dict[s
         "log": {"level": "INFO"},
         "api": {"insecure": True, "dashboard": False},
         "entryPoints": {
-            "web": {"address": f"{settings.host}:{settings.port}"},
+            "web": {
+                "address": f"{settings.host}:{settings.port}",
+                # Traefik cuts uploads after a minute and refuses file names with these characters unless told.
+                "transport": {"respondingTimeouts": {"readTimeout": "30m"}},
+                "http": {
+                    "encodedCharacters": {
+                        "allowEncodedSlash": True,
+                        "allowEncodedPercent": True,
+                        "allowEncodedQuestionMark": True,
+                        "allowEncodedHash": True,
+                        "allowEncodedSemicolon": True,
+                    }
+                },
+            },
             "traefik": {"address": f"127.0.0.1:{ports.traefik_api}"},
         },
         "providers": {
-            "providersThrottleDuration": "100ms",
+            "providersThrottleDuration": "50ms",
             "file": {"filename": str(hub_routes(settings)), "watch": True},
             "http": {
                 "endpoint": pull,

@@ -106,7 +106,7 @@ class Supervisor:
             self._progress(sibling.name, f"died (exit code {code}); starting it again")
 
     async def _probe(self, sibling: Sibling) -> None:
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             while True:
                 try:
                     if (await client.get(sibling.probe)).status_code < 400:

@@ -15,13 +15,13 @@ from rich.console import Console
 from modelyard_hub.embedded.home import (
     Secrets,
     check_port,
-    free_ports,
+    choose_ports,
     load_secrets,
     locked,
     prepare,
     write_private,
 )
-from modelyard_hub.embedded.processes import end_recorded
+from modelyard_hub.embedded.processes import end_notebooks, end_recorded
 from modelyard_hub.embedded.siblings import Installation, hub_routes, siblings, traefik_static
 from modelyard_hub.embedded.supervisor import Supervisor
 from modelyard_hub.runtimes.local.stop import stop_everything
@@ -54,7 +54,7 @@ class Screen:
 def up(settings: Settings, console: Console) -> None:
     """Run until Ctrl-C or SIGTERM. Raises ModelyardError with one clear line when it cannot start."""
     prepare(settings.home)
-    with locked(settings.home):
+    with locked(settings.home, settings.base_url):
         for name in end_recorded(settings.home):
             console.print(f" … ended {name}, left over from a start that was killed")
         check_port(settings)
@@ -62,14 +62,14 @@ def up(settings: Settings, console: Console) -> None:
 
 
 async def _run(settings: Settings, screen: Screen) -> None:
-    secrets, ports = load_secrets(settings.home), free_ports()
+    secrets, ports = load_secrets(settings.home), choose_ports(settings.home)
     _write_keys(settings)
     write_private(settings.home / "ports.json", json.dumps(vars(ports)))
     write_private(settings.home / "traefik.yaml", json.dumps(traefik_static(settings, ports, secrets), indent=2))
     hub_routes(settings).touch()  # Traefik watches only what is there when it starts
     supervisor = Supervisor(settings.home, siblings(settings, ports, secrets, Installation.current()), screen.progress)
     stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     screen.console.print(f"Starting Modelyard in {settings.home}", highlight=False)
     try:
@@ -85,13 +85,14 @@ async def _run(settings: Settings, screen: Screen) -> None:
     finally:
         screen.console.print("Stopping")
         await supervisor.stop()
+        end_notebooks(settings.home)
         await asyncio.to_thread(stop_everything, settings.home, settings.drain_timeout)
         screen.console.print("Stopped; endpoints come back with the next start.")
 
 
 async def _start(supervisor: Supervisor, settings: Settings) -> None:
     await supervisor.start()
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
         for path in ("/hub/login", "/services/modelyard/health", "/mlflow/"):
             await _routed(client, f"http://{settings.host}:{settings.port}{path}")
 
