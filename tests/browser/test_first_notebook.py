@@ -61,6 +61,10 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
         eventually(lambda: finished(page, saved), timeout=180, interval=2, what="all cells ran and were saved")
         assert not errors(saved)
         page.screenshot(path=SCREENSHOTS / "3-ran.png")
+        panel = page.locator(".jp-WindowedPanel-outer").first
+        panel.evaluate("panel => { panel.scrollTop = panel.scrollHeight * 0.38 }")
+        expect(page.get_by_text("Publish", exact=True).first).to_be_visible()
+        page.screenshot(path=SCREENSHOTS / "3-published.png")
         page.goto("/services/modelyard/")
         expect(page.get_by_text("churn").first).to_be_visible()
         page.screenshot(path=SCREENSHOTS / "4-endpoints.png")
