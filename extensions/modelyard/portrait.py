@@ -17,10 +17,12 @@ border:1px solid var(--jp-border-color2,#bdbdbd);border-radius:6px;padding:12px 
 .my-box .my-good{color:var(--jp-success-color0,#1b7f3b)}.my-box .my-busy{color:var(--jp-warn-color0,#a35200)}
 .my-box .my-bad{color:var(--jp-error-color0,#b3261e)}
 .my-box .my-dim{color:var(--jp-ui-font-color2,#5f6368)}
-.my-box table.my-table{border-collapse:collapse;margin:8px 0 0;width:100%;font-size:13px}
+.my-box table.my-table{border-collapse:collapse;margin:8px 0 0;width:100%;font-size:13px;
+color:inherit}
 .my-box table.my-table th,.my-box table.my-table td{text-align:left;padding:3px 12px 3px 0;background:none;
 border-bottom:1px solid var(--jp-border-color3,#e0e0e0);vertical-align:middle}
 .my-box table.my-table th{font-weight:500;color:var(--jp-ui-font-color2,#5f6368)}
+.my-box a{color:var(--jp-content-link-color,#1565c0)}
 .my-box .my-bar{display:inline-block;width:90px;height:8px;border-radius:4px;overflow:hidden;margin-right:6px;
 background:var(--jp-border-color3,#e0e0e0);vertical-align:middle}
 .my-box .my-bar>span{display:block;height:100%;background:var(--jp-brand-color1,#1976d2)}

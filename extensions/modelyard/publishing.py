@@ -142,9 +142,6 @@ async def _package(job: _Job, folder: Path) -> PackageManifest:
         )
 
     manifest = await asyncio.to_thread(build)
-    for conversion in manifest.conversions:
-        if not conversion.accepted:
-            job.say("package", f"not as {conversion.flavor}: {conversion.reason}")
     job.say("package", f"as {manifest.flavor}, {manifest.size_bytes / 1024:,.0f} KiB, tried in a fresh process")
     return manifest
 

@@ -48,6 +48,10 @@ def browser(base_url: str) -> Iterator[BrowserContext]:
         context.on("request", watch)
         try:
             yield context
+        except BaseException:
+            for number, page in enumerate(context.pages):
+                page.screenshot(path=SCREENSHOTS / f"failed-{number}.png")
+            raise
         finally:
             context.close()
             chromium.close()

@@ -35,10 +35,10 @@ def save_sklearn(source: Source, directory: Path, trusted: tuple[str, ...] | Non
 
     `trusted`: types for skops; None saves it with cloudpickle instead.
     """
-    import mlflow.sklearn
-
     format_, library = ("skops", "skops") if trusted is not None else ("cloudpickle", "cloudpickle")
     with _staged(directory) as path:
+        import mlflow.sklearn
+
         mlflow.sklearn.save_model(
             source.model,
             str(path),
@@ -52,10 +52,10 @@ def save_sklearn(source: Source, directory: Path, trusted: tuple[str, ...] | Non
 
 def save_python(source: Source, directory: Path) -> str:
     """Save a plain Python model; the path of its file in the package."""
-    import mlflow.pyfunc
-
     libraries = ["cloudpickle", "numpy"] + (["pandas"] if is_table(source.example) else [])
     with _staged(directory) as path:
+        import mlflow.pyfunc  # warns of its own type hints
+
         mlflow.pyfunc.save_model(
             str(path),
             python_model=python_model(source.model),

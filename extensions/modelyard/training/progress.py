@@ -40,10 +40,13 @@ class FitProgress:
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Tell what ended. Iterations that count up are told ten times a second at most; each stands for all before."""
         parent = context.parent
-        if parent is None:
-            return
         now = time.monotonic()
-        if parent.sequential_subtasks and context.max_subtasks == 0 and parent.max_subtasks != context.task_id + 1:
+        if (
+            parent is not None
+            and parent.sequential_subtasks
+            and context.max_subtasks == 0
+            and parent.max_subtasks != context.task_id + 1
+        ):
             if now - self._last < _INTERVAL:
                 return
             self._last = now
@@ -65,7 +68,7 @@ class FitProgress:
             of=[n.max_subtasks for n in chain],
             sequential=[bool(n.sequential_subtasks) for n in chain],
             end=end,
-            text=_text(context) if len(chain) <= 3 else "",
+            text=_text(context) if 1 < len(chain) <= 3 else "",
         )
 
 
