@@ -67,6 +67,7 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
         saved = stack.home / "users" / "ada" / "notebooks" / "01-train-and-publish.ipynb"
         eventually(lambda: finished(page, saved), timeout=180, interval=2, what="all cells ran and were saved")
         assert not errors(saved)
+        assert not [o for cell in code_cells(saved) for o in cell["outputs"] if o.get("name") == "stderr"]
         page.screenshot(path=SCREENSHOTS / "3-ran.png")
         panel = page.locator(".jp-WindowedPanel-outer").first
         panel.evaluate("panel => { panel.scrollTop = panel.scrollHeight * 0.38 }")

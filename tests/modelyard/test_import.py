@@ -9,16 +9,10 @@ import sys
 HEAVY = ("sklearn", "torch", "mlflow", "pandas", "numpy", "httpx", "IPython")
 
 
-def test_import_loads_nothing_heavy_within_half_a_second() -> None:
-    program = (
-        "import sys, time, json; begun = time.perf_counter(); import modelyard; "
-        f"print(json.dumps([time.perf_counter() - begun, [m for m in {HEAVY!r} if m in sys.modules]]))"
-    )
-    seconds, loaded = json.loads(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
-    )
-    assert loaded == []
-    assert seconds < 0.5
+def test_import_loads_nothing_heavy() -> None:
+    program = f"import sys, json, modelyard; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert json.loads(done.stdout) == []
 
 
 def test_every_public_name_loads() -> None:

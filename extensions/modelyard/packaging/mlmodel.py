@@ -54,7 +54,7 @@ def save_python(source: Source, directory: Path) -> str:
     """Save a plain Python model; the path of its file in the package."""
     libraries = ["cloudpickle", "numpy"] + (["pandas"] if is_table(source.example) else [])
     with _staged(directory) as path:
-        import mlflow.pyfunc  # warns of its own type hints
+        import mlflow.pyfunc
 
         mlflow.pyfunc.save_model(
             str(path),
@@ -87,15 +87,17 @@ def _common(source: Source) -> dict[str, Any]:
 def _staged(directory: Path) -> Iterator[Path]:
     """An empty folder for MLflow, which refuses a folder with files; its content then joins the package."""
     staging = directory / _STAGING
-    log = logging.getLogger("mlflow")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc  # noqa: F401 - it warns of its own type hints, and sets up its log, which is quieted next
+
+        log = logging.getLogger("mlflow")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
             yield staging
-    finally:
-        log.setLevel(level)
+        finally:
+            log.setLevel(level)
     for child in staging.iterdir():
         child.replace(directory / child.name)
     staging.rmdir()
