@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _CANCEL_WAIT = 5.0
@@ -47,19 +47,55 @@ def run(
     if threading.current_thread() is background.thread:
         work.close()
         raise RuntimeError("a blocking call inside the client's own loop; use modelyard.AsyncClient there")
-    future = asyncio.run_coroutine_threadsafe(work, background.loop)
+    job = _Job(work, background.loop)
     try:
+        job.start()
         if steps is not None and show is not None:
-            future.add_done_callback(lambda _: steps.put(_END))
+            job.done.add_done_callback(lambda _: steps.put(_END))
             while (step := steps.get()) is not _END:
                 show(step)
-        return future.result()
+        return job.done.result()
     except BaseException:
-        if not future.done():
-            future.cancel()
+        if not job.done.done():
+            job.cancel()
             # What must be tidied up is, before the prompt is back; whatever it says of that is not the cause.
-            concurrent.futures.wait([future], timeout=_CANCEL_WAIT)
+            concurrent.futures.wait([job.done], timeout=_CANCEL_WAIT)
         raise
+
+
+class _Job(Generic[T]):
+    """Work on the loop that can be cancelled at any moment after it was made: an interrupt may come between any two
+    steps of `start`, where `asyncio.run_coroutine_threadsafe` has begun the work but not yet said how to end it."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self.done: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work, name="modelyard-call")
+        self._task.add_done_callback(self._settle)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.done.done():
+            self._work.close()
+            self.done.set_exception(concurrent.futures.CancelledError())
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        error = concurrent.futures.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(task.result())
 
 
 _END = object()
