@@ -42,10 +42,15 @@ def finished(page: Page, saved: Path) -> bool:
 
 
 def runs_all(page: Page) -> bool:
-    """Ask for all cells, and look whether the first one was taken: JupyterLab ignores it while it sets up."""
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    """Ask for all cells, and look whether the first one was taken; JupyterLab may first ask for the kernel."""
+    ask = page.locator(".jp-Dialog .jp-mod-accept")
     taken = page.locator(".jp-CodeCell .jp-InputArea-prompt").filter(has_text=re.compile(r"\[(\*|\d+)\]:"))
+    if not ask.count() and not taken.count():
+        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=3000)
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=3000)
+        taken.or_(ask).first.wait_for(timeout=5000)
+    if ask.count():
+        ask.first.click(timeout=3000)
     taken.first.wait_for(timeout=5000)
     return True
 

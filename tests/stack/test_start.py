@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import stat
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from harness.model_server import free_port
+from harness.publishing import Publisher, make_caller
 from harness.stack import Stack
 from harness.wait import eventually
 
@@ -67,10 +67,11 @@ def test_wrong_setting_is_wrong_use(stack: Stack) -> None:
     assert "MODELYARD_CRASH_LOOP_AFTER" in done.stderr
 
 
-def test_takes_over_from_a_killed_supervisor_and_stops_clean(tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+def test_takes_over_from_a_killed_supervisor_stops_clean_and_endpoints_come_back(tmp_path: Path) -> None:
     first = Stack(tmp_path / "home").wait_ready()
     left = [psutil.Process(first.pid(name)) for name in ("traefik", "jupyterhub", "service", "mlflow")]
-    bystander = psutil.Process(os.getpid())
+    Publisher(first).publish("lasting")
     first.process.send_signal(signal.SIGKILL)
     first.process.wait(10)
     assert all(process.is_running() for process in left)
@@ -79,4 +80,8 @@ def test_takes_over_from_a_killed_supervisor_and_stops_clean(tmp_path: Path) -> 
     second.stop()
     assert second.process.returncode == 0, second.output()
     eventually(lambda: not second.descendants(), what="nothing is left running")
-    assert bystander.is_running()
+    third = Stack(tmp_path / "home", first.port).wait_ready()
+    call = make_caller(third, "ada", "lasting")
+    eventually(lambda: call().status_code == 200, timeout=60, what="the endpoint came back")
+    third.stop()
+    eventually(lambda: not third.descendants(), what="nothing is left running")
