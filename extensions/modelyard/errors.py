@@ -16,7 +16,6 @@ from modelyard_api.errors import (
     ModelyardError,
     NotFound,
     PreconditionRequired,
-    Problem,
     PublishFailed,
     StaleWrite,
     StorageFull,
@@ -27,7 +26,6 @@ from modelyard_api.errors import (
     Unavailable,
     UnknownVersion,
     Unsupported,
-    from_problem,
 )
 
 __all__ = [
@@ -82,6 +80,8 @@ def error_of(status: int, body: bytes, what: str) -> ModelyardError:
 
     `what` names the request, such as "GET /endpoints/ada/churn".
     """
+    from modelyard_api.problem import Problem, from_problem
+
     document = _json(body)
     if isinstance(document, dict) and "title" in document and isinstance(document.get("status"), int):
         return from_problem(Problem.model_validate(document))

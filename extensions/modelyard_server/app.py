@@ -11,7 +11,6 @@ import orjson
 
 from modelyard_api import __version__
 from modelyard_api.errors import (
-    PROBLEM_MEDIA_TYPE,
     MalformedRequest,
     ModelyardError,
     NotFound,
@@ -19,6 +18,7 @@ from modelyard_api.errors import (
     Unsupported,
 )
 from modelyard_api.names import REVISION_HEADER
+from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_server import invocations, v2
 from modelyard_server.access import Guard
 from modelyard_server.batching import Batcher

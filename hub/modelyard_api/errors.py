@@ -1,4 +1,4 @@
-"""The one tree of errors, and RFC 9457 problem documents.
+"""The one tree of errors. Light: a training process, which may not grow, imports it; documents are in `problem.py`.
 
 ModelyardError                500
 ├── InvalidInput              422   the request cannot mean anything valid
@@ -24,25 +24,10 @@ ModelyardError                500
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-PROBLEM_MEDIA_TYPE = "application/problem+json"
-
-
-class Problem(BaseModel):
-    """A problem document (RFC 9457) with the remedy as an extension member."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str = ""
-    remedy: str = Field(default="", description="What the caller can do about it.")
-    code: str = Field(default="ModelyardError", description="The error's class name; stable.")
+if TYPE_CHECKING:
+    from modelyard_api.problem import Problem
 
 
 class ModelyardError(Exception):
@@ -63,15 +48,9 @@ class ModelyardError(Exception):
 
     def problem(self) -> Problem:
         """This error as a problem document."""
-        title = HTTPStatus(self.status).phrase
-        return Problem(
-            title=title,
-            status=self.status,
-            detail=self.detail,
-            remedy=self.remedy,
-            code=type(self).__name__,
-            **self.extra,
-        )
+        from modelyard_api.problem import of
+
+        return of(self)
 
 
 class InvalidInput(ModelyardError):
@@ -153,21 +132,3 @@ class StorageFull(Unavailable):
 
 class TimedOut(ModelyardError):
     status = 504
-
-
-def _tree(base: type[ModelyardError]) -> dict[str, type[ModelyardError]]:
-    found = {base.__name__: base}
-    for child in base.__subclasses__():
-        found |= _tree(child)
-    return found
-
-
-def from_problem(problem: Problem) -> ModelyardError:
-    """The error that a problem document stands for: by its code, else by its status."""
-    classes = _tree(ModelyardError)
-    kind = classes.get(problem.code)
-    if kind is None or kind is ModelyardError:
-        kind = next((c for c in classes.values() if c.status == problem.status), ModelyardError)
-    error = kind(problem.detail or problem.title, remedy=problem.remedy, **(problem.model_extra or {}))
-    error.status = problem.status
-    return error

@@ -9,7 +9,8 @@ import httpx
 
 from modelyard_api.conditions import find
 from modelyard_api.endpoints import Endpoint, EndpointList
-from modelyard_api.errors import Forbidden, Problem, Unavailable, from_problem
+from modelyard_api.errors import Forbidden, Unavailable
+from modelyard_api.problem import Problem, from_problem
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.embedded.home import Ports, load_secrets
 from modelyard_hub.settings import Settings

@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from modelyard_api.access import ALGORITHM, ISSUER, MLFLOW_AUDIENCE, Claims
 from modelyard_api.errors import (
-    PROBLEM_MEDIA_TYPE,
     Forbidden,
     MalformedRequest,
     ModelyardError,
@@ -32,6 +31,7 @@ from modelyard_api.errors import (
     Unauthenticated,
 )
 from modelyard_api.names import model_owner
+from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

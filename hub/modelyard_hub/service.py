@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import Lifespan
 
 from modelyard_api import __version__
-from modelyard_api.errors import Problem
+from modelyard_api.problem import Problem
 from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import routes

@@ -9,6 +9,7 @@ take turns after one warm-up of each, and the ratio is that of the medians.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -63,7 +64,9 @@ def peer(model: object, X: pd.DataFrame) -> float:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        env = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.sqlite"}
+        # `mlflow models serve` calls uvicorn by name.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        env = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.sqlite", "PATH": path}
         start = time.perf_counter()
         import mlflow
 
@@ -79,24 +82,28 @@ def peer(model: object, X: pd.DataFrame) -> float:
         with Path(folder, "serve.log").open("wb") as log:
             server = subprocess.Popen(command, env=env, start_new_session=True, stdout=log, stderr=log)
         try:
-            _first_200(f"http://127.0.0.1:{port}/invocations", X)
+            _first_200(f"http://127.0.0.1:{port}/invocations", X, server, Path(folder, "serve.log"))
             return time.perf_counter() - start
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 
 
-def _first_200(url: str, X: pd.DataFrame, timeout: float = 180) -> None:
-    body = {"dataframe_split": X[:1].to_dict(orient="split")}
+def _first_200(url: str, X: pd.DataFrame, server: subprocess.Popen[bytes], log: Path, timeout: float = 180) -> None:
+    body = json.loads(X[:1].to_json(orient="split"))
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+    said = "no answer"
+    while time.monotonic() < deadline and server.poll() is None:
         try:
-            if httpx.post(url, json=body, timeout=10).status_code == 200:
-                return
+            answer = httpx.post(url, json={"dataframe_split": body}, timeout=10)
         except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(url)
+            time.sleep(0.05)
+            continue
+        if answer.status_code == 200:
+            return
+        said = f"{answer.status_code} {answer.text[:500]}"
+        break
+    raise RuntimeError(f"{url}: {said}; exit status {server.poll()}\n{log.read_text()[-2000:]}")
 
 
 def main() -> None:

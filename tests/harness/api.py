@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from harness.fake_hub import FakeHub
 from harness.specs import spec
 from harness.web import serving
-from modelyard_api.errors import PROBLEM_MEDIA_TYPE, NotFound, UnknownVersion
+from modelyard_api.errors import NotFound, UnknownVersion
+from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_hub.auth import Identities
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts

@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from modelyard_api.errors import (
-    PROBLEM_MEDIA_TYPE,
     InvalidInput,
     InvalidName,
     InvalidTraffic,
@@ -25,6 +24,7 @@ from modelyard_api.errors import (
     Unavailable,
     Unsupported,
 )
+from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
 _BY_STATUS: dict[int, type[ModelyardError]] = {
