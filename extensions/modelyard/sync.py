@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def train(
     validation: tuple[Any, Any] | None = None,
     seed: int = 0,
     metrics: Sequence[str] | Mapping[str, Callable[[Any, Any, Any], float]] | None = None,
+    **options: Any,
 ) -> TrainingRun:
     """Train a scikit-learn estimator in a process of its own; a `TrainingRun` at once.
 
@@ -52,17 +54,21 @@ def train(
     proportions of its classes. `validation`: (X, y) held out instead. The model is fitted on the rest and only on
     that: the model that is published is the one whose metrics you see. `seed` also becomes `random_state` wherever
     the estimator leaves it None. `metrics`: names of scikit-learn's scorers, or functions (model, X, y) -> float; by
-    default accuracy, roc_auc, log_loss or r2, mae, rmse. `name`: of the run and of its experiment in MLflow; by
-    default the estimator's class.
+    default accuracy, roc_auc, log_loss or r2, mae, rmse. `name`: of the run and of its experiment in MLflow; by default
+    the model's class. `options`: those of the trainer, see `modelyard.training.options`.
 
     Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails
     in training is raised by `run.wait()`.
     """
-    from modelyard.training.run import start
+    from modelyard.training.options import options_of
+    from modelyard.training.run import Order, start
     from modelyard.training.spec import TrainSpec
 
     spec = TrainSpec.of(estimator, name=name, test_size=test_size, seed=seed, metrics=metrics)
-    started = start(spec, estimator, (X, y), validation)
+    functions = metrics if isinstance(metrics, Mapping) else {}
+    chosen = options_of(spec.kind, options)
+    shown = {key: repr(value) for key, value in options.items()}
+    started = start(Order(replace(spec, options=shown), estimator, (X, y), validation, chosen, functions))
     if display.is_live():
         started.show()
     else:

@@ -7,12 +7,18 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from modelyard import display
-from modelyard.training.runlog import Progress, RunState
+from modelyard.training.progress import Progress, RunState
 
 if TYPE_CHECKING:
     from modelyard.training.run import TrainingRun
 
-_KINDS = {RunState.running: "busy", RunState.succeeded: "good", RunState.failed: "bad", RunState.stopped: "bad"}
+_KINDS = {
+    RunState.running: "busy",
+    RunState.paused: "busy",
+    RunState.succeeded: "good",
+    RunState.failed: "bad",
+    RunState.stopped: "bad",
+}
 _SILENCE = 10.0
 
 

@@ -1,40 +1,44 @@
-"""A finished run, told to MLflow. Whatever goes wrong here is a warning: the run log keeps everything."""
+"""What is kept of a run for MLflow while it trains: where it came from, its parameters, how it ended. Plain files, so
+that the training process need not import a client; `finish.py` sends them."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from modelyard.client import AsyncClient
-from modelyard.errors import ModelyardError
-from modelyard.tracking import Finished, TrackedRun, Tracking
-from modelyard.training import runlog
+from modelyard.training.journal import write
+from modelyard.training.spec import TrainSpec
 
-_PACKAGES = ("scikit-learn", "numpy", "pandas", "scipy", "modelyard")
+RECORD, ENDED = "record.json", "ended.json"
+_PACKAGES = ("scikit-learn", "torch", "optuna", "numpy", "pandas", "scipy", "modelyard")
 _SESSION = "JPY_SESSION_NAME"
 
 
-def to_mlflow(folder: Path, experiment: str, finished: Finished) -> None:
-    """Log to the experiment `<owner>/<experiment>`; a warning in the run log when MLflow cannot be reached."""
+def begin(folder: Path, spec: TrainSpec, digest: str, rows: int) -> None:
+    """Training begins on these data."""
+    found = {"begun": time.time(), "params": {}, "tags": tags(digest, rows) | {"modelyard.seed": str(spec.seed)}}
+    write(folder / RECORD, json.dumps(found).encode())
+
+
+def params(folder: Path, values: dict[str, str]) -> None:
+    """The parameters that were used, as text."""
+    found = load(folder)
+    found["params"] = values
+    write(folder / RECORD, json.dumps(found).encode())
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """What is kept: begun, params, tags. Empty members when training never began."""
     try:
-        run, url = asyncio.run(_send(experiment, finished))
-    except ModelyardError as error:
-        runlog.append(folder, "warning", text=f"not logged to MLflow: {error}")
-    except Exception as error:  # an answer of MLflow's that nobody expected must not cost the user the model
-        runlog.append(folder, "warning", text=f"not logged to MLflow: {type(error).__name__}: {error}")
-    else:
-        runlog.append(folder, "tracked", run_id=run.id, url=url)
-
-
-async def _send(experiment: str, finished: Finished) -> tuple[TrackedRun, str]:
-    async with AsyncClient(patience=5.0) as client:
-        tracking = Tracking(client)
-        run = await tracking.record(f"{(await client.me()).owner}/{experiment}", finished)
-        return run, tracking.link(run)
+        found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+    except FileNotFoundError:
+        found = {"begun": time.time(), "params": {}, "tags": {}}
+    return found
 
 
 def parameters(estimator: Any) -> dict[str, str]:

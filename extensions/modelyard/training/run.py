@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -12,14 +11,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelyard import config, display
-from modelyard.errors import InvalidInput, NotFound, StorageFull, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import data, runlog
-from modelyard.training.runlog import Progress, RunState
-from modelyard.training.spec import TrainSpec
+from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
+from modelyard.training import control, data, handover, runlog
+from modelyard.training.progress import Progress, Reader, RunState
+from modelyard.training.spec import Metric, TrainSpec
 
 _GRACE = 5.0
 _KEPT_SECONDS = 30 * 86400
@@ -35,7 +36,7 @@ class TrainingRun:
         self.folder = folder
         self._process = process
         self._spec = TrainSpec.load(folder)
-        self._reader = runlog.Reader(folder)
+        self._reader = Reader(folder)
         self._lock = threading.Lock()
         self._model: Any = None
         self._shown_in: int | None = None
@@ -99,9 +100,8 @@ class TrainingRun:
 
     @property
     def elapsed(self) -> float:
-        """Seconds that it runs, or ran."""
-        now = self.progress
-        return max(0.0, (now.ended or time.time()) - now.started) if now.started else 0.0
+        """Seconds that it runs, or ran; pauses left out."""
+        return self.progress.elapsed(time.time())
 
     @property
     def model(self) -> Any:
@@ -129,7 +129,7 @@ class TrainingRun:
         self._reap()
         if now.state is RunState.failed:
             raise TrainingFailed(f"training {self.id} failed: {now.error}", traceback=now.traceback)
-        if now.state is RunState.stopped:
+        if now.state is RunState.stopped and not now.has_model:
             raise TrainingStopped(f"training {self.id} was stopped")
         return self
 
@@ -140,22 +140,32 @@ class TrainingRun:
             self._model = self._load("model.pkl")
         return self._model
 
-    def stop(self) -> TrainingRun:
-        """End the training process; the run is `stopped` when this returns. A run that has ended stays as it is."""
+    def stop(self, wait: float = _GRACE) -> TrainingRun:
+        """Ask it to end after the iteration that it is in, and keep the best state so far; waits `wait` seconds for
+        that. A run that has ended stays as it is."""
+        return self._ask("stop", wait)
+
+    def kill(self) -> TrainingRun:
+        """End the process and its workers at once; what the last checkpoint holds is kept."""
+        return self._ask("kill", _GRACE)
+
+    def pause(self) -> TrainingRun:
+        """Halt it: it keeps its memory and uses no time, until `resume`."""
+        return self._ask("pause", 0)
+
+    def resume(self) -> TrainingRun:
+        """Go on after a pause."""
+        return self._ask("resume", 0)
+
+    def _ask(self, action: str, wait: float) -> TrainingRun:
         now = self.progress
-        if now.ended is not None:
+        if now.ended is None:
+            control.send(self.folder, now, action)
+        if wait:
+            with contextlib.suppress(TimedOut, TrainingFailed, TrainingStopped):
+                self.wait(wait)
+        if self.progress.ended is not None:
             self._reap()
-            return self
-        runlog.append(self.folder, "stopping")
-        _signal(now, signal.SIGTERM, group=False)
-        with contextlib.suppress(TimedOut, TrainingFailed, TrainingStopped):
-            self.wait(_GRACE)
-        _signal(now, signal.SIGKILL, group=True)  # workers that the estimator started, and itself in deep C code
-        self._reap()
-        pause = threading.Event()
-        deadline = time.monotonic() + _GRACE
-        while self._alive(now) and time.monotonic() < deadline:
-            pause.wait(_POLL)
         return self
 
     def logs(self) -> str:
@@ -222,7 +232,7 @@ class TrainingRun:
     def _alive(self, now: Progress) -> bool:
         if self._process is not None:
             return self._process.poll() is None
-        return _process_of(now) is not None
+        return control.process_of(now) is not None
 
     def _death(self, now: Progress) -> dict[str, Any]:
         if now.stopping:
@@ -244,43 +254,42 @@ class TrainingRun:
                 self._process.wait(_GRACE)
 
 
-def start(spec: TrainSpec, estimator: Any, rows: tuple[Any, Any], validation: tuple[Any, Any] | None) -> TrainingRun:
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained: `rows` (X, y), `validation` (X, y) or None, `options` those of the trainer, `functions`
+    the user's own metrics."""
+
+    spec: TrainSpec
+    model: Any
+    rows: tuple[Any, Any]
+    validation: tuple[Any, Any] | None
+    options: Any
+    functions: Mapping[str, Metric] = field(default_factory=dict)
+
+
+def start(order: Order) -> TrainingRun:
     """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
-    data.check(*rows)
-    if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+    data.check(*order.rows)
+    held = order.validation
+    if held is not None:
+        if not isinstance(held, (tuple, list)) or len(held) != 2:
             raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
-        data.check(*validation)
+        data.check(*held)
     root = config.runs_folder()
     root.mkdir(parents=True, exist_ok=True)
     _prune(root)
-    folder = root / f"{spec.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder = root / f"{order.spec.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o700)
     try:
-        spec.save(folder)
-        _dump(folder / "job.pkl", (estimator, dict(spec.functions)), "the estimator")
-        _dump(folder / "data.pkl", (*rows, validation), "the data")
+        order.spec.save(folder)
+        handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
+        handover.give(folder, "data", (*order.rows, held), "the data")
         (folder / "paths.json").write_text(json.dumps(sys.path))
         process = _launch(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return TrainingRun(folder, process)
-
-
-def _dump(path: Path, value: Any, what: str) -> None:
-    import cloudpickle
-
-    try:
-        with path.open("wb") as file:
-            cloudpickle.dump(value, file, protocol=5)
-    except OSError as error:
-        raise StorageFull(f"{what} could not be written to {path.parent}: {error}") from error
-    except Exception as error:
-        raise InvalidInput(
-            f"{what} cannot be sent to the training process: {type(error).__name__}: {error}",
-            remedy="Leave out what holds open files, connections or locks.",
-        ) from error
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
@@ -300,28 +309,6 @@ def _launch(folder: Path) -> subprocess.Popen[bytes]:
         created = time.time()
     runlog.append(folder, "launched", pid=process.pid, created=created)
     return process
-
-
-def _process_of(now: Progress) -> Any:
-    """The process of a run, or None: it is gone, or its number belongs to another one by now."""
-    import psutil
-
-    try:
-        process = psutil.Process(now.pid)
-        same = abs(process.create_time() - now.created) < 1.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
-
-
-def _signal(now: Progress, number: int, *, group: bool) -> None:
-    if _process_of(now) is None:
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if group:
-            os.killpg(now.pid, number)  # it leads a session of its own
-        else:
-            os.kill(now.pid, number)
 
 
 def _prune(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fit a scikit-learn estimator and score it on rows that it has not seen."""
+"""The trainer of scikit-learn's estimators: fit one, and score it on rows that it has not seen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,35 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelyard.training import progress
+from modelyard.training import callbacks, data, record
+from modelyard.training.job import Job, Result
+from modelyard.training.progress import ProgressKind
 from modelyard.training.spec import Metric
 
 Say = Callable[..., None]
+_EXAMPLE_ROWS = 5
+
+
+def run(job: Job) -> Result:
+    """Fit, then score on the held-out rows."""
+    spec, journal = job.spec, job.journal
+    (X, y), held = job.rows, job.held
+    estimator = prepare(job.model, spec.seed)
+    if held is None and spec.test_size:
+        X, y, *rest = data.split(X, y, spec.test_size, spec.seed, task(estimator) == "classification")
+        held = (rest[0], rest[1])
+    told = callbacks.reports(estimator)
+    how = "reports its progress" if told else "does not report its progress; only the time that passed is known"
+    journal.source(ProgressKind.callbacks if told else ProgressKind.elapsed, f"{spec.model} {how}")
+    params = record.parameters(estimator) | {"seed": str(spec.seed), "test_size": str(spec.test_size)}
+    record.params(job.folder, params)
+    journal.step(f"Fitting {spec.model}")
+    model = fit(estimator, X, y, callbacks.FitProgress(job.folder))
+    metrics: dict[str, float] = {}
+    if held is not None:
+        journal.step("Scoring the held-out rows")
+        metrics = score(model, held, spec.scorers, job.functions, journal.say)
+    return Result(model, X[:_EXAMPLE_ROWS], metrics, params)
 
 
 def task(estimator: Any) -> str:
@@ -40,12 +65,12 @@ def prepare(estimator: Any, seed: int) -> Any:
 
 def fit(estimator: Any, X: Any, y: Any, callback: Any) -> Any:
     """`estimator` fitted, with the callback while it is fitted, where it takes one."""
-    if not progress.reports(estimator):
+    if not callbacks.reports(estimator):
         return estimator.fit(X, y)
     try:
         return estimator.set_callbacks(callback).fit(X, y)
     finally:
-        progress.forget(estimator)
+        callbacks.forget(estimator)
 
 
 def score(

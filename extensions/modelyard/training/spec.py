@@ -13,54 +13,53 @@ from modelyard.errors import InvalidInput
 
 FILE = "spec.json"
 Metric = Callable[[Any, Any, Any], float]
+Metrics = Sequence[str] | Mapping[str, Metric] | None
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """`name` of the run and its experiment (a DNS label), `estimator` its class, `test_size` a share of the rows,
-    `scorers` scikit-learn's names; `functions` are the user's own metrics and are kept apart, in the job."""
+    """`name` of the run and its experiment (a DNS label), `model` its class, `kind` the trainer (see `job.TRAINERS`),
+    `test_size` a share of the rows, `scorers` scikit-learn's names, `options` those of the trainer as text. The
+    options themselves and the user's own metrics are kept apart, in the job."""
 
     name: str
-    estimator: str
+    model: str
+    kind: str = "sklearn"
     test_size: float = 0.2
     seed: int = 0
     scorers: tuple[str, ...] | None = None
-    functions: Mapping[str, Metric] = field(default_factory=dict, compare=False)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls,
-        estimator: Any,
-        *,
-        name: str | None,
-        test_size: float,
-        seed: int,
-        metrics: Sequence[str] | Mapping[str, Metric] | None,
+        cls, model: Any, *, name: str | None = None, test_size: float = 0.2, seed: int = 0, metrics: Metrics = None
     ) -> TrainSpec:
         """Checked; InvalidInput says what is wrong."""
-        if isinstance(estimator, type):
-            raise InvalidInput(f"{estimator.__name__} is a class", remedy=f"Give an instance: {estimator.__name__}().")
-        if not hasattr(estimator, "fit"):
-            raise InvalidInput(f"{type(estimator).__name__} has no fit(X, y)", remedy="Give a scikit-learn estimator.")
+        kind = kind_of(model)
         if isinstance(test_size, bool) or not 0 <= test_size < 1:
             raise InvalidInput(f"test_size={test_size!r} is not a share from 0 to below 1", remedy="Such as 0.2.")
-        functions = dict(metrics) if isinstance(metrics, Mapping) else {}
         scorers = None if metrics is None or isinstance(metrics, Mapping) else _names(metrics)
-        return cls(
-            _label(name or _final(estimator)), type(estimator).__name__, test_size, int(seed), scorers, functions
-        )
+        return cls(_label(name or _final(model)), type(model).__name__, kind, test_size, int(seed), scorers)
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder."""
-        plain = {k: v for k, v in asdict(self).items() if k != "functions"}
-        (folder / FILE).write_text(json.dumps(plain))
+        (folder / FILE).write_text(json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, folder: Path) -> TrainSpec:
-        """From a run's folder; without the functions."""
+        """From a run's folder."""
         plain = json.loads((folder / FILE).read_text())
         scorers = plain.pop("scorers")
         return cls(**plain, scorers=None if scorers is None else tuple(scorers))
+
+
+def kind_of(model: Any) -> str:
+    """Which trainer takes `model`; InvalidInput when none does. Imports no library that the caller has not."""
+    if isinstance(model, type):
+        raise InvalidInput(f"{model.__name__} is a class", remedy=f"Give an instance: {model.__name__}().")
+    if hasattr(model, "fit"):
+        return "sklearn"
+    raise InvalidInput(f"{type(model).__name__} has no fit(X, y)", remedy="Give a scikit-learn estimator.")
 
 
 def _names(metrics: Sequence[str]) -> tuple[str, ...]:

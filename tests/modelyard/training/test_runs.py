@@ -26,7 +26,8 @@ import modelyard as yard
 from harness.wait import eventually
 from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
 from modelyard.training import run as runs
-from modelyard.training.runlog import RunState
+from modelyard.training.options import SklearnOptions
+from modelyard.training.progress import ProgressKind, RunState
 from modelyard.training.spec import TrainSpec
 
 
@@ -71,8 +72,7 @@ def rows() -> tuple[pd.DataFrame, Any]:
 
 def begin(estimator: Any) -> Any:
     """A run that nobody waits for yet."""
-    spec = TrainSpec.of(estimator, name=None, test_size=0.2, seed=0, metrics=None)
-    return runs.start(spec, estimator, rows(), None)
+    return runs.start(runs.Order(TrainSpec.of(estimator), estimator, rows(), None, SklearnOptions()))
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_estimator_that_does_not_report_is_said_to() -> None:
     run = yard.train(LinearRegression(), X, 2 * X["a"])
     assert run.metrics["r2"] == pytest.approx(1)
     assert set(run.metrics) == {"r2", "mae", "rmse"}
-    assert run.progress.reports is False
+    assert run.progress.kind is ProgressKind.elapsed
     assert "only the time" in run.progress.source
     assert run.warnings
     assert "MODELYARD_URL" in run.warnings[0]
