@@ -3,6 +3,9 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 RUN := .venv/bin
+FRONTEND := extensions/frontend
+PANELS := hatch_build.py $(FRONTEND)/package-lock.json $(FRONTEND)/build.mjs $(shell find $(FRONTEND)/src -type f)
+NPM := $(RUN)/python $(FRONTEND)/npm.py
 
 # Imports without byte code take twice as long at every start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,6 +17,7 @@ up: .venv/.ready-up
 	@exec $(RUN)/modelyard up
 
 test: check
+	$(NPM) run --silent test
 	$(RUN)/pytest -n 2 --dist loadgroup
 
 check: .venv/.ready-dev
@@ -21,10 +25,12 @@ check: .venv/.ready-dev
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(NPM) run --silent check
 
 format: .venv/.ready-dev
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
+	$(NPM) run --silent format
 
 bench: .venv/.ready-dev
 	$(RUN)/python tests/bench/run.py
@@ -36,13 +42,14 @@ bench: .venv/.ready-dev
 	@.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # `inexact`: what the other targets installed into the same environment stays.
-.venv/.ready-up: pyproject.toml uv.lock | $(UV)
+.venv/.ready-up: pyproject.toml uv.lock $(PANELS) | $(UV)
 	@echo "Setting up the environment in .venv (about 1.5 GB the first time)"
 	@$(UV) sync --locked --inexact --extra hub --extra notebook
 	@touch $@
 
-.venv/.ready-dev: pyproject.toml uv.lock | $(UV)
+.venv/.ready-dev: pyproject.toml uv.lock $(PANELS) | $(UV)
 	@$(UV) sync --locked --inexact --group dev
+	@$(NPM) ci --silent --ignore-scripts
 	@touch $@ .venv/.ready-up
 
 clean:

@@ -1,0 +1,258 @@
+// The pieces that all panels are made of. Every one that takes the focus keeps JupyterLab's shortcuts away from it.
+import type { ComponentChildren, JSX } from "preact";
+import { useId, useState } from "preact/hooks";
+import type { Problem } from "./model";
+
+/** JupyterLab looks at the focused element itself, so each carries it. */
+export const quiet = { "data-lm-suppress-shortcuts": "true" } as const;
+
+export type Kind = "good" | "busy" | "bad" | "dim";
+
+/** A panel's outline: a title, its state in words, and what is below. */
+export function Box(given: {
+  title: string;
+  state?: string;
+  kind?: Kind;
+  children: ComponentChildren;
+  testid: string;
+}) {
+  return (
+    <section class="my-box" aria-label={given.title} data-testid={given.testid}>
+      <header class="my-head">
+        <h2 class="my-title">{given.title}</h2>
+        {given.state && (
+          <span class={`my-state my-${given.kind ?? "dim"}`} role="status">
+            {given.state}
+          </span>
+        )}
+      </header>
+      {given.children}
+    </section>
+  );
+}
+
+type ButtonProps = {
+  label: string;
+  onClick: () => void;
+  kind?: "primary" | "danger" | "plain";
+  disabled?: boolean;
+  /** Why it is disabled, or what it does: a tooltip. */
+  hint?: string;
+  pressed?: boolean;
+};
+
+export function Button({ label, onClick, kind = "plain", disabled, hint, pressed }: ButtonProps) {
+  return (
+    <button
+      type="button"
+      class={`my-button my-${kind}`}
+      disabled={disabled}
+      title={hint}
+      aria-pressed={pressed}
+      onClick={onClick}
+      {...quiet}
+    >
+      {label}
+    </button>
+  );
+}
+
+/** A labelled control; `help` and `error` are read with it. */
+export function Field(given: {
+  label: string;
+  help?: string;
+  error?: string;
+  control: (attributes: JSX.HTMLAttributes & Record<string, unknown>) => ComponentChildren;
+}) {
+  const id = useId();
+  const said = given.error ?? given.help;
+  const attributes = { id, "aria-describedby": said ? `${id}-said` : undefined, ...quiet } as never;
+  return (
+    <div class="my-field">
+      <label for={id}>{given.label}</label>
+      {given.control({ ...(attributes as object), "aria-invalid": given.error ? "true" : undefined } as never)}
+      {said && (
+        <small id={`${id}-said`} class={given.error ? "my-bad" : "my-dim"}>
+          {said}
+        </small>
+      )}
+    </div>
+  );
+}
+
+export function Choice(given: {
+  label: string;
+  value: string;
+  options: readonly (string | { value: string; label: string })[];
+  onChange: (value: string) => void;
+  help?: string;
+  error?: string;
+  disabled?: boolean;
+}) {
+  return (
+    <Field
+      label={given.label}
+      help={given.help}
+      error={given.error}
+      control={(attributes) => (
+        <select
+          {...(attributes as object)}
+          value={given.value}
+          disabled={given.disabled}
+          onChange={(event) => given.onChange(event.currentTarget.value)}
+        >
+          {given.options.map((option) => {
+            const { value, label } = typeof option === "string" ? { value: option, label: option } : option;
+            return (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            );
+          })}
+        </select>
+      )}
+    />
+  );
+}
+
+export function Text(given: {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+  kind?: "text" | "number";
+  placeholder?: string;
+  help?: string;
+  error?: string;
+  min?: number;
+  max?: number;
+  step?: number | "any";
+  disabled?: boolean;
+}) {
+  return (
+    <Field
+      label={given.label}
+      help={given.help}
+      error={given.error}
+      control={(attributes) => (
+        <input
+          {...(attributes as object)}
+          type={given.kind ?? "text"}
+          value={given.value}
+          placeholder={given.placeholder}
+          min={given.min}
+          max={given.max}
+          step={given.step}
+          disabled={given.disabled}
+          onInput={(event) => given.onChange(event.currentTarget.value)}
+        />
+      )}
+    />
+  );
+}
+
+export function Check(given: { label: string; value: boolean; onChange: (value: boolean) => void; help?: string }) {
+  const id = useId();
+  return (
+    <div class="my-check">
+      <input
+        id={id}
+        type="checkbox"
+        checked={given.value}
+        onChange={(event) => given.onChange(event.currentTarget.checked)}
+        {...quiet}
+      />
+      <label for={id} title={given.help}>
+        {given.label}
+      </label>
+    </div>
+  );
+}
+
+/** What went wrong, in the panel itself: what it was, and what would be right. */
+export function ProblemBox({ problem, onDismiss }: { problem: Problem | null; onDismiss?: () => void }) {
+  if (!problem) return null;
+  return (
+    <div class="my-problem" role="alert">
+      <strong>{problem.title}</strong>
+      <p>{problem.detail}</p>
+      {problem.remedy && <p class="my-dim">{problem.remedy}</p>}
+      {onDismiss && <Button label="Dismiss" onClick={onDismiss} />}
+    </div>
+  );
+}
+
+/** A progress bar; null: how far it is, is not known. */
+export function Bar({ fraction, label }: { fraction: number | null; label: string }) {
+  const known = fraction === null ? {} : { value: Math.round(100 * Math.max(0, Math.min(1, fraction))) };
+  return <progress class="my-progress" max={100} aria-label={label} {...known} />;
+}
+
+/** One of several views; arrow keys move between them, as in any tab list. */
+export function Tabs(given: {
+  label: string;
+  tabs: readonly { id: string; label: string; view: () => ComponentChildren }[];
+  chosen?: string;
+  onChoose?: (id: string) => void;
+}) {
+  const base = useId();
+  const [own, setOwn] = useState(given.tabs[0]?.id ?? "");
+  const wanted = given.chosen ?? own;
+  const chosen = given.tabs.find((tab) => tab.id === wanted) ?? given.tabs[0];
+  const choose = (id: string) => {
+    setOwn(id);
+    given.onChoose?.(id);
+  };
+  const move = (event: JSX.TargetedKeyboardEvent<HTMLElement>) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step || !chosen) return;
+    event.preventDefault();
+    const at = given.tabs.indexOf(chosen) + step + given.tabs.length;
+    const next = given.tabs[at % given.tabs.length];
+    if (!next) return;
+    choose(next.id);
+    document.getElementById(`${base}-${next.id}`)?.focus();
+  };
+  if (!chosen) return null;
+  return (
+    <div class="my-tabs">
+      <div role="tablist" aria-label={given.label} onKeyDown={move}>
+        {given.tabs.map((tab) => (
+          <button
+            key={tab.id}
+            id={`${base}-${tab.id}`}
+            type="button"
+            role="tab"
+            class="my-tab"
+            aria-selected={tab === chosen}
+            tabIndex={tab === chosen ? 0 : -1}
+            onClick={() => choose(tab.id)}
+            {...quiet}
+          >
+            {tab.label}
+          </button>
+        ))}
+      </div>
+      <div role="tabpanel" aria-labelledby={`${base}-${chosen.id}`} class="my-tabpanel">
+        {chosen.view()}
+      </div>
+    </div>
+  );
+}
+
+/** Text to take along: code, a curl line, a log; with a button that copies it. */
+export function Code({ text, label }: { text: string; label: string }) {
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text);
+    setCopied(true);
+  };
+  return (
+    <div class="my-code">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard */}
+      <section tabIndex={0} aria-label={label} {...quiet}>
+        <pre>{text}</pre>
+      </section>
+      {"clipboard" in navigator && <Button label={copied ? "Copied" : "Copy"} onClick={copy} />}
+    </div>
+  );
+}

@@ -1,0 +1,129 @@
+"""What all panels share: the tie to the browser, actions, and staying silent where nobody looks.
+
+State that a browser must find again after a reload is in traits; they change at most five times a second, in one
+message. What a person clicks comes as an action, is carried out in a thread, and is answered with a value or a problem.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from modelyard import display
+from modelyard.errors import ModelyardError
+from modelyard.widgets.ticker import ticker
+
+_STATIC = Path(__file__).parent / "static"
+_WAITING = 8
+
+
+class Panel(anywidget.AnyWidget):
+    """Base of the panels: a real widget, which sits in an `HBox` like any other.
+
+    A panel's class names its front end with `front_end="train"` and has a method `on_<action>(**given)` for each
+    action. Where nobody looks (a papermill run, a script) it has no comm: nothing is sent and nothing is kept in the
+    notebook; it prints as text.
+    """
+
+    view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
+
+    def __init_subclass__(cls, front_end: str | None = None, **given: Any) -> None:
+        if front_end is not None:
+            cls._esm = _STATIC / f"{front_end}.js"
+            cls._css = _STATIC / "panel.css"
+        super().__init_subclass__(**given)
+
+    def __init__(self, **traits: Any) -> None:
+        self._jobs: queue.Queue[tuple[str, str, dict[str, Any]]] = queue.Queue(_WAITING)
+        self._worker: threading.Thread | None = None
+        self._sending = threading.RLock()
+        super().__init__(**traits)
+        self.on_msg(self._heard)
+
+    def open(self) -> None:
+        """Tie it to the browser, where there is one."""
+        if display.is_live():
+            super().open()
+
+    def watch(self) -> None:
+        """Let `tick` be called, until it says that there is nothing more to tell."""
+        if self.comm is not None:
+            ticker.add(self)
+
+    def tick(self) -> bool:
+        """Say what is new; whether there will be more. Called in a thread."""
+        return False
+
+    def tell(self, **traits: Any) -> None:
+        """Set traits in one message; what is as before is not sent."""
+        with self._sending, self.hold_sync():
+            for name, value in traits.items():
+                setattr(self, name, value)
+
+    def text(self) -> str:
+        """The panel in words, for where it cannot be drawn."""
+        return type(self).__name__
+
+    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if not isinstance(content, dict) or not isinstance(content.get("action"), str):
+            return
+        job = (str(content.get("id", "")), content["action"], content.get("given") or {})
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            self._answer(
+                job[0], problem=_problem("Busy", "too much is asked at once", "Wait for what was asked before.")
+            )
+            return
+        if self._worker is None or not self._worker.is_alive():
+            name = f"modelyard-{type(self).__name__.lower()}"
+            self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=30)
+            except queue.Empty:
+                return
+            self._do(*job)
+
+    def _do(self, job: str, action: str, given: dict[str, Any]) -> None:
+        method = getattr(self, f"on_{action}", None)
+        try:
+            if method is None:
+                raise ModelyardError(f"the panel has no action {action!r}", remedy="Reload the page.")
+            value = method(**given)
+        except ModelyardError as error:
+            self._answer(job, problem=_problem(_title(error), error.detail, error.remedy))
+        except Exception as error:  # whatever the user's own objects raise is shown in the panel
+            self._answer(job, problem=_problem("Failed", f"{type(error).__name__}: {error}", ""))
+        else:
+            self._answer(job, value=value)
+
+    def _answer(self, job: str, **content: Any) -> None:
+        with self._sending:
+            self.send({"reply": job, "ok": "problem" not in content, **content})
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_mimebundle_(self, **given: Any) -> Any:
+        if self.comm is None:
+            return {"text/plain": self.text()}
+        return super()._repr_mimebundle_(**given)
+
+
+def _title(error: ModelyardError) -> str:
+    """The error's class in words: NotFound is "Not found"."""
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(error).__name__).strip()
+    return words.capitalize()
+
+
+def _problem(title: str, detail: str, remedy: str) -> dict[str, str]:
+    return {"title": title, "detail": detail, "remedy": remedy}
