@@ -22,7 +22,7 @@ _STATIC = Path(__file__).parent / "static"
 _WAITING = 8
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow ipywidgets
     """Base of the panels: a real widget, which sits in an `HBox` like any other.
 
     A panel's class names its front end with `front_end="train"` and has a method `on_<action>(**given)` for each
