@@ -1,5 +1,5 @@
 // The pieces that all panels are made of. Every one that takes the focus keeps JupyterLab's shortcuts away from it.
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { Problem } from "./model";
 
@@ -57,20 +57,33 @@ export function Button({ label, onClick, kind = "plain", disabled, hint, pressed
   );
 }
 
+/** What ties a control to its label, its help and its error. */
+export type Tied = {
+  id: string;
+  "aria-describedby": string | undefined;
+  "aria-invalid": "true" | undefined;
+  "data-lm-suppress-shortcuts": "true";
+};
+
 /** A labelled control; `help` and `error` are read with it. */
 export function Field(given: {
   label: string;
-  help?: string;
-  error?: string;
-  control: (attributes: JSX.HTMLAttributes & Record<string, unknown>) => ComponentChildren;
+  help?: string | undefined;
+  error?: string | undefined;
+  control: (tied: Tied) => ComponentChildren;
 }) {
   const id = useId();
   const said = given.error ?? given.help;
-  const attributes = { id, "aria-describedby": said ? `${id}-said` : undefined, ...quiet } as never;
+  const tied: Tied = {
+    id,
+    "aria-describedby": said ? `${id}-said` : undefined,
+    "aria-invalid": given.error ? "true" : undefined,
+    ...quiet,
+  };
   return (
     <div class="my-field">
       <label for={id}>{given.label}</label>
-      {given.control({ ...(attributes as object), "aria-invalid": given.error ? "true" : undefined } as never)}
+      {given.control(tied)}
       {said && (
         <small id={`${id}-said`} class={given.error ? "my-bad" : "my-dim"}>
           {said}
@@ -94,9 +107,9 @@ export function Choice(given: {
       label={given.label}
       help={given.help}
       error={given.error}
-      control={(attributes) => (
+      control={(tied) => (
         <select
-          {...(attributes as object)}
+          {...tied}
           value={given.value}
           disabled={given.disabled}
           onChange={(event) => given.onChange(event.currentTarget.value)}
@@ -133,10 +146,10 @@ export function Text(given: {
       label={given.label}
       help={given.help}
       error={given.error}
-      control={(attributes) => (
+      control={(tied) => (
         <input
-          {...(attributes as object)}
-          type={given.kind ?? "text"}
+          {...tied}
+          type={(given.kind ?? "text") as "text"}
           value={given.value}
           placeholder={given.placeholder}
           min={given.min}
@@ -202,8 +215,8 @@ export function Tabs(given: {
     setOwn(id);
     given.onChoose?.(id);
   };
-  const move = (event: JSX.TargetedKeyboardEvent<HTMLElement>) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const move = (event: TargetedKeyboardEvent<HTMLElement>) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (!step || !chosen) return;
     event.preventDefault();
     const at = given.tabs.indexOf(chosen) + step + given.tabs.length;
