@@ -18,7 +18,7 @@ from typing import Any
 
 from modelyard import config, display
 from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import control, data, handover, runlog
+from modelyard.training import control, data, faults, handover, record, runlog, workers
 from modelyard.training.progress import Progress, Reader, RunState
 from modelyard.training.spec import Metric, TrainSpec
 
@@ -26,6 +26,7 @@ _GRACE = 5.0
 _KEPT_SECONDS = 30 * 86400
 _POLL = 0.1
 _OUTPUT = "output.log"
+_TAIL = 20
 _MODULE = "modelyard.training"
 
 
@@ -69,9 +70,16 @@ class TrainingRun:
             if now.ended is None and now.pid and not self._alive(now):
                 now = self._reader.read()  # its last words may have come in between
                 if now.ended is None:
-                    runlog.append(self.folder, "ended", **self._death(now))
-                    now = self._reader.read()
+                    workers.clean(now.pid)
+                    now = self._tell(self._death(now))
             return now
+
+    def _tell(self, death: dict[str, Any]) -> Progress:
+        try:
+            runlog.append(self.folder, "ended", **death)
+        except OSError:  # perhaps the disk is full: then this reader knows it, and the next one finds it again
+            self._reader.progress.take({"at": time.time(), "event": "ended", **death})
+        return self._reader.read()
 
     @property
     def state(self) -> RunState:
@@ -112,7 +120,7 @@ class TrainingRun:
     def example(self) -> Any:
         """The first rows that it was fitted on, as an example for publishing; waits for them."""
         self.wait()
-        return self._load("example.pkl")
+        return self._load(record.EXAMPLE)
 
     def wait(self, timeout: float | None = None) -> TrainingRun:
         """This run, once it has succeeded. Ctrl-C ends the waiting, not the training.
@@ -128,16 +136,16 @@ class TrainingRun:
             pause.wait(_POLL)
         self._reap()
         if now.state is RunState.failed:
-            raise TrainingFailed(f"training {self.id} failed: {now.error}", traceback=now.traceback)
+            raise TrainingFailed(f"training {self.id} failed: {now.error}", remedy=now.remedy, traceback=now.traceback)
         if now.state is RunState.stopped and not now.has_model:
-            raise TrainingStopped(f"training {self.id} was stopped")
+            raise TrainingStopped(f"training {self.id} was stopped before it had a model")
         return self
 
     def wait_model(self) -> Any:
         """See `model`."""
         self.wait()
         if self._model is None:
-            self._model = self._load("model.pkl")
+            self._model = self._load(record.MODEL)
         return self._model
 
     def stop(self, wait: float = _GRACE) -> TrainingRun:
@@ -222,10 +230,11 @@ class TrainingRun:
         return as_text(self, self.progress)
 
     def _load(self, file: str) -> Any:
-        import cloudpickle
+        import pickle
 
         try:
-            return cloudpickle.loads((self.folder / file).read_bytes())
+            with (self.folder / file).open("rb") as content:
+                return pickle.load(content)  # what cloudpickle wrote
         except FileNotFoundError:
             raise NotFound(f"{self.id} has kept no {file}", remedy="Train again: yard.train(…).") from None
 
@@ -235,18 +244,18 @@ class TrainingRun:
         return control.process_of(now) is not None
 
     def _death(self, now: Progress) -> dict[str, Any]:
+        kept = {"model": (self.folder / record.MODEL).exists()}
         if now.stopping:
-            return {"state": "stopped"}
+            return {"state": "stopped"} | kept
         code = None if self._process is None else self._process.returncode
-        reason = "the training process is gone"
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            reason = f"the training process was killed by {name}"
-            reason += "; perhaps the memory ran out" if name == "SIGKILL" else ""
-        elif code is not None:
-            reason = f"the training process ended with status {code}"
-        tail = "\n".join(self.logs().splitlines()[-20:])
-        return {"state": "failed", "error": reason, "traceback": tail}
+        if code is None or code == -signal.SIGKILL:
+            reason = faults.killed(now.oom_kills, by_kill=code is not None)
+        elif code < 0:
+            reason = {"error": f"the training process was killed by {signal.Signals(-code).name}"}
+        else:
+            reason = {"error": f"the training process ended with status {code}"}
+        tail = "\n".join(self.logs().splitlines()[-_TAIL:])
+        return {"state": "failed", "traceback": tail} | reason | kept
 
     def _reap(self) -> None:
         if self._process is not None:
@@ -295,7 +304,7 @@ def start(order: Order) -> TrainingRun:
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
     import psutil
 
-    with (folder / _OUTPUT).open("wb") as output:
+    with (folder / _OUTPUT).open("ab") as output:  # appending, so that it can be cut while it is written
         process = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(folder)],
             stdin=subprocess.DEVNULL,
@@ -307,7 +316,7 @@ def _launch(folder: Path) -> subprocess.Popen[bytes]:
         created = psutil.Process(process.pid).create_time()
     except psutil.Error:
         created = time.time()
-    runlog.append(folder, "launched", pid=process.pid, created=created)
+    runlog.append(folder, "launched", pid=process.pid, created=created, oom_kills=faults.oom_kills())
     return process
 
 
