@@ -16,7 +16,7 @@ from modelyard.training.spec import TrainSpec
 
 RECORD, ENDED = "record.json", "ended.json"
 MODEL, EXAMPLE = "model.pkl", "example.pkl"
-_PACKAGES = ("scikit-learn", "torch", "optuna", "numpy", "pandas", "scipy", "modelyard")
+_PACKAGES = ("scikit-learn", "torch", "optuna", "xgboost", "lightgbm", "numpy", "pandas", "scipy", "modelyard")
 _SESSION = "JPY_SESSION_NAME"
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import config, display
+from modelyard.command import CommandLine
 from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import control, data, faults, handover, record, runlog, workers
+from modelyard.training import code, control, data, faults, handover, record, runlog, workers
 from modelyard.training.progress import Progress, Reader, RunState
 from modelyard.training.spec import Metric, TrainSpec
 
@@ -36,7 +37,6 @@ class TrainingRun:
     def __init__(self, folder: Path, process: subprocess.Popen[bytes] | None = None) -> None:
         self.folder = folder
         self._process = process
-        self._spec = TrainSpec.load(folder)
         self._reader = Reader(folder)
         self._lock = threading.Lock()
         self._model: Any = None
@@ -45,12 +45,16 @@ class TrainingRun:
     @classmethod
     def find(cls, run_id: str) -> TrainingRun:
         """The run of that id; NotFound names the latest ones."""
-        root = config.runs_folder()
-        known = sorted((p.parent.name for p in root.glob(f"*/{runlog.FILE}")), key=lambda n: n.rsplit("-", 3)[1:])
+        known = _known()
         if run_id not in known:
-            latest = ", ".join(known[-5:]) or "none"
+            latest = ", ".join(known[:5]) or "none"
             raise NotFound(f"there is no training run {run_id!r} on this machine", remedy=f"The latest: {latest}.")
-        return cls(root / run_id)
+        return cls(config.runs_folder() / run_id)
+
+    @classmethod
+    def all(cls) -> list[TrainingRun]:
+        """All runs on this machine, the newest first. Their logs are read when something is asked of them."""
+        return [cls(config.runs_folder() / run_id) for run_id in _known()]
 
     @property
     def id(self) -> str:
@@ -60,7 +64,7 @@ class TrainingRun:
     @property
     def name(self) -> str:
         """The name that was given, or the estimator's class."""
-        return self._spec.name
+        return self.id.rsplit("-", 3)[0]
 
     @property
     def progress(self) -> Progress:
@@ -95,6 +99,44 @@ class TrainingRun:
     def warnings(self) -> list[str]:
         """What went wrong without failing the run."""
         return list(self.progress.warnings)
+
+    @property
+    def curves(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Curves by name: iterations and values, at most 2,000 points of each."""
+        return {name: curve.points() for name, curve in self.progress.curves.items()}
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best iteration on the validation curve: step, name and value; None where there is no such curve."""
+        return self.progress.best
+
+    @property
+    def folds(self) -> list[dict[str, Any]]:
+        """Folds of the cross-validation that are done: number, of, metrics."""
+        return list(self.progress.folds)
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """Trials of the search that are done: number, state, value, params, seconds."""
+        return list(self.progress.trials)
+
+    @property
+    def reports(self) -> list[str]:
+        """Names of the reports that there are, such as roc, confusion, importance."""
+        return list(self.progress.reports)
+
+    def report(self, name: str) -> Any:
+        """What a chart is drawn from; see `modelyard.training.evaluate`. NotFound names the reports there are."""
+        try:
+            return json.loads((self.folder / f"report-{name}.json").read_text())
+        except FileNotFoundError:
+            there = ", ".join(self.reports) or "none yet"
+            raise NotFound(f"{self.id} has no report {name!r}", remedy=f"There are: {there}.") from None
+
+    @property
+    def code(self) -> CommandLine:
+        """The cell that trains the same again."""
+        return CommandLine((self.folder / code.FILE).read_text())
 
     @property
     def mlflow_run(self) -> str | None:
@@ -278,12 +320,8 @@ class Order:
 
 def start(order: Order) -> TrainingRun:
     """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
-    data.check(*order.rows)
+    found = _check(order)
     held = order.validation
-    if held is not None:
-        if not isinstance(held, (tuple, list)) or len(held) != 2:
-            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
-        data.check(*held)
     root = config.runs_folder()
     root.mkdir(parents=True, exist_ok=True)
     _prune(root)
@@ -294,11 +332,30 @@ def start(order: Order) -> TrainingRun:
         handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
         handover.give(folder, "data", (*order.rows, held), "the data")
         (folder / "paths.json").write_text(json.dumps(sys.path))
+        (folder / code.FILE).write_text(code.of(order.spec, order.model, order.functions, held=held is not None))
         process = _launch(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    for text in found:
+        runlog.append(folder, "warning", text=text)
     return TrainingRun(folder, process)
+
+
+def _check(order: Order) -> list[str]:
+    """Warnings; InvalidInput for what is sure to fail."""
+    held = order.validation
+    if held is not None:
+        if not isinstance(held, (tuple, list)) or len(held) != 2:
+            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
+        data.check(*held)
+    data.check(*order.rows)
+    if order.spec.kind not in ("sklearn", "search"):
+        return []
+    from modelyard.training import problems
+
+    drawn = order.spec.test_size if held is None else 0.0
+    return problems.check(order.model, *order.rows, test_size=drawn, options=order.options)
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
@@ -318,6 +375,12 @@ def _launch(folder: Path) -> subprocess.Popen[bytes]:
         created = time.time()
     runlog.append(folder, "launched", pid=process.pid, created=created, oom_kills=faults.oom_kills())
     return process
+
+
+def _known() -> list[str]:
+    """Ids of the runs on this machine, the newest first: they end with date, time and a random part."""
+    found = config.runs_folder().glob(f"*/{runlog.FILE}")
+    return sorted((log.parent.name for log in found), key=lambda run_id: run_id.rsplit("-", 3)[1:], reverse=True)
 
 
 def _prune(root: Path) -> None:
