@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
     from modelyard.remote import AsyncEndpoint
-    from modelyard.sync import attach, endpoint, endpoints, publish, train
+    from modelyard.sync import attach, endpoint, endpoints, publish, runs, train
     from modelyard.training.run import TrainingRun
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
@@ -32,6 +32,7 @@ _HOME = {
     "endpoints": "modelyard.sync",
     "errors": "modelyard.errors",
     "publish": "modelyard.sync",
+    "runs": "modelyard.sync",
     "train": "modelyard.sync",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "endpoint",
     "endpoints",
     "publish",
+    "runs",
     "train",
 ]
 

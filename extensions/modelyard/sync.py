@@ -86,6 +86,13 @@ def attach(run_id: str) -> TrainingRun:
     return found
 
 
+def runs() -> list[TrainingRun]:
+    """The training runs on this machine, newest first."""
+    from modelyard.training.run import TrainingRun
+
+    return TrainingRun.all()
+
+
 def publish(
     model: Any,
     name: str,

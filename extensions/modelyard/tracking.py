@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _UPLOADS = 8
 _BATCH = 100
+_METRICS = 900
+"""Of a batch; MLflow takes 1,000 entries with parameters and tags."""
 _VALUE = 500
 
 
@@ -37,7 +39,8 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Finished:
-    """All that is told of a run that has ended. Times are seconds since 1970; `status` FINISHED, FAILED or KILLED."""
+    """All that is told of a run that has ended. Times are seconds since 1970; `status` FINISHED, FAILED or KILLED;
+    `curves`: (step, value) by name, which become histories of metrics; `files` become artifacts."""
 
     name: str
     started: float
@@ -45,6 +48,8 @@ class Finished:
     status: str = "FINISHED"
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    files: Sequence[Path] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,31 +102,39 @@ class Tracking:
         """A run that has ended, with all that it logged."""
         run = await self.start(await self.experiment(experiment_name), finished.name, finished.started)
         at = int(1000 * finished.ended)
-        metrics = [{"key": k, "value": v, "timestamp": at, "step": 0} for k, v in finished.metrics.items()]
+        metrics = [_metric(name, value, at, 0) for name, value in finished.metrics.items()]
+        metrics += [_metric(name, v, at, round(step)) for name, points in finished.curves.items() for step, v in points]
         tags = [{"key": k, "value": v} for k, v in finished.tags.items()]
         params = [{"key": k[:250], "value": v[:_VALUE]} for k, v in finished.params.items()]
         for start in range(0, max(len(params), 1), _BATCH):
             first = start == 0
             body = {"run_id": run.id, "params": params[start : start + _BATCH]}
-            body |= {"metrics": metrics, "tags": tags} if first else {}
+            body |= {"metrics": metrics[:_METRICS], "tags": tags} if first else {}
             await self._post("runs/log-batch", body)
+        for start in range(_METRICS, len(metrics), _METRICS):
+            await self._post("runs/log-batch", {"run_id": run.id, "metrics": metrics[start : start + _METRICS]})
+        await self._put(run, [(file, file.name) for file in finished.files])
         await self.finish(run, finished.status, finished.ended)
         return run
 
     async def upload(self, run: TrackedRun, folder: Path, path: str) -> str:
         """Put all files of `folder` at `path` of the run's artifacts, several at a time; the URI of that place."""
         files = await asyncio.to_thread(lambda: [f for f in sorted(folder.rglob("*")) if f.is_file()])
+        await self._put(run, [(file, f"{path}/{file.relative_to(folder).as_posix()}") for file in files])
+        return f"{run.artifacts}/{path}"
+
+    async def _put(self, run: TrackedRun, files: Sequence[tuple[Path, str]]) -> None:
+        """Files and the paths that they get among the run's artifacts."""
         gate = asyncio.Semaphore(_UPLOADS)
 
-        async def put(file: Path) -> None:
+        async def put(file: Path, path: str) -> None:
             async with gate:
                 content = await asyncio.to_thread(file.read_bytes)
-                url = self._artifact(f"{run.artifacts}/{path}/{file.relative_to(folder).as_posix()}")
+                url = self._artifact(f"{run.artifacts}/{path}")
                 headers = {"Content-Type": "application/octet-stream"}
                 await self._client.send(Request("PUT", url, content=content, headers=headers))
 
-        await _all(put(file) for file in files)
-        return f"{run.artifacts}/{path}"
+        await _all(put(file, path) for file, path in files)
 
     async def register(self, model: str, source: str, run: TrackedRun) -> str:
         """A new version of the registered model, which is made when there is none; its number."""
@@ -158,6 +171,10 @@ class Tracking:
             if "RESOURCE_ALREADY_EXISTS" in str(error.extra.get("error_code", "")) or "already exists" in error.detail:
                 raise Conflict(error.detail) from error
             raise
+
+
+def _metric(name: str, value: float, at: int, step: int) -> dict[str, Any]:
+    return {"key": name, "value": value, "timestamp": at, "step": step}
 
 
 def _run(document: Mapping[str, Any]) -> TrackedRun:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.training import runlog
+from modelyard.training.watch import Watch
 
 _INTERVAL = 0.1
 _DEEPEST = 5
@@ -70,6 +71,32 @@ class FitProgress:
             end=end,
             text=_text(context) if 1 < len(chain) <= 3 else "",
         )
+
+
+class Passes:
+    """A callback for an optimiser's passes, which a stop ends with the coefficients of the last one: scipy takes
+    StopIteration for that."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._done = 0
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Nothing to set up."""
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Nothing to close."""
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Told when it ends."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
+        """A pass has ended; a task without coefficients never ran."""
+        if fitted_estimator is None or context.task_name != "lbfgs-iter":
+            return
+        self._done += 1
+        if self._watch.iteration(self._done, partial=lambda: fitted_estimator):
+            raise StopIteration
 
 
 def _text(context: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from modelyard.client import AsyncClient
 from modelyard.errors import ModelyardError
 from modelyard.tracking import Finished, TrackedRun, Tracking
 from modelyard.training import record, runlog
+from modelyard.training.code import FILE as CODE
 from modelyard.training.progress import Progress, Reader
 from modelyard.training.spec import TrainSpec
 
@@ -54,8 +56,14 @@ def _finished(folder: Path, state: str, told: Progress) -> Finished:
         status=_STATUS[state],
         params=kept["params"],
         metrics=told.metrics,
+        curves={name: _finite(*curve.points()) for name, curve in told.curves.items()},
+        files=[file for file in (folder / CODE, *sorted(folder.glob("report-*.json"))) if file.exists()],
         tags=kept["tags"],
     )
+
+
+def _finite(steps: list[float], values: list[float]) -> list[tuple[float, float]]:
+    return [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
 
 
 if __name__ == "__main__":

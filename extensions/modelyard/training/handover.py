@@ -1,5 +1,6 @@
-"""Data on their way to the training process, without a second copy: large buffers are written to files as they are
-and mapped into the process's memory, where the operating system reads what is touched and may drop it again."""
+"""Data on their way to the training process, without a second copy: large arrays are written to files as they are and
+mapped into that process's memory, where the operating system reads what is touched and may drop it again. An array that
+is a map of a file already is handed over by the file's name."""
 
 from __future__ import annotations
 
@@ -12,31 +13,16 @@ from modelyard.errors import InvalidInput, StorageFull
 
 _SMALL = 64 * 1024
 """Bytes from which a buffer gets a file of its own; below, a file costs more than the copy."""
+_PIECE = 1 << 22
+"""Bytes of an array that is not contiguous that are written at a time."""
 
 
 def give(folder: Path, name: str, value: Any, what: str) -> None:
     """Write `value` to `<folder>/<name>.pkl` and its large buffers beside it. `what` names it in errors: InvalidInput
     when it cannot be sent to another process, StorageFull."""
-    import cloudpickle
-
-    count = 0
-
-    def outside(buffer: pickle.PickleBuffer) -> bool:
-        nonlocal count
-        try:
-            view = buffer.raw()
-        except BufferError:  # not contiguous: pickled with the rest
-            return True
-        if view.nbytes < _SMALL:
-            return True
-        with (folder / f"{name}-{count}.bin").open("wb") as file:
-            file.write(view)
-        count += 1
-        return False
-
     try:
         with (folder / f"{name}.pkl").open("wb") as file:
-            cloudpickle.Pickler(file, protocol=5, buffer_callback=outside).dump(value)
+            _pickler(folder, name, file).dump(value)
     except OSError as error:
         raise StorageFull(f"{what} could not be written to {folder}: {error}") from error
     except Exception as error:
@@ -44,6 +30,75 @@ def give(folder: Path, name: str, value: Any, what: str) -> None:
             f"{what} cannot be sent to the training process: {type(error).__name__}: {error}",
             remedy="Leave out what holds open files, connections or locks.",
         ) from error
+
+
+def _pickler(folder: Path, name: str, file: Any) -> Any:
+    import cloudpickle
+    import numpy as np
+
+    count = 0
+
+    def place() -> Path:
+        nonlocal count
+        count += 1
+        return folder / f"{name}-{count - 1}.bin"
+
+    def outside(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < _SMALL:
+            return True
+        with place().open("wb") as content:
+            content.write(view)
+        return False
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, np.ndarray) and value.nbytes >= _SMALL and not value.dtype.hasobject:
+                if (mapped := _mapped(value)) is not None:
+                    return np.memmap, mapped
+                if not (value.flags.c_contiguous or value.flags.f_contiguous):
+                    return _read, (_write(place(), value), value.dtype, value.shape)
+            return super().reducer_override(value)
+
+    return Pickler(file, protocol=5, buffer_callback=outside)
+
+
+def _mapped(array: Any) -> tuple[Any, ...] | None:
+    """The arguments of np.memmap that give `array` again, copied where it is written to; None for what is no map of a
+    file, or not one piece of it."""
+    import numpy as np
+
+    whole: Any = array
+    while whole is not None and not (isinstance(whole, np.memmap) and whole._mmap is not None):
+        whole = getattr(whole, "base", None)
+    if whole is None or whole.filename is None or whole.mode == "c":
+        return None
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        return None
+    whole.flush()
+    start = np.frombuffer(whole._mmap, np.uint8).__array_interface__["data"][0]
+    begin = whole.offset - whole.offset % mmap.ALLOCATIONGRANULARITY  # a part of a map says the offset of the whole
+    offset = begin + array.__array_interface__["data"][0] - start
+    order = "C" if array.flags.c_contiguous else "F"
+    return str(whole.filename), array.dtype, "c", offset, array.shape, order
+
+
+def _write(path: Path, array: Any) -> str:
+    """Write an array whose values lie apart, some at a time and without a copy of it; the name of the file."""
+    import numpy as np
+
+    step = max(1, _PIECE * len(array) // array.nbytes)
+    with path.open("wb") as file:
+        for start in range(0, len(array), step):
+            file.write(np.ascontiguousarray(array[start : start + step]).data)
+    path.rename(written := path.with_suffix(".raw"))
+    return str(written)
+
+
+def _read(path: str, dtype: Any, shape: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    return np.frombuffer(_map(Path(path)), dtype).reshape(shape)
 
 
 def take(folder: Path, name: str) -> Any:
@@ -55,7 +110,7 @@ def take(folder: Path, name: str) -> Any:
 
 def drop(folder: Path, name: str) -> None:
     """Remove the files. What is mapped stays readable while it is used."""
-    for path in (*folder.glob(f"{name}-*.bin"), folder / f"{name}.pkl"):
+    for path in (*folder.glob(f"{name}-*.bin"), *folder.glob(f"{name}-*.raw"), folder / f"{name}.pkl"):
         path.unlink(missing_ok=True)
 
 

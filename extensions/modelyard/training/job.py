@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelyard.training import record
 from modelyard.training.control import Control
 from modelyard.training.journal import Journal
 from modelyard.training.spec import TrainSpec
@@ -39,6 +40,18 @@ class Job:
     journal: Journal
     control: Control
     resumed: bool = False
+    kept: Any = None
+    """The model that is on disk."""
+
+    def take(self) -> tuple[Any, Any]:
+        """The rows (X, y), once: the memory that they are in is free again when the caller drops them."""
+        taken, self.rows = self.rows, (None, None)
+        return taken
+
+    def keep(self, model: Any, example: Any) -> None:
+        """Write the model to disk; from now on whatever happens costs the user no model."""
+        record.model(self.folder, model, example)
+        self.kept = model
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 | event | fields | told by |
 | --- | --- | --- |
-| launched | pid, created | whoever started the process |
+| launched | pid, created, oom_kills | whoever started the process; oom_kills: see `faults` |
 | step | text | what the process does now, in words |
 | source | text, kind | how progress is known: callbacks, iterations, trials, elapsed |
-| total | of, unit | how many iterations there will be at most; unit: epoch, tree, round, pass, trial |
-| points | series: {name: [[steps], [values]]} | curves; at most ten lines a second, every point in them |
+| total | of, unit | how many iterations there will be at most; unit: epoch, tree, round, pass, fold, trial; another
+  unit begins to count anew |
+| estimate | seconds, text | how long the fit will take by an earlier one, and by which |
+| points | series: {name: [[steps], [values]]}, done | curves, and the iteration that is done; at most ten lines a
+  second, every point in them |
 | task | path, of, sequential, end, text | scikit-learn's tree of fit tasks |
 | fold | number, of, metrics | a fold of a cross-validation is done |
 | trial | number, state, value, params, seconds | a trial of a search is done |
@@ -136,6 +139,7 @@ class Progress:
     paused_at: float | None = None
     pid: int = 0
     created: float = 0.0
+    oom_kills: int | None = None
     step: str = "Starting"
     source: str = ""
     kind: ProgressKind | None = None
@@ -144,6 +148,10 @@ class Progress:
     done: float = 0.0
     begun: float | None = None
     """When the first iteration was told, for the estimate."""
+    idle_before: float = 0.0
+    """`idle` at that time."""
+    expected: tuple[float, float] | None = None
+    """By an earlier fit: seconds that this one will take, and the time when it began."""
     told: float = 0.0
     """When the log's last line was written."""
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -183,9 +191,12 @@ class Progress:
     def remaining(self, now: float) -> float | None:
         """Seconds until all iterations are done at the pace so far; None when that cannot be known."""
         fraction = self.fraction
+        if self.ended is None and fraction is None and self.expected is not None:
+            seconds, since = self.expected
+            return max(0.0, seconds - (self.elapsed(now) - (since - self.started)))
         if self.ended is not None or not fraction or fraction >= 1 or self.begun is None:
             return None
-        spent = self.elapsed(now) - (self.begun - self.started)
+        spent = self.elapsed(now) - (self.begun - self.started - self.idle_before)
         return spent * (1 - fraction) / fraction if spent > 0 else None
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -201,7 +212,7 @@ class Progress:
             self.ended, self.state, self.stopping = None, RunState.running, False
             self.error = self.remedy = self.traceback = ""
         self.started = self.started or event["at"]
-        self.pid, self.created = event["pid"], event["created"]
+        self.pid, self.created, self.oom_kills = event["pid"], event["created"], event.get("oom_kills")
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
         self.step = event["text"]
@@ -210,7 +221,17 @@ class Progress:
         self.source, self.kind = event["text"], ProgressKind(event["kind"])
 
     def _on_total(self, event: Mapping[str, Any]) -> None:
-        self.of, self.unit, self.begun = event["of"], event["unit"], self.begun or event["at"]
+        if event["unit"] != self.unit:
+            self.done, self.begun = 0.0, None
+        self.of, self.unit = event["of"], event["unit"]
+        self._begin(event)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        if self.begun is None:
+            self.begun, self.idle_before = event["at"], self.idle
+
+    def _on_estimate(self, event: Mapping[str, Any]) -> None:
+        self.expected = (event["seconds"], event["at"] - self.idle)
 
     def _on_points(self, event: Mapping[str, Any]) -> None:
         for name, (steps, values) in event["series"].items():
@@ -218,15 +239,18 @@ class Progress:
             for step, value in zip(steps, values, strict=True):
                 curve.add(step, math.nan if value is None else value)
             self.done = max(self.done, steps[-1])
+        self.done = max(self.done, event.get("done", 0.0))
 
     def _on_task(self, event: Mapping[str, Any]) -> None:
-        self.begun = self.begun or event["at"]
+        self._begin(event)
         self.tasks.take(event)
         if not event["end"] and event.get("text"):
             self.step = event["text"]
 
     def _on_fold(self, event: Mapping[str, Any]) -> None:
         self.folds.append({k: event[k] for k in ("number", "of", "metrics")})
+        if self.unit == "fold":
+            self.done = max(self.done, event["number"])
 
     def _on_trial(self, event: Mapping[str, Any]) -> None:
         self.trials.append({k: event.get(k) for k in ("number", "state", "value", "params", "seconds")})

@@ -15,7 +15,8 @@ from modelyard.training.journal import write
 from modelyard.training.spec import TrainSpec
 
 RECORD, ENDED = "record.json", "ended.json"
-_PACKAGES = ("scikit-learn", "torch", "optuna", "numpy", "pandas", "scipy", "modelyard")
+MODEL, EXAMPLE = "model.pkl", "example.pkl"
+_PACKAGES = ("scikit-learn", "torch", "optuna", "xgboost", "lightgbm", "numpy", "pandas", "scipy", "modelyard")
 _SESSION = "JPY_SESSION_NAME"
 
 
@@ -30,6 +31,21 @@ def params(folder: Path, values: dict[str, str]) -> None:
     found = load(folder)
     found["params"] = values
     write(folder / RECORD, json.dumps(found).encode())
+
+
+def took(folder: Path, seconds: float, rows: int) -> None:
+    """How long the fit took, for the estimates of later ones."""
+    found = load(folder)
+    found["fit"] = {"seconds": seconds, "rows": rows}
+    write(folder / RECORD, json.dumps(found).encode())
+
+
+def model(folder: Path, value: Any, example: Any) -> None:
+    """The model, and rows as an example for publishing; both whole or not at all, without a copy in memory."""
+    import cloudpickle
+
+    write(folder / EXAMPLE, cloudpickle.dumps(example))
+    write(folder / MODEL, lambda file: cloudpickle.dump(value, file, protocol=5))
 
 
 def load(folder: Path) -> dict[str, Any]:

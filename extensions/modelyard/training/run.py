@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import config, display
+from modelyard.command import CommandLine
 from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import control, data, handover, runlog
+from modelyard.training import code, control, data, faults, handover, record, runlog, workers
 from modelyard.training.progress import Progress, Reader, RunState
 from modelyard.training.spec import Metric, TrainSpec
 
@@ -26,6 +27,7 @@ _GRACE = 5.0
 _KEPT_SECONDS = 30 * 86400
 _POLL = 0.1
 _OUTPUT = "output.log"
+_TAIL = 20
 _MODULE = "modelyard.training"
 
 
@@ -35,7 +37,6 @@ class TrainingRun:
     def __init__(self, folder: Path, process: subprocess.Popen[bytes] | None = None) -> None:
         self.folder = folder
         self._process = process
-        self._spec = TrainSpec.load(folder)
         self._reader = Reader(folder)
         self._lock = threading.Lock()
         self._model: Any = None
@@ -44,12 +45,16 @@ class TrainingRun:
     @classmethod
     def find(cls, run_id: str) -> TrainingRun:
         """The run of that id; NotFound names the latest ones."""
-        root = config.runs_folder()
-        known = sorted((p.parent.name for p in root.glob(f"*/{runlog.FILE}")), key=lambda n: n.rsplit("-", 3)[1:])
+        known = _known()
         if run_id not in known:
-            latest = ", ".join(known[-5:]) or "none"
+            latest = ", ".join(known[:5]) or "none"
             raise NotFound(f"there is no training run {run_id!r} on this machine", remedy=f"The latest: {latest}.")
-        return cls(root / run_id)
+        return cls(config.runs_folder() / run_id)
+
+    @classmethod
+    def all(cls) -> list[TrainingRun]:
+        """All runs on this machine, the newest first. Their logs are read when something is asked of them."""
+        return [cls(config.runs_folder() / run_id) for run_id in _known()]
 
     @property
     def id(self) -> str:
@@ -59,7 +64,7 @@ class TrainingRun:
     @property
     def name(self) -> str:
         """The name that was given, or the estimator's class."""
-        return self._spec.name
+        return self.id.rsplit("-", 3)[0]
 
     @property
     def progress(self) -> Progress:
@@ -69,9 +74,16 @@ class TrainingRun:
             if now.ended is None and now.pid and not self._alive(now):
                 now = self._reader.read()  # its last words may have come in between
                 if now.ended is None:
-                    runlog.append(self.folder, "ended", **self._death(now))
-                    now = self._reader.read()
+                    workers.clean(now.pid)
+                    now = self._tell(self._death(now))
             return now
+
+    def _tell(self, death: dict[str, Any]) -> Progress:
+        try:
+            runlog.append(self.folder, "ended", **death)
+        except OSError:  # perhaps the disk is full: then this reader knows it, and the next one finds it again
+            self._reader.progress.take({"at": time.time(), "event": "ended", **death})
+        return self._reader.read()
 
     @property
     def state(self) -> RunState:
@@ -87,6 +99,44 @@ class TrainingRun:
     def warnings(self) -> list[str]:
         """What went wrong without failing the run."""
         return list(self.progress.warnings)
+
+    @property
+    def curves(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Curves by name: iterations and values, at most 2,000 points of each."""
+        return {name: curve.points() for name, curve in self.progress.curves.items()}
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best iteration on the validation curve: step, name and value; None where there is no such curve."""
+        return self.progress.best
+
+    @property
+    def folds(self) -> list[dict[str, Any]]:
+        """Folds of the cross-validation that are done: number, of, metrics."""
+        return list(self.progress.folds)
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """Trials of the search that are done: number, state, value, params, seconds."""
+        return list(self.progress.trials)
+
+    @property
+    def reports(self) -> list[str]:
+        """Names of the reports that there are, such as roc, confusion, importance."""
+        return list(self.progress.reports)
+
+    def report(self, name: str) -> Any:
+        """What a chart is drawn from; see `modelyard.training.evaluate`. NotFound names the reports there are."""
+        try:
+            return json.loads((self.folder / f"report-{name}.json").read_text())
+        except FileNotFoundError:
+            there = ", ".join(self.reports) or "none yet"
+            raise NotFound(f"{self.id} has no report {name!r}", remedy=f"There are: {there}.") from None
+
+    @property
+    def code(self) -> CommandLine:
+        """The cell that trains the same again."""
+        return CommandLine((self.folder / code.FILE).read_text())
 
     @property
     def mlflow_run(self) -> str | None:
@@ -112,7 +162,7 @@ class TrainingRun:
     def example(self) -> Any:
         """The first rows that it was fitted on, as an example for publishing; waits for them."""
         self.wait()
-        return self._load("example.pkl")
+        return self._load(record.EXAMPLE)
 
     def wait(self, timeout: float | None = None) -> TrainingRun:
         """This run, once it has succeeded. Ctrl-C ends the waiting, not the training.
@@ -128,16 +178,16 @@ class TrainingRun:
             pause.wait(_POLL)
         self._reap()
         if now.state is RunState.failed:
-            raise TrainingFailed(f"training {self.id} failed: {now.error}", traceback=now.traceback)
+            raise TrainingFailed(f"training {self.id} failed: {now.error}", remedy=now.remedy, traceback=now.traceback)
         if now.state is RunState.stopped and not now.has_model:
-            raise TrainingStopped(f"training {self.id} was stopped")
+            raise TrainingStopped(f"training {self.id} was stopped before it had a model")
         return self
 
     def wait_model(self) -> Any:
         """See `model`."""
         self.wait()
         if self._model is None:
-            self._model = self._load("model.pkl")
+            self._model = self._load(record.MODEL)
         return self._model
 
     def stop(self, wait: float = _GRACE) -> TrainingRun:
@@ -222,10 +272,11 @@ class TrainingRun:
         return as_text(self, self.progress)
 
     def _load(self, file: str) -> Any:
-        import cloudpickle
+        import pickle
 
         try:
-            return cloudpickle.loads((self.folder / file).read_bytes())
+            with (self.folder / file).open("rb") as content:
+                return pickle.load(content)  # what cloudpickle wrote
         except FileNotFoundError:
             raise NotFound(f"{self.id} has kept no {file}", remedy="Train again: yard.train(…).") from None
 
@@ -235,18 +286,18 @@ class TrainingRun:
         return control.process_of(now) is not None
 
     def _death(self, now: Progress) -> dict[str, Any]:
+        kept = {"model": (self.folder / record.MODEL).exists()}
         if now.stopping:
-            return {"state": "stopped"}
+            return {"state": "stopped"} | kept
         code = None if self._process is None else self._process.returncode
-        reason = "the training process is gone"
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            reason = f"the training process was killed by {name}"
-            reason += "; perhaps the memory ran out" if name == "SIGKILL" else ""
-        elif code is not None:
-            reason = f"the training process ended with status {code}"
-        tail = "\n".join(self.logs().splitlines()[-20:])
-        return {"state": "failed", "error": reason, "traceback": tail}
+        if code is None or code == -signal.SIGKILL:
+            reason = faults.killed(now.oom_kills, by_kill=code is not None)
+        elif code < 0:
+            reason = {"error": f"the training process was killed by {signal.Signals(-code).name}"}
+        else:
+            reason = {"error": f"the training process ended with status {code}"}
+        tail = "\n".join(self.logs().splitlines()[-_TAIL:])
+        return {"state": "failed", "traceback": tail} | reason | kept
 
     def _reap(self) -> None:
         if self._process is not None:
@@ -269,12 +320,8 @@ class Order:
 
 def start(order: Order) -> TrainingRun:
     """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
-    data.check(*order.rows)
+    found = _check(order)
     held = order.validation
-    if held is not None:
-        if not isinstance(held, (tuple, list)) or len(held) != 2:
-            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
-        data.check(*held)
     root = config.runs_folder()
     root.mkdir(parents=True, exist_ok=True)
     _prune(root)
@@ -285,17 +332,36 @@ def start(order: Order) -> TrainingRun:
         handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
         handover.give(folder, "data", (*order.rows, held), "the data")
         (folder / "paths.json").write_text(json.dumps(sys.path))
+        (folder / code.FILE).write_text(code.of(order.spec, order.model, order.functions, held=held is not None))
         process = _launch(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    for text in found:
+        runlog.append(folder, "warning", text=text)
     return TrainingRun(folder, process)
+
+
+def _check(order: Order) -> list[str]:
+    """Warnings; InvalidInput for what is sure to fail."""
+    held = order.validation
+    if held is not None:
+        if not isinstance(held, (tuple, list)) or len(held) != 2:
+            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
+        data.check(*held)
+    data.check(*order.rows)
+    if order.spec.kind not in ("sklearn", "search"):
+        return []
+    from modelyard.training import problems
+
+    drawn = order.spec.test_size if held is None else 0.0
+    return problems.check(order.model, *order.rows, test_size=drawn, options=order.options)
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
     import psutil
 
-    with (folder / _OUTPUT).open("wb") as output:
+    with (folder / _OUTPUT).open("ab") as output:  # appending, so that it can be cut while it is written
         process = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(folder)],
             stdin=subprocess.DEVNULL,
@@ -307,8 +373,14 @@ def _launch(folder: Path) -> subprocess.Popen[bytes]:
         created = psutil.Process(process.pid).create_time()
     except psutil.Error:
         created = time.time()
-    runlog.append(folder, "launched", pid=process.pid, created=created)
+    runlog.append(folder, "launched", pid=process.pid, created=created, oom_kills=faults.oom_kills())
     return process
+
+
+def _known() -> list[str]:
+    """Ids of the runs on this machine, the newest first: they end with date, time and a random part."""
+    found = config.runs_folder().glob(f"*/{runlog.FILE}")
+    return sorted((log.parent.name for log in found), key=lambda run_id: run_id.rsplit("-", 3)[1:], reverse=True)
 
 
 def _prune(root: Path) -> None:

@@ -1,53 +1,73 @@
-"""The trainer of scikit-learn's estimators: fit one, and score it on rows that it has not seen."""
+"""The trainer of scikit-learn's estimators: fit one, keep it, and look at it on rows that it has not seen."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from modelyard.training import callbacks, data, record
+from modelyard.training import data, estimate, evaluate, folds, record, scores, ways, weights
+from modelyard.training.control import Stop
 from modelyard.training.job import Job, Result
 from modelyard.training.progress import ProgressKind
-from modelyard.training.spec import Metric
+from modelyard.training.scores import task
+from modelyard.training.watch import ROWS, Watch
 
-Say = Callable[..., None]
 _EXAMPLE_ROWS = 5
 
 
 def run(job: Job) -> Result:
-    """Fit, then score on the held-out rows."""
-    spec, journal = job.spec, job.journal
-    (X, y), held = job.rows, job.held
+    """Cross-validate where asked to, fit, keep the model, then score it on the held-out rows."""
+    spec, journal, options = job.spec, job.journal, job.options
+    X, y = job.take()
+    y = data.column(y)
     estimator = prepare(job.model, spec.seed)
+    classes = task(estimator) == "classification"
+    held = job.held
     if held is None and spec.test_size:
-        X, y, *rest = data.split(X, y, spec.test_size, spec.seed, task(estimator) == "classification")
+        X, y, *rest = data.split(X, y, spec.test_size, spec.seed, classes)
         held = (rest[0], rest[1])
-    told = callbacks.reports(estimator)
-    how = "reports its progress" if told else "does not report its progress; only the time that passed is known"
-    journal.source(ProgressKind.callbacks if told else ProgressKind.elapsed, f"{spec.model} {how}")
+    extra = weights.apply(estimator, options.class_weight, y)
     params = record.parameters(estimator) | {"seed": str(spec.seed), "test_size": str(spec.test_size)}
     record.params(job.folder, params)
-    journal.step(f"Fitting {spec.model}")
-    model = fit(estimator, X, y, callbacks.FitProgress(job.folder))
-    metrics: dict[str, float] = {}
-    if held is not None:
-        journal.step("Scoring the held-out rows")
-        metrics = score(model, held, spec.scorers, job.functions, journal.say)
+    metrics = folds.cross_validate(job, estimator, (X, y), extra) if options.cv else {}
+    model = fit(job, estimator, (X, y), held, extra)
+    job.control.gentle = True  # there is a model: a stop leaves out what is still to be computed
+    job.keep(model, X[:_EXAMPLE_ROWS])
+    try:
+        metrics |= _look(job, model, (X, y), held)
+    except Stop:
+        journal.say("warning", text="stopped before all metrics were computed")
     return Result(model, X[:_EXAMPLE_ROWS], metrics, params)
 
 
-def task(estimator: Any) -> str:
-    """classification, regression or other."""
-    from sklearn.base import is_classifier, is_regressor
+def fit(job: Job, estimator: Any, rows: tuple[Any, Any], held: tuple[Any, Any] | None, extra: Mapping[str, Any]) -> Any:
+    """`estimator` fitted on `rows`, watched the best way there is."""
+    way, journal = ways.of(estimator), job.journal
+    journal.source(way.kind, way.text)
+    count = data.count(rows[0])
+    if way.kind is ProgressKind.elapsed:
+        estimate.tell(job, count)
+    journal.step(f"Fitting {job.spec.model}")
+    sample = None if held is None else data.sample(*held, ROWS, job.spec.seed)
+    watch = Watch(journal, job.control, count, lambda: sample)
+    began = time.monotonic()
+    model = way.fit(estimator, *rows, extra, watch)
+    watch.end()
+    if not job.control.stopping:
+        record.took(job.folder, time.monotonic() - began, count)
+    return model
 
-    try:
-        if is_classifier(estimator):
-            return "classification"
-        return "regression" if is_regressor(estimator) else "other"
-    except (AttributeError, TypeError):  # an estimator without scikit-learn's tags
-        return "other"
+
+def _look(job: Job, model: Any, rows: tuple[Any, Any], held: tuple[Any, Any] | None) -> dict[str, float]:
+    """Metrics and charts on the held-out rows."""
+    if held is None:
+        return {}
+    job.journal.step("Scoring the held-out rows")
+    found = scores.score(model, held, job.spec.scorers, job.functions, job.journal.say)
+    job.journal.say("metrics", values=found)
+    evaluate.report(job, model, rows, held)
+    return found
 
 
 def prepare(estimator: Any, seed: int) -> Any:
@@ -61,61 +81,3 @@ def prepare(estimator: Any, seed: int) -> Any:
         ]
         fresh.set_params(**dict.fromkeys(open_ones, seed))
     return fresh
-
-
-def fit(estimator: Any, X: Any, y: Any, callback: Any) -> Any:
-    """`estimator` fitted, with the callback while it is fitted, where it takes one."""
-    if not callbacks.reports(estimator):
-        return estimator.fit(X, y)
-    try:
-        return estimator.set_callbacks(callback).fit(X, y)
-    finally:
-        callbacks.forget(estimator)
-
-
-def score(
-    model: Any, rows: tuple[Any, Any], scorers: tuple[str, ...] | None, functions: Mapping[str, Metric], say: Say
-) -> dict[str, float]:
-    """Metrics by name, on `rows` (X, y). A default one that does not apply is left out; one that was asked for and
-    fails is
-    a warning."""
-    asked = bool(functions) or scorers is not None
-    wanted = dict(functions) or ({name: _scorer(name) for name in scorers} if scorers is not None else _default(model))
-    found: dict[str, float] = {}
-    for name, compute in wanted.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                value = float(compute(model, *rows))
-        except Exception as error:  # a metric must not cost the user the model
-            if asked:
-                say("warning", text=f"metric {name!r}: {type(error).__name__}: {error}")
-            continue
-        if math.isfinite(value):
-            found[name] = value
-    return found
-
-
-def _scorer(name: str) -> Metric:
-    def compute(model: Any, X: Any, y: Any) -> float:
-        from sklearn.metrics import get_scorer
-
-        return float(get_scorer(name)(model, X, y))
-
-    return compute
-
-
-def _loss(name: str) -> Metric:
-    """A scorer that scikit-learn negates so that greater is better, as the loss that it is."""
-    negated = _scorer(f"neg_{name}")
-    return lambda model, X, y: -negated(model, X, y)
-
-
-def _default(model: Any) -> dict[str, Metric]:
-    kind = task(model)
-    if kind == "classification":
-        curve = "roc_auc" if len(getattr(model, "classes_", ())) == 2 else "roc_auc_ovr"
-        return {"accuracy": _scorer("accuracy"), "roc_auc": _scorer(curve), "log_loss": _loss("log_loss")}
-    if kind == "regression":
-        return {"r2": _scorer("r2"), "mae": _loss("mean_absolute_error"), "rmse": _loss("root_mean_squared_error")}
-    return {}

@@ -1,0 +1,86 @@
+"""The cell that trains the same again, as text: imports, what was defined in the notebook, the call."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modelyard.training.spec import TrainSpec
+
+FILE = "code.py"
+
+
+def of(spec: TrainSpec, model: Any, functions: Mapping[str, Any] | None = None, *, held: bool = False) -> str:
+    """The code of a training. `functions`: the user's own metrics by name; `held`: validation rows were given. The data
+    are called X and y, as nobody knows what they are called in the notebook."""
+    known = list(dict.fromkeys([*_classes(model), *(functions or {}).values()]))
+    own = [part for part in known if getattr(part, "__module__", "") == "__main__"]
+    lines = ["import modelyard as yard", *_imports(known)]
+    parts = ["\n".join(lines), *filter(None, map(_source, own)), _call(spec, model, functions or {}, held)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _call(spec: TrainSpec, model: Any, functions: Mapping[str, Any], held: bool) -> str:
+    given = [_text(model), "X", "y", f"name={spec.name!r}"]
+    given += ["validation=(X_val, y_val)"] if held else [f"test_size={spec.test_size!r}"]
+    given.append(f"seed={spec.seed!r}")
+    if functions:
+        named = ", ".join(f"{name!r}: {getattr(f, '__name__', repr(f))}" for name, f in functions.items())
+        given.append(f"metrics={{{named}}}")
+    elif spec.scorers is not None:
+        given.append(f"metrics={list(spec.scorers)!r}")
+    given += [f"{name}={value}" for name, value in spec.options.items()]
+    return "run = yard.train(\n" + "".join(textwrap.indent(part, "    ") + ",\n" for part in given) + ")"
+
+
+def _text(model: Any) -> str:
+    try:
+        return str(model.__repr__(N_CHAR_MAX=10**9))  # scikit-learn's cuts it short otherwise
+    except TypeError:
+        return repr(model)
+
+
+def _classes(value: Any, depth: int = 6) -> Iterator[Any]:
+    """The classes of an estimator and of its parts, and functions among its parameters."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _classes(part, depth)
+    elif inspect.isfunction(value) or isinstance(value, type):
+        yield value
+    elif hasattr(value, "get_params"):
+        yield type(value)
+        if depth:
+            for part in value.get_params(deep=False).values():
+                yield from _classes(part, depth - 1)
+    elif type(value).__module__ == "__main__" or hasattr(value, "fit") or hasattr(value, "forward"):
+        yield type(value)
+
+
+def _imports(known: list[Any]) -> list[str]:
+    places: dict[str, list[str]] = {}
+    for part in known:
+        module = _public(part)
+        if module not in ("__main__", "builtins"):
+            places.setdefault(module, []).append(part.__name__)
+    return [f"from {module} import {', '.join(sorted(set(names)))}" for module, names in sorted(places.items())]
+
+
+def _public(part: Any) -> str:
+    """The module that a class is imported from: not the private one that it is written in."""
+    pieces = str(part.__module__).split(".")
+    for end in range(1, len(pieces)):
+        module = ".".join(pieces[:end])
+        exported = getattr(sys.modules.get(module), part.__name__, None)
+        if exported is part:
+            return module
+    return str(part.__module__)
+
+
+def _source(part: Any) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(part)).strip()
+    except (OSError, TypeError):  # typed into a shell that keeps no source
+        return ""
