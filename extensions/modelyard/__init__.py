@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
     from modelyard.remote import AsyncEndpoint
-    from modelyard.sync import attach, endpoint, endpoints, publish, runs, train
+    from modelyard.sync import attach, endpoint, endpoints, publish, runs, search, train
     from modelyard.training.run import TrainingRun
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
@@ -33,6 +33,7 @@ _HOME = {
     "errors": "modelyard.errors",
     "publish": "modelyard.sync",
     "runs": "modelyard.sync",
+    "search": "modelyard.sync",
     "train": "modelyard.sync",
 }
 
@@ -47,6 +48,7 @@ __all__ = [
     "endpoints",
     "publish",
     "runs",
+    "search",
     "train",
 ]
 

@@ -68,7 +68,67 @@ def train(
     functions = metrics if isinstance(metrics, Mapping) else {}
     chosen = options_of(spec.kind, options)
     shown = {key: repr(value) for key, value in options.items()}
-    started = start(Order(replace(spec, options=shown), estimator, (X, y), validation, chosen, functions))
+    return _shown(start(Order(replace(spec, options=shown), estimator, (X, y), validation, chosen, functions)))
+
+
+def search(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    space: Mapping[str, Any] | None = None,
+    trials: int = 30,
+    metric: str | Callable[[Any, Any, Any], float] | None = None,
+    direction: str | None = None,
+    cv: Any = 3,
+    timeout: float | None = None,
+    parallel: int | None = None,
+    pruning: bool = True,
+    preprocessing: bool = False,
+    name: str | None = None,
+    test_size: float = 0.2,
+    validation: tuple[Any, Any] | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] | Mapping[str, Callable[[Any, Any, Any], float]] | None = None,
+) -> TrainingRun:
+    """Search the parameters of a scikit-learn estimator, in a process of its own; a `TrainingRun` at once, as from
+    `yard.train`, whose model is the best one, fitted on all training rows.
+
+    `space`: what is tried, by the names that `set_params` takes: (low, high), (low, high, "log"), a list of choices,
+    or a distribution of Optuna's. By default that of the estimator, or of the last step of a pipeline
+    (`modelyard.training.search.inferred`); with `preprocessing` that of the steps before it too. `trials`: how many
+    combinations at most, begun within `timeout` seconds; drawn by Optuna's TPE. `metric`: what is made as good as it
+    can, over `cv` folds (or a splitter) of the training rows: a name of scikit-learn's, a loss such as "log_loss",
+    "mae" or "rmse", which is made small, or a function (model, X, y) -> float with its `direction`, "maximize" or
+    "minimize"; by default accuracy or r2. `parallel`: trials at a time, each in a process of its own with its share
+    of the cores; by default one per core, once trials take long enough. `pruning`: end a trial whose first folds
+    are worse than those of most others. `name`, `test_size`, `validation`, `seed`, `metrics`: as in `yard.train`;
+    the held-out rows are in no fold. The same seed and parallel=1 make the same trials.
+
+    `run.trials` has each trial, `run.best_params` the best ones so far. `run.stop()` abandons the trials that run
+    and fits the best one found; a second stop abandons that too.
+
+    Raises InvalidInput for a space that does not fit the estimator, and as `yard.train` does; a combination for
+    which the estimator raises is a failed trial. `run.wait()` raises TrainingFailed when all of them failed.
+    """
+    from modelyard.training.options import SearchOptions
+    from modelyard.training.run import Order, start
+    from modelyard.training.search.inferred import space_for
+    from modelyard.training.search.space import space_of
+    from modelyard.training.spec import TrainSpec, searchable
+
+    spec = TrainSpec.of(searchable(estimator), name=name, test_size=test_size, seed=seed, metrics=metrics)
+    tried = space_for(estimator, preprocessing=preprocessing) if space is None else space_of(space, estimator)
+    options = SearchOptions(tried, trials, metric, direction, cv, timeout, parallel, pruning)
+    shown = {key: repr(value) for key, value in vars(options).items() if key != "space" and value is not None}
+    shown |= {f"space.{key}": str(part) for key, part in tried.items()}
+    functions = metrics if isinstance(metrics, Mapping) else {}
+    spec = replace(spec, kind="search", options=shown)
+    return _shown(start(Order(spec, estimator, (X, y), validation, options, functions)))
+
+
+def _shown(started: TrainingRun) -> TrainingRun:
+    """Drawn in a notebook that somebody looks at; elsewhere waited for, in lines."""
     if display.is_live():
         started.show()
     else:

@@ -89,16 +89,30 @@ def test_deleted_endpoints_leave_nothing(stack: Stack, publisher: Publisher) -> 
     assert not left
 
 
-@pytest.mark.timeout(600)
-def test_first_notebook_through_papermill(stack: Stack, tmp_path: Path) -> None:
-    notebook = REPOSITORY / "notebooks" / "01-train-and-publish.ipynb"
-    command = [str(BIN / "papermill"), str(notebook), "out.ipynb", "-p", "name", "churn", "--cwd", str(notebook.parent)]
-    done = subprocess.run(command, env=stack.library("ada"), cwd=tmp_path, capture_output=True, text=True, timeout=500)
+def papermill(stack: Stack, folder: Path, notebook: str, **parameters: object) -> str:
+    """What the notebook's cells printed; AssertionError when one raised."""
+    path = REPOSITORY / "notebooks" / notebook
+    command = [str(BIN / "papermill"), str(path), "out.ipynb", "--cwd", str(path.parent)]
+    for key, value in parameters.items():
+        command += ["-p", key, str(value)]
+    done = subprocess.run(command, env=stack.library("ada"), cwd=folder, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]
-    cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
-    printed = "".join(
+    cells = json.loads((folder / "out.ipynb").read_text())["cells"]
+    return "".join(
         "".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []) if "text" in output
     )
+
+
+@pytest.mark.timeout(600)
+def test_notebook_of_comparing_and_searching_through_papermill(stack: Stack, tmp_path: Path) -> None:
+    printed = papermill(stack, tmp_path, "03-compare-and-search.ipynb", name="compared", trials=6)
+    assert "6 trials of Pipeline at most" in printed
+    assert "best log_loss" in printed
+
+
+@pytest.mark.timeout(600)
+def test_first_notebook_through_papermill(stack: Stack, tmp_path: Path) -> None:
+    printed = papermill(stack, tmp_path, "01-train-and-publish.ipynb", name="churn")
     assert "accuracy" in printed
     curl = next(line for line in printed.splitlines() if line.startswith("curl "))
     answer = subprocess.run(shlex.split(curl), capture_output=True, text=True, timeout=30)

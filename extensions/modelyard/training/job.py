@@ -19,7 +19,7 @@ from modelyard.training.spec import TrainSpec
 TRAINERS = {
     "sklearn": "modelyard.training.sklearn",
     "torch": "modelyard.training.torch",
-    "search": "modelyard.training.search",
+    "search": "modelyard.training.search.trainer",
 }
 """Module by `TrainSpec.kind`."""
 

@@ -26,6 +26,7 @@ def as_text(run: TrainingRun, now: Progress) -> str:
     """One line, and one per metric and warning."""
     lines = [f"TrainingRun {run.id}: {_state(now)} ({display.duration(run.elapsed)})"]
     lines += [f"  {name}: {value:.4f}" for name, value in now.metrics.items()]
+    lines += [f"  {_best(now)}"] if now.best else []
     lines += [f"  warning: {text}" for text in now.warnings]
     return "\n".join(lines + ([f"  {now.error}"] if now.error else []))
 
@@ -37,6 +38,7 @@ def as_html(run: TrainingRun, now: Progress) -> str:
     step = escape(now.step) if now.ended is None else escape(now.error.splitlines()[0] if now.error else "")
     parts.append(f"<div>{step}</div>" if step else "")
     parts.append(f'<div class="my-dim">{display.duration(run.elapsed)} · {escape(now.source)}</div>')
+    parts.append(f'<div class="my-dim">{escape(_best(now))}</div>' if now.best else "")
     if now.metrics:
         rows = "".join(f"<tr><td>{escape(n)}</td><td>{v:.4f}</td></tr>" for n, v in now.metrics.items())
         head = "<thead><tr><th>on the held-out rows</th><th></th></tr></thead>"
@@ -50,6 +52,11 @@ def as_html(run: TrainingRun, now: Progress) -> str:
         )
     parts.append(f'<div class="my-dim"><code>yard.attach("{escape(run.id)}")</code></div>')
     return display.box(f"Training {run.name}", _state(now), kind, "".join(parts), "modelyard-train")
+
+
+def _best(now: Progress) -> str:
+    best = now.best or {}
+    return f"best {best['name']} {best['value']:.4f} ({now.unit or 'step'} {best['step']:g})"
 
 
 def _state(now: Progress) -> str:
@@ -80,8 +87,10 @@ class Lines:
             self._line(now.source)
         tenth = int(10 * (now.fraction or 0.0) + 1e-9)
         if now.ended is None and (now.step != self._said or tenth > self._tenth):
+            share = f", {now.fraction:.0%}" if now.fraction is not None else ""
+            best = f", {_best(now)}" if now.best and tenth > self._tenth else ""
             self._said, self._tenth = now.step, max(tenth, self._tenth)
-            self._line(now.step + (f", {now.fraction:.0%}" if now.fraction is not None else ""))
+            self._line(now.step + share + best)
         elif now.ended is None and time.monotonic() - self._told > _SILENCE:
             self._line(f"still running: {now.step}")
         for text in now.warnings[self._warnings :]:

@@ -12,7 +12,7 @@
   second, every point in them |
 | task | path, of, sequential, end, text | scikit-learn's tree of fit tasks |
 | fold | number, of, metrics | a fold of a cross-validation is done |
-| trial | number, state, value, params, seconds | a trial of a search is done |
+| trial | number, state, value, params, seconds, reason | a trial of a search (from 1) is complete, pruned or failed |
 | best | step, name, value | the best state so far, which a stop keeps |
 | checkpoint | step | a state from which the run can be resumed is on disk |
 | usage | cpu (cores), memory (bytes), shm (bytes), gpu (percent), gpu_memory (bytes), rows (per second) | each second |
@@ -253,7 +253,7 @@ class Progress:
             self.done = max(self.done, event["number"])
 
     def _on_trial(self, event: Mapping[str, Any]) -> None:
-        self.trials.append({k: event.get(k) for k in ("number", "state", "value", "params", "seconds")})
+        self.trials.append({k: event.get(k) for k in ("number", "state", "value", "params", "seconds", "reason")})
         self.done = max(self.done, len(self.trials))
 
     def _on_best(self, event: Mapping[str, Any]) -> None:

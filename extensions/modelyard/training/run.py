@@ -96,6 +96,28 @@ class TrainingRun:
         return dict(self.progress.metrics)
 
     @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The trials of a search in the order in which they ended: number, state (complete, pruned, failed), value,
+        params, seconds, reason; `pandas.json_normalize(run.trials)` makes a table of them."""
+        return list(self.progress.trials)
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The parameters of the best trial so far, as `set_params` takes them; empty before the first."""
+        if not (self.folder / "best.pkl").exists():
+            return {}
+        best: dict[str, Any] = self._load("best.pkl")
+        return best
+
+    def report(self, name: str) -> Any:
+        """What a chart of the run is drawn from, such as "history" or "search_importance" of a search; NotFound names
+        those that there are by now."""
+        told = self.progress.reports
+        if name not in told:
+            raise NotFound(f"{self.id} has no report {name!r}", remedy=f"There are: {', '.join(told) or 'none yet'}.")
+        return json.loads((self.folder / f"report-{name}.json").read_text())
+
+    @property
     def warnings(self) -> list[str]:
         """What went wrong without failing the run."""
         return list(self.progress.warnings)

@@ -62,6 +62,16 @@ def kind_of(model: Any) -> str:
     raise InvalidInput(f"{type(model).__name__} has no fit(X, y)", remedy="Give a scikit-learn estimator.")
 
 
+def searchable(model: Any) -> Any:
+    """`model`, when its parameters can be searched; else InvalidInput."""
+    if kind_of(model) != "sklearn" or not hasattr(model, "get_params"):
+        raise InvalidInput(
+            f"the parameters of {type(model).__name__} are not known",
+            remedy="Give an estimator with get_params and set_params, as scikit-learn's have them.",
+        )
+    return model
+
+
 def _names(metrics: Sequence[str]) -> tuple[str, ...]:
     if isinstance(metrics, str) or not all(isinstance(m, str) for m in metrics):
         raise InvalidInput(
@@ -73,7 +83,8 @@ def _names(metrics: Sequence[str]) -> tuple[str, ...]:
 def _final(estimator: Any) -> str:
     """The class that does the work: of a pipeline its last step's."""
     steps = getattr(estimator, "steps", None)
-    inner = steps[-1][1] if steps else getattr(estimator, "estimator", None)
+    wraps = hasattr(estimator, "get_params") and "estimator" in estimator.get_params(deep=False)
+    inner = steps[-1][1] if steps else estimator.estimator if wraps else None
     return _final(inner) if hasattr(inner, "fit") else type(estimator).__name__
 
 
