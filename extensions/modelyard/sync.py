@@ -120,8 +120,8 @@ def search(
     spec = TrainSpec.of(searchable(estimator), name=name, test_size=test_size, seed=seed, metrics=metrics)
     tried = space_for(estimator, preprocessing=preprocessing) if space is None else space_of(space, estimator)
     options = SearchOptions(tried, trials, metric, direction, cv, timeout, parallel, pruning)
-    shown = {key: repr(value) for key, value in vars(options).items() if key != "space" and value is not None}
-    shown |= {f"space.{key}": str(part) for key, part in tried.items()}
+    shown = {key: getattr(value, "__name__", repr(value)) for key, value in vars(options).items() if value is not None}
+    shown["space"] = "{" + ", ".join(f"{key!r}: {part}" for key, part in tried.items()) + "}"
     functions = metrics if isinstance(metrics, Mapping) else {}
     spec = replace(spec, kind="search", options=shown)
     return _shown(start(Order(spec, estimator, (X, y), validation, options, functions)))

@@ -33,7 +33,8 @@ def _call(spec: TrainSpec, model: Any, functions: Mapping[str, Any], held: bool)
     elif spec.scorers is not None:
         given.append(f"metrics={list(spec.scorers)!r}")
     given += [f"{name}={value}" for name, value in spec.options.items()]
-    return "run = yard.train(\n" + "".join(textwrap.indent(part, "    ") + ",\n" for part in given) + ")"
+    verb = "search" if spec.kind == "search" else "train"
+    return f"run = yard.{verb}(\n" + "".join(textwrap.indent(part, "    ") + ",\n" for part in given) + ")"
 
 
 def _text(model: Any) -> str:

@@ -126,12 +126,3 @@ def split(X: Any, y: Any, test_size: float, seed: int, stratify: bool) -> tuple[
             pass
     a, b, c, d = train_test_split(X, y, test_size=test_size, random_state=seed)
     return a, c, b, d
-
-
-def take(rows: Any, numbers: Any) -> Any:
-    """The rows of these numbers, as what they were: a frame, an array, a sparse matrix, a list."""
-    if hasattr(rows, "iloc"):
-        return rows.iloc[numbers]
-    if hasattr(rows, "tocsr"):
-        return rows.tocsr()[numbers]
-    return rows[numbers] if hasattr(rows, "shape") else [rows[i] for i in numbers]

@@ -109,14 +109,6 @@ class TrainingRun:
         best: dict[str, Any] = self._load("best.pkl")
         return best
 
-    def report(self, name: str) -> Any:
-        """What a chart of the run is drawn from, such as "history" or "search_importance" of a search; NotFound names
-        those that there are by now."""
-        told = self.progress.reports
-        if name not in told:
-            raise NotFound(f"{self.id} has no report {name!r}", remedy=f"There are: {', '.join(told) or 'none yet'}.")
-        return json.loads((self.folder / f"report-{name}.json").read_text())
-
     @property
     def warnings(self) -> list[str]:
         """What went wrong without failing the run."""
@@ -136,11 +128,6 @@ class TrainingRun:
     def folds(self) -> list[dict[str, Any]]:
         """Folds of the cross-validation that are done: number, of, metrics."""
         return list(self.progress.folds)
-
-    @property
-    def trials(self) -> list[dict[str, Any]]:
-        """Trials of the search that are done: number, state, value, params, seconds."""
-        return list(self.progress.trials)
 
     @property
     def reports(self) -> list[str]:

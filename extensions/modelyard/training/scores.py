@@ -74,7 +74,12 @@ def _named(model: Any, rows: tuple[Any, Any], names: tuple[str, ...]) -> dict[st
         return found
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        given = check_scoring(model, list(known.values()), raise_exc=False)(model, *rows)
+        try:
+            given = check_scoring(model, list(known.values()), raise_exc=False)(model, *rows)
+        except AttributeError:  # one of them needs what the model does not have: then all would fail together
+            given = {}
+            for scorer in known.values():
+                given |= check_scoring(model, [scorer], raise_exc=False)(model, *rows)
     for name, scorer in known.items():
         value = given[scorer]
         if isinstance(value, str):

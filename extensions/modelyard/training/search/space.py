@@ -57,7 +57,11 @@ class Range:
         return drawn
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}" + (", log" if self.log else "")
+        """As it is given in code."""
+        if self.step is not None:
+            kind = "Int" if self.whole else "Float"
+            return f"optuna.distributions.{kind}Distribution({self.low!r}, {self.high!r}, step={self.step!r})"
+        return f"({self.low!r}, {self.high!r}" + (', "log")' if self.log else ")")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Choice:
         return self.values[self.members().index(drawn)]
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(repr(value) for value in self.values)
+        """As it is given in code."""
+        return repr(list(self.values))
 
 
 Space = Mapping[str, Range | Choice]

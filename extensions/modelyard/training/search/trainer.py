@@ -23,6 +23,7 @@ from modelyard.training.job import Job, Result
 from modelyard.training.journal import Journal, write
 from modelyard.training.options import SearchOptions, SklearnOptions
 from modelyard.training.progress import ProgressKind
+from modelyard.training.scores import task
 from modelyard.training.search import reports
 from modelyard.training.search.pool import Here, Pool, Workers
 from modelyard.training.search.space import combinations
@@ -286,6 +287,7 @@ def _train_best(job: Job, folds: Folds, goal: Objective, best: dict[str, Any]) -
     from sklearn.base import clone
 
     values = folds.values(best["params"])
+    write(job.folder / BEST, cloudpickle.dumps(values))
     job.journal.step(f"Fitting the best of the trials, number {best['number']}")
     inner = replace(
         job,
@@ -296,6 +298,7 @@ def _train_best(job: Job, folds: Folds, goal: Objective, best: dict[str, Any]) -
         resumed=False,
     )
     result = sklearn.run(inner)
+    job.kept = inner.kept
     result.params |= {f"best.{name}": repr(value) for name, value in values.items()}
     result.params |= {
         "search.metric": goal.name,
@@ -312,7 +315,7 @@ def _held_out(job: Job, goal: Objective, model: Any) -> dict[str, float]:
     """The metric that was searched by, on the held-out rows, where there are any."""
     held = job.held
     if held is None and job.spec.test_size:
-        classes = sklearn.task(model) == "classification"
+        classes = task(model) == "classification"
         held = data.split(*job.rows, job.spec.test_size, job.spec.seed, classes)[2:]
     if held is None:
         return {}

@@ -15,6 +15,7 @@ from typing import Any
 from modelyard.errors import InvalidInput
 from modelyard.training import data, handover, sklearn
 from modelyard.training.options import SearchOptions
+from modelyard.training.scores import task
 from modelyard.training.spec import Metric, TrainSpec
 
 LOSSES = {"mae": "neg_mean_absolute_error", "mse": "neg_mean_squared_error", "rmse": "neg_root_mean_squared_error"}
@@ -44,7 +45,7 @@ def objective(options: SearchOptions, estimator: Any) -> Objective:
     small. InvalidInput for a name that scikit-learn does not know."""
     metric = options.metric
     if metric is None:
-        metric = "accuracy" if sklearn.task(estimator) == "classification" else "r2"
+        metric = "accuracy" if task(estimator) == "classification" else "r2"
     if not isinstance(metric, str):
         return Objective(getattr(metric, "__name__", "metric"), options.direction != "minimize", metric)
     from sklearn.metrics import get_scorer, get_scorer_names
@@ -68,10 +69,10 @@ class Folds:
     ) -> None:
         """`split`: the held-out rows are to be taken off first, as the last fit does it."""
         self._estimator = sklearn.prepare(estimator, spec.seed)
-        self._rows = rows
+        self._rows = rows = (rows[0], data.column(rows[1]))
         self._space = options.space
         self._objective = objective(options, estimator)
-        classes = sklearn.task(estimator) == "classification"
+        classes = task(estimator) == "classification"
         self._splits = _splits(rows, spec, options.cv, classes=classes, split=split)
 
     @classmethod
@@ -93,6 +94,7 @@ class Folds:
     def fit(self, drawn: Mapping[str, Any], number: int) -> Outcome:
         """Fold `number`, from 0, with the parameters that were drawn."""
         from sklearn.base import clone
+        from sklearn.utils import _safe_indexing as take
 
         X, y = self._rows
         fitted, scored = self._splits[number]
@@ -101,8 +103,8 @@ class Folds:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a combination that does not converge has its score to say so
                 model = clone(self._estimator).set_params(**self.values(drawn))
-                model.fit(data.take(X, fitted), data.take(y, fitted))
-                score = float(self._objective.compute(model, data.take(X, scored), data.take(y, scored)))
+                model.fit(take(X, fitted), take(y, fitted))
+                score = float(self._objective.compute(model, take(X, scored), take(y, scored)))
         except Exception as error:  # whatever an estimator raises for a combination is the end of that trial only
             traceback.print_exc()
             return Outcome(None, time.monotonic() - begun, f"{type(error).__name__}: {error}".rstrip(": "))
@@ -119,12 +121,13 @@ class Folds:
 def _splits(rows: tuple[Any, Any], spec: TrainSpec, cv: Any, *, classes: bool, split: bool) -> list[tuple[Any, Any]]:
     """Row numbers to fit and to score on, by fold. InvalidInput when the rows do not make that many folds."""
     import numpy as np
+    from sklearn.utils import _safe_indexing as take
 
     X, y = rows
     kept = np.arange(data.check(X, y))
     if split and spec.test_size:
         kept = data.split(kept, y, spec.test_size, spec.seed, classes)[0]
-    target = data.take(y, kept)
+    target = take(y, kept)
     try:
         splits = list(_splitter(cv, target, spec.seed, classes).split(kept, target))
     except ValueError as error:

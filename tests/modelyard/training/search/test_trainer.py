@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import KFold, ShuffleSplit, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -27,7 +28,7 @@ from harness.wait import eventually
 from modelyard.errors import InvalidInput, NotFound, TrainingFailed
 from modelyard.training import handover
 from modelyard.training import run as runs
-from modelyard.training.control import Control
+from modelyard.training.control import Control, Stop
 from modelyard.training.job import Job, Result
 from modelyard.training.journal import Journal
 from modelyard.training.options import SearchOptions
@@ -118,7 +119,7 @@ def test_a_search_tells_its_trials_and_fits_the_best_on_all_training_rows(tmp_pa
     alone = clone(pipeline).set_params(**best["params"]).fit(train_X, train_y)
     assert result.metrics["accuracy"] == alone.score(test_X, test_y)
     assert result.params["best.logisticregression__C"] == repr(best["params"]["logisticregression__C"])
-    assert result.params["search.space.logisticregression__C"] == "0.001 to 1000, log"
+    assert result.params["search.space.logisticregression__C"] == '(0.001, 1000.0, "log")'
     assert told.curves["best accuracy"].last == (complete[-1]["number"], best["value"])
 
 
@@ -181,6 +182,25 @@ def test_a_search_of_which_all_trials_fail_ends_with_the_first_reason(tmp_path: 
     space = {"mood": Choice(("raises",)), "n_jobs": Choice((1, 2))}
     with pytest.raises(TrainingFailed, match="all 2 trials failed; the first: ValueError: this combination"):
         searched(tmp_path / "run", Moody(), space)
+
+
+def test_the_last_fit_is_whole_also_after_a_stop(tmp_path: Path) -> None:
+    stopped: list[Job] = []
+
+    def stops(model: Any, X: Any, y: Any) -> float:
+        stopped[0].control.stopping = True
+        return 1.0
+
+    forest, space = RandomForestClassifier(n_estimators=7), {"max_depth": Range(2, 9)}
+    stopped.append(job(tmp_path / "early", forest, space, metric=stops, cv=2, parallel=1))
+    with pytest.raises(Stop):  # in the middle of the first trial: there is nothing to keep
+        trainer.run(stopped[0])
+    one_fold = ShuffleSplit(1, random_state=0)
+    stopped[0] = job(tmp_path / "run", forest, space, metric=stops, cv=one_fold, parallel=1)
+    result = trainer.run(stopped[0])
+    stopped[0].journal.flush()
+    assert len(Reader(tmp_path / "run").read().trials) == 1
+    assert len(result.model.estimators_) == 7
 
 
 def test_no_trial_begins_after_the_timeout(tmp_path: Path) -> None:
@@ -317,9 +337,11 @@ def test_a_script_waits_prints_the_best_so_far_and_has_a_run_to_publish(capsys: 
     assert run.best_params["class_weight"] in (None, {"no": 1, "yes": 2})
     assert run.model.get_params()["C"] == run.best_params["C"]
     assert run.report("history")["number"] == list(range(1, 11))
-    with pytest.raises(NotFound, match="no report 'roc'") as raised:
-        run.report("roc")
+    with pytest.raises(NotFound, match="no report 'rocks'") as raised:
+        run.report("rocks")
     assert "history, parallel" in str(raised.value.remedy)
+    assert "yard.search(" in str(run.code)
+    assert """space={'C': (0.001, 10.0, "log"), 'class_weight': [None, {'no': 1, 'yes': 2}]},""" in str(run.code)
     printed = capsys.readouterr().out
     assert "10 trials of LogisticRegression at most, 3 folds each" in printed
     assert "best accuracy 0." in printed
