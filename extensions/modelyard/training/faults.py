@@ -33,14 +33,13 @@ def _sentence(error: BaseException) -> str:
         return type(error).__name__
 
 
-def killed(oom_before: int | None, *, by_kill: bool) -> dict[str, str]:
-    """Why a process is gone that said nothing. `oom_before`: `oom_kills()` when it began; `by_kill`: it is known to
-    have ended by SIGKILL."""
-    now = oom_kills()
-    if oom_before is not None and now is not None and now > oom_before:
+def killed(before: int | None, now: int | None, *, by_kill: bool) -> dict[str, str]:
+    """Why a process is gone that said nothing. `before` and `now`: `oom_kills()` when it began and ended; `by_kill`: it
+    is known to have ended by SIGKILL."""
+    if before is not None and now is not None and now > before:
         return {"error": "the memory ran out: the system killed the training process", "remedy": _LESS}
     if by_kill:
-        unknown = "; probably the memory ran out" if oom_before is None or now is None else ""
+        unknown = "; probably the memory ran out" if before is None or now is None else ""
         return {"error": f"the training process was killed by SIGKILL{unknown}", "remedy": _LESS if unknown else ""}
     return {"error": "the training process is gone", "remedy": ""}
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.training import scores
+from modelyard.training import scores, weights
 from modelyard.training.job import Job
 
 
@@ -24,7 +24,7 @@ def cross_validate(job: Job, estimator: Any, rows: tuple[Any, Any], extra: Mappi
     for number, (inside, outside) in enumerate(_parts(estimator, X, y, of, job.spec.seed), start=1):
         journal.step(f"Cross-validation: fitting {name} on fold {number} of {of}")
         given = {key: value[inside] for key, value in extra.items()}
-        model = fit(clone(estimator), take(X, inside), take(y, inside), given)
+        model = clone(estimator).fit(take(X, inside), take(y, inside), **weights.routed(estimator, given))
         part = (take(X, outside), take(y, outside))
         found.append(scores.score(model, part, job.spec.scorers, job.functions, journal.say))
         journal.say("fold", number=number, of=of, metrics=found[-1])
@@ -36,13 +36,6 @@ def cross_validate(job: Job, estimator: Any, rows: tuple[Any, Any], extra: Mappi
             told[f"cv_{metric}_std"] = statistics.pstdev(values)
     journal.say("metrics", values=told)
     return told
-
-
-def fit(estimator: Any, X: Any, y: Any, extra: Mapping[str, Any]) -> Any:
-    """A plain fit; `extra` are parameters of the last step's fit."""
-    steps = getattr(estimator, "steps", None)
-    prefix = f"{steps[-1][0]}__" if steps else ""
-    return estimator.fit(X, y, **{f"{prefix}{key}": value for key, value in extra.items()})
 
 
 def _parts(estimator: Any, X: Any, y: Any, of: int, seed: int) -> Any:

@@ -69,7 +69,7 @@ def _mapped(array: Any) -> tuple[Any, ...] | None:
     import numpy as np
 
     whole: Any = array
-    while whole is not None and not (isinstance(whole, np.memmap) and whole._mmap is not None):
+    while whole is not None and getattr(whole, "_mmap", None) is None:
         whole = getattr(whole, "base", None)
     if whole is None or whole.filename is None or whole.mode == "c":
         return None

@@ -20,6 +20,7 @@ _KINDS = {
     RunState.stopped: "bad",
 }
 _SILENCE = 10.0
+_CURVES = 3
 
 
 def as_text(run: TrainingRun, now: Progress) -> str:
@@ -67,8 +68,22 @@ def _state(now: Progress) -> str:
     return now.state.value
 
 
+def _far(now: Progress) -> list[str]:
+    """How far it is, in words: iterations or share, time left, the last values of the curves."""
+    said = []
+    if now.unit and now.done:
+        said.append(f"{now.unit} {now.done:g}" + (f" of {now.of}" if now.of else ""))
+    elif now.fraction is not None:
+        said.append(f"{now.fraction:.0%}")
+    left = now.remaining(time.time())
+    if left is not None:
+        said.append(f"about {display.duration(left)} left")
+    shown = [(name, curve.last) for name, curve in now.curves.items() if curve.last is not None]
+    return said + [f"{name} {last[1]:.4g}" for name, last in shown[:_CURVES]]
+
+
 class Lines:
-    """Tells a run in lines of text: each step, each tenth of the fit, and that it still runs."""
+    """Tells a run in lines of text: each step, each tenth of the fit, what every ten seconds brought."""
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
@@ -87,12 +102,11 @@ class Lines:
             self._line(now.source)
         tenth = int(10 * (now.fraction or 0.0) + 1e-9)
         if now.ended is None and (now.step != self._said or tenth > self._tenth):
-            share = f", {now.fraction:.0%}" if now.fraction is not None else ""
-            best = f", {_best(now)}" if now.best and tenth > self._tenth else ""
+            best = [_best(now)] if now.best and tenth > self._tenth else []
             self._said, self._tenth = now.step, max(tenth, self._tenth)
-            self._line(now.step + share + best)
+            self._line(", ".join([now.step, *_far(now), *best]))
         elif now.ended is None and time.monotonic() - self._told > _SILENCE:
-            self._line(f"still running: {now.step}")
+            self._line(", ".join([f"still running: {now.step}", *_far(now)]))
         for text in now.warnings[self._warnings :]:
             self._line(f"warning: {text}")
         self._warnings = len(now.warnings)
@@ -102,7 +116,8 @@ class Lines:
 
     def _last(self, now: Progress) -> None:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in now.metrics.items())
-        self._line(f"{now.state.value}{f' ({scores} on the held-out rows)' if scores else ''}")
+        kept = ", the best state so far is kept" if now.state is RunState.stopped and now.has_model else ""
+        self._line(f"{now.state.value}{kept}{f' ({scores})' if scores else ''}")
         if now.mlflow_url:
             self._line(f"see it in MLflow: {now.mlflow_url}")
 

@@ -170,7 +170,7 @@ class TrainingRun:
     @property
     def example(self) -> Any:
         """The first rows that it was fitted on, as an example for publishing; waits for them."""
-        self.wait()
+        self._wait_kept()
         return self._load(record.EXAMPLE)
 
     def wait(self, timeout: float | None = None) -> TrainingRun:
@@ -194,10 +194,18 @@ class TrainingRun:
 
     def wait_model(self) -> Any:
         """See `model`."""
-        self.wait()
+        self._wait_kept()
         if self._model is None:
             self._model = self._load(record.MODEL)
         return self._model
+
+    def _wait_kept(self) -> None:
+        """Wait for the model, which is there too when the process died after it was saved."""
+        try:
+            self.wait()
+        except TrainingFailed:
+            if not self.progress.has_model:
+                raise
 
     def stop(self, wait: float = _GRACE) -> TrainingRun:
         """Ask it to end after the iteration that it is in, and keep the best state so far; waits `wait` seconds for
@@ -300,7 +308,7 @@ class TrainingRun:
             return {"state": "stopped"} | kept
         code = None if self._process is None else self._process.returncode
         if code is None or code == -signal.SIGKILL:
-            reason = faults.killed(now.oom_kills, by_kill=code is not None)
+            reason = faults.killed(now.oom_kills, faults.oom_kills(), by_kill=code is not None)
         elif code < 0:
             reason = {"error": f"the training process was killed by {signal.Signals(-code).name}"}
         else:

@@ -60,8 +60,6 @@ def _own(compute: Metric, model: Any, rows: tuple[Any, Any]) -> float | str:
 
 def _named(model: Any, rows: tuple[Any, Any], names: tuple[str, ...]) -> dict[str, float | str]:
     """All at once, so that the rows are predicted once and not once per metric; what failed as text."""
-    from sklearn.metrics import check_scoring
-
     known: dict[str, str] = {}
     found: dict[str, float | str] = {}
     for name in names:
@@ -74,19 +72,23 @@ def _named(model: Any, rows: tuple[Any, Any], names: tuple[str, ...]) -> dict[st
         return found
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            given = check_scoring(model, list(known.values()), raise_exc=False)(model, *rows)
-        except AttributeError:  # one of them needs what the model does not have: then all would fail together
-            given = {}
-            for scorer in known.values():
-                given |= check_scoring(model, [scorer], raise_exc=False)(model, *rows)
+        given = _scored(model, rows, list(known.values()))
     for name, scorer in known.items():
         value = given[scorer]
-        if isinstance(value, str):
-            found[name] = value.strip().splitlines()[-1]
-        else:
-            found[name] = -float(value) if name in _LOSSES else float(value)
+        found[name] = value if isinstance(value, str) else -value if name in _LOSSES else value
     return found
+
+
+def _scored(model: Any, rows: tuple[Any, Any], scorers: list[str]) -> dict[str, float | str]:
+    from sklearn.metrics import check_scoring
+
+    try:
+        given = check_scoring(model, scorers, raise_exc=False)(model, *rows)
+    except Exception as error:  # a model without the answers that one of them needs fails all of them
+        if len(scorers) == 1:
+            return {scorers[0]: f"{type(error).__name__}: {error}"}
+        return {name: value for scorer in scorers for name, value in _scored(model, rows, [scorer]).items()}
+    return {name: v.strip().splitlines()[-1] if isinstance(v, str) else float(v) for name, v in given.items()}
 
 
 def _unknown(scorer: str) -> str | None:

@@ -64,14 +64,16 @@ class Watch:
         self, step: int, values: Mapping[str, float] | None = None, partial: Callable[[], Any] | None = None
     ) -> bool:
         """Iteration `step` (from 1) is done; whether to stop. `values`: points of curves. `partial` gives the model
-        of the iterations so far; it is scored on held-out rows as often as a hundredth of the time allows."""
+        of the iterations so far; it is scored on held-out rows as often as a hundredth of the time allows, and when the
+        fit is to stop, so that the last iteration has its chance to be the best."""
         self.journal.rows += self.rows
         found = dict(values or {})
-        if partial is not None and self._spent <= _SHARE * (time.monotonic() - self._began):
+        stopping = self.control.stopping
+        if partial is not None and (stopping or self._spent <= _SHARE * (time.monotonic() - self._began)):
             found |= self._score(partial)
         self.journal.point(step, found)
         self._note(step, found)
-        return self.control.stopping
+        return stopping
 
     def end(self) -> None:
         """The fit is over: say which iteration was the best."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.training import boosters, callbacks, printed
+from modelyard.training import boosters, callbacks, printed, weights
 from modelyard.training.progress import ProgressKind
 from modelyard.training.watch import Watch
 
@@ -67,14 +67,15 @@ def _plain(estimator: Any) -> Way:
 
 
 def _fit(estimator: Any, X: Any, y: Any, extra: Mapping[str, Any], watch: Watch) -> Any:
-    return estimator.fit(X, y, **extra)
+    return estimator.fit(X, y, **weights.routed(estimator, extra))
 
 
 def _told(estimator: Any, X: Any, y: Any, extra: Mapping[str, Any], watch: Watch) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The estimator .* does not support callbacks")
-            return estimator.set_callbacks(callbacks.FitProgress(watch.journal.folder)).fit(X, y, **extra)
+            told = estimator.set_callbacks(callbacks.FitProgress(watch.journal.folder))
+            return told.fit(X, y, **weights.routed(estimator, extra))
     finally:
         callbacks.forget(estimator)
 
@@ -106,11 +107,12 @@ def _in_pipeline(name: str, inner: Way) -> Fit:
         held = watch.held_as(lambda rows: pipeline[:-1].transform(rows)) if len(pipeline.steps) > 1 else watch
 
         def iterate(Xt: Any, yt: Any, given: Mapping[str, Any]) -> Any:
+            watch.journal.step(f"Fitting {type(last).__name__}")
             return inner.fit(last, Xt, yt, given, held)
 
         pipeline.steps = [*pipeline.steps[:-1], (name, _Last(last, iterate))]
         try:
-            pipeline.fit(X, y, **{f"{name}__{key}": value for key, value in extra.items()})
+            pipeline.fit(X, y, **weights.routed(pipeline, extra))
         finally:
             pipeline.steps = [*pipeline.steps[:-1], (name, last)]
         return pipeline

@@ -15,6 +15,15 @@ def last_of(estimator: Any) -> Any:
     return last_of(steps[-1][1]) if steps else estimator
 
 
+def routed(estimator: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of the last step's fit as parameters of the fit of `estimator`."""
+    steps = getattr(estimator, "steps", None)
+    if not steps:
+        return dict(extra)
+    name, last = steps[-1]
+    return {f"{name}__{key}": value for key, value in routed(last, extra).items()}
+
+
 def way(estimator: Any) -> str:
     """How `estimator` takes class weights: "parameter" or "rows"; InvalidInput when it does not."""
     last = last_of(estimator)

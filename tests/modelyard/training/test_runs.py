@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,6 @@ class Broken(BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> Any:
         raise ValueError("column 'age' is no number")
-
-
-@pytest.fixture(autouse=True)
-def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODELYARD_RUNS", str(tmp_path / "runs"))
-    for variable in ("MODELYARD_URL", "MODELYARD_TOKEN", "JUPYTERHUB_API_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # as a class of a notebook's __main__ goes
 
 
 def rows() -> tuple[pd.DataFrame, Any]:

@@ -197,3 +197,20 @@ def test_thousands_of_iterations_make_few_lines(tmp_path: Path) -> None:
     assert len(told.curves["train_loss"].points()[0]) >= 1000
     lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert len(lines) < 200
+
+
+def test_a_stop_keeps_the_last_tree_where_only_the_first_was_scored_before(tmp_path: Path) -> None:
+    class Late(Impatient):
+        @property
+        def stopping(self) -> bool:  # type: ignore[override]
+            self.asked += 1
+            return self.asked >= 40
+
+        @stopping.setter
+        def stopping(self, value: bool) -> None:
+            pass
+
+    model, told = watched(HistGradientBoostingClassifier(max_iter=100, random_state=0), tmp_path, Late())
+    assert told.curves["val_log_loss"].steps[-1] == told.done
+    assert told.best is not None
+    assert model.n_iter_ == told.best["step"] > 10
