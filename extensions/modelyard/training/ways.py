@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.training import boosters, callbacks, printed, weights
+from modelyard.training import boosters, callbacks, forests, printed, weights
 from modelyard.training.progress import ProgressKind
 from modelyard.training.watch import Watch
 
@@ -45,6 +45,8 @@ def _own(estimator: Any) -> Way | None:
     """The way of an estimator that tells its iterations, or None."""
     root = type(estimator).__module__.partition(".")[0]
     name = type(estimator).__name__
+    if root == "sklearn" and forests.fits(estimator):
+        return Way(ProgressKind.iterations, forests.fit, f"{name} tells each of its trees")
     if f"{root}.{name}" in _GROWN and _growable(estimator):
         return Way(ProgressKind.iterations, _grow, f"{name} is grown in steps by warm_start")
     if f"{root}.{name}" in ("sklearn.GradientBoostingClassifier", "sklearn.GradientBoostingRegressor"):
@@ -122,54 +124,38 @@ def _in_pipeline(name: str, inner: Way) -> Fit:
 
 # ------------------------------------------------------------------------------------------------ warm_start
 
-_GROWN = {
-    f"sklearn.{name}"
-    for name in (
-        "RandomForestClassifier",
-        "RandomForestRegressor",
-        "ExtraTreesClassifier",
-        "ExtraTreesRegressor",
-        "BaggingClassifier",
-        "BaggingRegressor",
-    )
-}
+_GROWN = ("sklearn.BaggingClassifier", "sklearn.BaggingRegressor")
 _STEP = 1.0
-"""Seconds of a step, or a tenth of the time so far where that is more: a step's start and end cost time of their own,
-the more the more jobs wait for its last tree."""
+"""Seconds of a step, or a tenth of the time so far where that is more: starting and ending one costs time."""
 
 
 def _growable(estimator: Any) -> bool:
-    """Whether the steps draw the same random numbers as one fit: not from a generator that goes on, and out-of-bag
-    scores of a bagging exclude warm_start."""
+    """Whether the steps draw the same random numbers as one fit, not from a generator that goes on; out-of-bag scores
+    exclude warm_start, and each step of several jobs would send the rows to them anew."""
+    from joblib import effective_n_jobs
+
     seeded = isinstance(estimator.random_state, int)
-    return seeded and not (type(estimator).__name__.startswith("Bagging") and estimator.oob_score)
+    return seeded and not estimator.oob_score and bool(effective_n_jobs(estimator.n_jobs) == 1)
 
 
 def _grow(estimator: Any, X: Any, y: Any, extra: Mapping[str, Any], watch: Watch) -> Any:
-    from joblib import effective_n_jobs
-
-    total, asked = estimator.n_estimators, {"warm_start": estimator.warm_start, "oob_score": estimator.oob_score}
-    jobs = effective_n_jobs(estimator.n_jobs)
-    done, size = 0, jobs
+    total, asked = estimator.n_estimators, estimator.warm_start
+    done, size = 0, 1
     watch.begin("tree", total)
     began = time.monotonic()
     try:
         while done < total:
             grown = min(size, total - done)
             done += grown
-            last = done == total
-            estimator.set_params(n_estimators=done, warm_start=True, oob_score=asked["oob_score"] and last)
             step = time.monotonic()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message='class_weight presets "balanced')  # the rows are the same
-                estimator.fit(X, y, **extra)
+            estimator.set_params(n_estimators=done, warm_start=True).fit(X, y, **extra)
             now = time.monotonic()
             if watch.iteration(done, partial=lambda: estimator):
                 break
             wanted = max(_STEP, 0.1 * (now - began)) / max(now - step, 1e-6) * grown
-            size = max(1, round(min(wanted, 8 * size) / jobs)) * jobs
+            size = max(1, round(min(wanted, 8 * size)))
     finally:
-        estimator.set_params(**asked)
+        estimator.set_params(warm_start=asked)
     return estimator
 
 

@@ -118,6 +118,7 @@ def test_the_model_is_that_of_a_plain_fit(estimator: Any, tmp_path: Path) -> Non
     np.testing.assert_array_equal(answers(model), answers(expected))
     assert getattr(model, "oob_score_", None) == getattr(expected, "oob_score_", None)
     assert model.get_params() == estimator.get_params()
+    assert type(getattr(model, "estimators_", [0])[0]) is type(getattr(expected, "estimators_", [0])[0])
     assert ways.of(estimator).kind is not ProgressKind.elapsed
     assert told.done >= 1
     assert told.unit
@@ -165,8 +166,9 @@ def test_a_greater_area_under_the_curve_is_better(tmp_path: Path) -> None:
     "estimator",
     [
         Lasso(),
-        RandomForestClassifier(3, random_state=np.random.RandomState(0)),
+        BaggingRegressor(random_state=np.random.RandomState(0)),
         BaggingClassifier(oob_score=True, random_state=0),
+        BaggingClassifier(n_jobs=2, random_state=0),
         MLPClassifier(solver="lbfgs", random_state=0),
     ],
     ids=repr,
