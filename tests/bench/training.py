@@ -129,7 +129,7 @@ def sklearn(rows: int, repeats: int) -> None:
         "HistGradientBoosting (printed)": HistGradientBoostingClassifier(
             max_iter=120, max_leaf_nodes=63, early_stopping=False, random_state=0
         ),
-        "RandomForest (warm_start)": RandomForestClassifier(30, max_samples=0.2, n_jobs=2, random_state=0),
+        "RandomForest (each tree)": RandomForestClassifier(30, max_samples=0.2, n_jobs=2, random_state=0),
         "GaussianNB (elapsed)": GaussianNB(),
     }
     with tempfile.TemporaryDirectory() as place:
