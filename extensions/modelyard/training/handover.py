@@ -85,12 +85,10 @@ def _mapped(array: Any) -> tuple[Any, ...] | None:
 
 def _write(path: Path, array: Any) -> str:
     """Write an array whose values lie apart, some at a time and without a copy of it; the name of the file."""
-    import numpy as np
-
     step = max(1, _PIECE * len(array) // array.nbytes)
     with path.open("wb") as file:
         for start in range(0, len(array), step):
-            file.write(np.ascontiguousarray(array[start : start + step]).data)
+            file.write(array[start : start + step].tobytes())
     path.rename(written := path.with_suffix(".raw"))
     return str(written)
 

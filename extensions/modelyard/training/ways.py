@@ -110,7 +110,9 @@ def _in_pipeline(name: str, inner: Way) -> Fit:
 
         def iterate(Xt: Any, yt: Any, given: Mapping[str, Any]) -> Any:
             watch.journal.step(f"Fitting {type(last).__name__}")
-            return inner.fit(last, Xt, yt, given, held)
+            model = inner.fit(last, Xt, yt, given, held)
+            held.end()
+            return model
 
         pipeline.steps = [*pipeline.steps[:-1], (name, _Last(last, iterate))]
         try:

@@ -131,6 +131,10 @@ def test_in_a_pipeline_it_is_the_same(estimator: Any, tmp_path: Path) -> None:
     model, told = watched(pipeline, tmp_path)
     np.testing.assert_array_equal(answers(model), answers(plain(make_pipeline(StandardScaler(), estimator))))
     assert type(model[-1]) is type(estimator)
+    validation = next((curve for name, curve in told.curves.items() if name.startswith("val_")), None)
+    if validation is not None:
+        assert told.best is not None
+        assert told.best["value"] == min(validation.values)
     assert told.done >= 1
 
 
