@@ -52,6 +52,7 @@ __all__ = [
     "UnknownVersion",
     "Unsupported",
     "error_of",
+    "in_words",
 ]
 
 _AWAY = {502: "the router reaches nothing there", 503: "the service is away", 504: "the service did not answer in time"}
@@ -73,6 +74,12 @@ class TrainingStopped(ModelyardError):
 
     status = 409
     remedy = "Start it again with yard.train(…)."
+
+
+def in_words(error: ModelyardError) -> dict[str, str]:
+    """As panels show it: title (the class in words: NotFound is "Not found"), detail, remedy."""
+    title = "".join(f" {c.lower()}" if c.isupper() else c for c in type(error).__name__).strip().capitalize()
+    return {"title": title, "detail": error.detail, "remedy": error.remedy}
 
 
 def error_of(status: int, body: bytes, what: str) -> ModelyardError:

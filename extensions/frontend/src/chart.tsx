@@ -15,9 +15,11 @@ type Given = {
   height?: number;
   /** y from 0 to 1, such as for rates. */
   unit?: boolean;
+  /** No last value in the legend: what counts is the shape. */
+  plain?: boolean;
 };
 
-export function Chart({ title, curves, xLabel = "", height = 190, unit = false }: Given) {
+export function Chart({ title, curves, xLabel = "", height = 190, unit = false, plain = false }: Given) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | null>(null);
   const names = curves.map((curve) => curve.name).join("\n");
@@ -49,7 +51,9 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false }
     chart.current?.setData(aligned(curves) as uPlot.AlignedData);
   }, [curves]);
 
-  const last = curves.map((curve) => `${curve.name} ${number(curve.y[curve.y.length - 1])}`).join(", ");
+  const last = curves
+    .map((curve) => (plain ? curve.name : `${curve.name} ${number(curve.y[curve.y.length - 1])}`))
+    .join(", ");
   return (
     <figure class="my-chart" aria-label={`${title}: ${last}`}>
       <figcaption>
@@ -68,7 +72,7 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false }
                   stroke-dasharray={(DASHES[i % DASHES.length] ?? []).join(" ")}
                 />
               </svg>
-              {curve.name} <b>{number(curve.y[curve.y.length - 1])}</b>
+              {curve.name} {!plain && <b>{number(curve.y[curve.y.length - 1])}</b>}
             </li>
           ))}
         </ul>

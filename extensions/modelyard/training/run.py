@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class TrainingRun:
         self.folder = folder
         self._process = process
         self._reader = Reader(folder)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._model: Any = None
         self._shown_in: int | None = None
 
@@ -62,6 +62,11 @@ class TrainingRun:
         return self.folder.name
 
     @property
+    def spec(self) -> TrainSpec:
+        """What it was asked to do."""
+        return self._spec
+
+    @property
     def name(self) -> str:
         """The name that was given, or the estimator's class."""
         return self.id.rsplit("-", 3)[0]
@@ -69,6 +74,12 @@ class TrainingRun:
     @property
     def progress(self) -> Progress:
         """All that the run has told by now. A process that is gone without a word is told as failed."""
+        with self.reading() as now:
+            return now
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Progress]:
+        """As `progress`; no other thread adds to it meanwhile."""
         with self._lock:
             now = self._reader.read()
             if now.ended is None and now.pid and not self._alive(now):
@@ -76,7 +87,7 @@ class TrainingRun:
                 if now.ended is None:
                     workers.clean(now.pid)
                     now = self._tell(self._death(now))
-            return now
+            yield now
 
     def _tell(self, death: dict[str, Any]) -> Progress:
         try:

@@ -15,7 +15,7 @@ import anywidget
 import traitlets
 
 from modelyard import display
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, in_words
 from modelyard.widgets.ticker import ticker
 
 _STATIC = Path(__file__).parent / "static"
@@ -100,7 +100,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
                 raise ModelyardError(f"the panel has no action {action!r}", remedy="Reload the page.")
             value = method(**given)
         except ModelyardError as error:
-            self._answer(job, problem=_problem(_title(error), error.detail, error.remedy))
+            self._answer(job, problem=in_words(error))
         except Exception as error:  # whatever the user's own objects raise is shown in the panel
             self._answer(job, problem=_problem("Failed", f"{type(error).__name__}: {error}", ""))
         else:
@@ -117,12 +117,6 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
         if self.comm is None:
             return {"text/plain": self.text()}
         return super()._repr_mimebundle_(**given)
-
-
-def _title(error: ModelyardError) -> str:
-    """The error's class in words: NotFound is "Not found"."""
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(error).__name__).strip()
-    return words.capitalize()
 
 
 def _problem(title: str, detail: str, remedy: str) -> dict[str, str]:
