@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelyard.remote import AsyncEndpoint
     from modelyard.sync import attach, endpoint, endpoints, publish, runs, search, train
     from modelyard.training.run import TrainingRun
+    from modelyard.widgets.train import TrainPanel
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "AsyncEndpoint": "modelyard.remote",
     "Endpoint": "modelyard.handle",
     "ModelyardError": "modelyard.errors",
+    "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
     "attach": "modelyard.sync",
     "endpoint": "modelyard.sync",
@@ -42,6 +44,7 @@ __all__ = [
     "AsyncEndpoint",
     "Endpoint",
     "ModelyardError",
+    "TrainPanel",
     "TrainingRun",
     "attach",
     "endpoint",

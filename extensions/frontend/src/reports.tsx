@@ -203,14 +203,18 @@ function Scatter(given: { title: string; x: Numbers; y: Numbers; diagonal?: bool
   return (
     <figure class="my-chart">
       <figcaption>{given.title}</figcaption>
-      <svg viewBox={`0 0 ${SIZE} ${SIZE}`} class="my-scatter" role="img" aria-label={`${given.title}, ${points.length} rows`}>
+      <svg
+        viewBox={`0 0 ${SIZE} ${SIZE}`}
+        class="my-scatter"
+        role="img"
+        aria-label={`${given.title}, ${points.length} rows`}
+      >
         <line class="my-axis" x1={EDGE} y1={SIZE - EDGE} x2={SIZE} y2={SIZE - EDGE} />
         <line class="my-axis" x1={EDGE} y1="0" x2={EDGE} y2={SIZE - EDGE} />
         {given.diagonal && (
           <line class="my-diagonal" x1={place(low)} y1={SIZE - place(low)} x2={place(high)} y2={SIZE - place(high)} />
         )}
         {points.map(([x, y], i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a point has no other identity
           <circle key={i} cx={place(x)} cy={SIZE - place(y)} r="2.5" />
         ))}
         <text x={EDGE} y={SIZE - EDGE + 14}>
@@ -258,7 +262,9 @@ function Plain({ value }: { value: unknown }) {
   const columns = Object.entries((value ?? {}) as Record<string, unknown>).filter(([, v]) => Array.isArray(v));
   const length = (columns[0]?.[1] as unknown[] | undefined)?.length;
   if (length && columns.every(([, v]) => (v as unknown[]).length === length)) {
-    const rows = Array.from({ length }, (_, i) => Object.fromEntries(columns.map(([k, v]) => [k, (v as unknown[])[i]])));
+    const rows = Array.from({ length }, (_, i) =>
+      Object.fromEntries(columns.map(([k, v]) => [k, (v as unknown[])[i]])),
+    );
     return <Table rows={rows} />;
   }
   return <pre class="my-pre">{JSON.stringify(value, null, 2)}</pre>;

@@ -1,5 +1,5 @@
 // A training run as its panel knows it: from the kernel while that speaks, else from the notebook server.
-import { type RefObject } from "preact";
+import type { RefObject } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Curve, decode } from "./curves";
 import { ask, type Model, type Problem } from "./model";
@@ -74,7 +74,7 @@ interface FromServer {
 }
 
 /** Whether the kernel behind `model` is gone; JupyterLab marks the widget then. */
-export function useGone(model: Model, place: RefObject<HTMLElement>): boolean {
+export function useGone(model: Model, place: RefObject<HTMLElement | null>): boolean {
   const [gone, setGone] = useState(false);
   useEffect(() => {
     const look = () => setGone(!!place.current?.closest(".jupyter-widgets-disconnected"));

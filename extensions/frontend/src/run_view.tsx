@@ -234,7 +234,9 @@ function Details({ run }: { run: Following }) {
   tabs.push({
     id: "code",
     label: "Code",
-    view: () => <Part run={run} name="code" show={(v) => <Code text={String(v)} label="The cell that does the same" />} />,
+    view: () => (
+      <Part run={run} name="code" show={(v) => <Code text={String(v)} label="The cell that does the same" />} />
+    ),
   });
   // The first tab is the one that says most: it changes once, when the run is over.
   return <Tabs key={over ? "over" : "live"} label="Details of the run" tabs={order(tabs, over)} />;
@@ -300,7 +302,6 @@ export function Part(given: {
   const [value, setValue] = useState<unknown>(undefined);
   const [problem, setProblem] = useState<Problem | null>(null);
   const { part } = run;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: fetched again when `changes` does
   useEffect(() => {
     let stopped = false;
     part(name)

@@ -50,7 +50,11 @@ export async function askServer(path: string, method: "GET" | "POST" = "GET"): P
   if (said?.title) throw problem(said.title, said.detail ?? "", said.remedy ?? "");
   if (answer.status === 404) throw new NoServer();
   if (answer.status === 401 || answer.status === 403)
-    throw problem("Sign-in expired", "The notebook server does not know you any more.", "Sign in again: reload the page.");
+    throw problem(
+      "Sign-in expired",
+      "The notebook server does not know you any more.",
+      "Sign in again: reload the page.",
+    );
   throw problem("Notebook server away", `It answered ${answer.status}. The run goes on.`, "This panel keeps trying.");
 }
 

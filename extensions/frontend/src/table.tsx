@@ -22,7 +22,6 @@ export function Table({ rows, label = "Table" }: { rows: readonly Row[]; label?:
         </thead>
         <tbody>
           {rows.map((row, i) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: rows have no other identity
             <tr key={i}>
               {names.map((name) => (
                 <td key={name} class={right(name) ? "my-number" : ""}>

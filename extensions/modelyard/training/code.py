@@ -16,7 +16,9 @@ FILE = "code.py"
 def of(spec: TrainSpec, model: Any, functions: Mapping[str, Any] | None = None, *, held: bool = False) -> str:
     """The code of a training. `functions`: the user's own metrics by name; `held`: validation rows were given. The data
     are called X and y, as nobody knows what they are called in the notebook."""
-    known = list(dict.fromkeys([*_classes(model), *(functions or {}).values()]))
+    text = _text(model)  # what it does not name needs no import: a default among the parameters
+    parts_of = [part for part in _classes(model) if part.__name__ in text]
+    known = list(dict.fromkeys([*parts_of, *(functions or {}).values()]))
     own = [part for part in known if getattr(part, "__module__", "") == "__main__"]
     lines = ["import modelyard as yard", *_imports(known)]
     parts = ["\n".join(lines), *filter(None, map(_source, own)), _call(spec, model, functions or {}, held)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +63,10 @@ class TrainingRun:
         """For `yard.attach(id)`."""
         return self.folder.name
 
-    @property
+    @cached_property
     def spec(self) -> TrainSpec:
         """What it was asked to do."""
-        return self._spec
+        return TrainSpec.load(self.folder)
 
     @property
     def name(self) -> str:
@@ -246,19 +248,23 @@ class TrainingRun:
             self._reap()
         return self
 
-    def logs(self) -> str:
-        """What the training process printed."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self.folder / _OUTPUT).read_text(errors="replace")
+    def logs(self, last: int | None = None) -> str:
+        """What the training process printed; of it the `last` bytes."""
+        with contextlib.suppress(FileNotFoundError), (self.folder / _OUTPUT).open("rb") as output:
+            if last is not None:
+                size = output.seek(0, os.SEEK_END)
+                output.seek(max(0, size - last))
+            return output.read().decode(errors="replace")
         return ""
 
     def show(self) -> None:
-        """Draw it in the notebook's cell, live until it ends; the cell does not wait."""
+        """Draw its panel in the notebook's cell, live until it ends; the cell does not wait."""
+        from IPython.display import display as draw
+
+        from modelyard.widgets.train import TrainPanel
+
         self._shown_in = _execution_count()
-        output = display.Output()
-        ended = self._draw(output)
-        if not ended:
-            threading.Thread(target=self._keep_drawing, args=(output,), name=f"show-{self.id}", daemon=True).start()
+        draw(TrainPanel(run=self))
 
     def follow(self) -> TrainingRun:
         """Wait and print lines. Raises as `wait` does; Ctrl-C stops the training."""
@@ -273,19 +279,6 @@ class TrainingRun:
             self.stop()
             raise
         return self.wait()
-
-    def _keep_drawing(self, output: display.Output) -> None:
-        pause = threading.Event()
-        while not self._draw(output):
-            pause.wait(0.4)
-        self._reap()
-
-    def _draw(self, output: display.Output) -> bool:
-        from modelyard.training.portrait import as_html
-
-        now = self.progress
-        output.show(as_html(self, now), repr(self))
-        return now.ended is not None
 
     def _ipython_display_(self) -> None:
         if display.is_live():
@@ -336,7 +329,7 @@ class TrainingRun:
 @dataclass(frozen=True)
 class Order:
     """What is to be trained: `rows` (X, y), `validation` (X, y) or None, `options` those of the trainer, `functions`
-    the user's own metrics."""
+    the user's own metrics, `code` the cell that does the same, where that is known better than `code.of` can."""
 
     spec: TrainSpec
     model: Any
@@ -344,6 +337,7 @@ class Order:
     validation: tuple[Any, Any] | None
     options: Any
     functions: Mapping[str, Metric] = field(default_factory=dict)
+    code: str = ""
 
 
 def start(order: Order) -> TrainingRun:
@@ -360,13 +354,14 @@ def start(order: Order) -> TrainingRun:
         handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
         handover.give(folder, "data", (*order.rows, held), "the data")
         (folder / "paths.json").write_text(json.dumps(sys.path))
-        (folder / code.FILE).write_text(code.of(order.spec, order.model, order.functions, held=held is not None))
+        text = order.code or code.of(order.spec, order.model, order.functions, held=held is not None)
+        (folder / code.FILE).write_text(text)
         process = _launch(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    for text in found:
-        runlog.append(folder, "warning", text=text)
+    for warning in found:
+        runlog.append(folder, "warning", text=warning)
     return TrainingRun(folder, process)
 
 

@@ -132,19 +132,11 @@ def part(run: TrainingRun, name: str) -> Any:
     curves, report-<name>. NotFound names what there is not."""
     report = _REPORT.fullmatch(name)
     if report:
-        return _report(run, report[1])
+        return run.report(report[1])
     if name not in _PARTS:
         raise NotFound(f"a run has no part {name!r}", remedy=f"There are: {', '.join(_PARTS)}, report-<name>.")
     with run.reading() as now:
         return _PARTS[name](run, now)
-
-
-def _report(run: TrainingRun, name: str) -> Any:
-    with run.reading() as now:
-        known = list(now.reports)
-    if name not in known:
-        raise NotFound(f"{run.id} has no report {name!r}", remedy=f"There are: {', '.join(known) or 'none'}.")
-    return json.loads((run.folder / f"report-{name}.json").read_text())
 
 
 def _curves(_run: TrainingRun, now: Progress) -> dict[str, Any]:
@@ -166,24 +158,15 @@ def _folds(_run: TrainingRun, now: Progress) -> list[dict[str, Any]]:
     return [{"fold": f["number"], **{k: _short(v) for k, v in (f["metrics"] or {}).items()}} for f in now.folds]
 
 
-def _code(run: TrainingRun, _now: Progress) -> str:
-    try:
-        return (run.folder / CODE).read_text()
-    except FileNotFoundError:
-        return f'run = yard.attach("{run.id}")\n'
-
-
-CODE = "code.py"
-"""In a run's folder: the cell that does the same."""
 _PARTS: dict[str, Callable[[TrainingRun, Progress], Any]] = {
-    "log": lambda run, now: run.logs()[-PART_LIMIT:],
+    "log": lambda run, now: run.logs(PART_LIMIT),
     "traceback": lambda run, now: now.traceback[-PART_LIMIT:],
     "warnings": lambda run, now: [_cut(text, 600) for text in now.warnings[-6:]],
     "metrics": lambda run, now: {name: _short(value) for name, value in now.metrics.items()},
     "params": lambda run, now: {name: _cut(text, 100) for name, text in record.load(run.folder)["params"].items()},
     "folds": _folds,
     "trials": _trial_rows,
-    "code": _code,
+    "code": lambda run, now: str(run.code),
     "curves": _curves,
 }
 

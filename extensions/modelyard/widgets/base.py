@@ -31,6 +31,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
     """
 
     view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
+    below = traitlets.Unicode(help="Another panel that is shown inside this one, as anywidget refers to it.").tag(sync=True)
 
     def __init_subclass__(cls, front_end: str | None = None, **given: Any) -> None:
         if front_end is not None:
@@ -65,9 +66,17 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
             for name, value in traits.items():
                 setattr(self, name, value)
 
+    def put_below(self, panel: Panel) -> None:
+        """Show another panel inside this one; there it is also found after a reload."""
+        self.tell(below=f"anywidget:{panel.model_id}")
+
     def text(self) -> str:
         """The panel in words, for where it cannot be drawn."""
         return type(self).__name__
+
+    def html(self) -> str:
+        """The panel as it stands, for where nothing draws widgets: a notebook on a web page."""
+        return ""
 
     def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("action"), str):
@@ -116,7 +125,10 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
     def _repr_mimebundle_(self, **given: Any) -> Any:
         if self.comm is None:
             return {"text/plain": self.text()}
-        return super()._repr_mimebundle_(**given)
+        bundle = super()._repr_mimebundle_(**given)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        page = self.html()
+        return ({**data, "text/html": page} if page else data), metadata
 
 
 def _problem(title: str, detail: str, remedy: str) -> dict[str, str]:

@@ -52,7 +52,13 @@ function Train({ model, host }: PanelProps) {
 function PublishButton({ model, gone, kept }: { model: PanelProps["model"]; gone: boolean; kept: boolean }) {
   const can = useTrait<boolean>(model, "publishes");
   if (!can || !kept || gone) return null;
-  return <Button label="Publish…" kind="primary" onClick={() => model.send({ action: "publish", id: "publish", given: {} })} />;
+  return (
+    <Button
+      label="Publish…"
+      kind="primary"
+      onClick={() => model.send({ action: "publish", id: "publish", given: {} })}
+    />
+  );
 }
 
 export default panel(Train);
