@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelyard.remote import AsyncEndpoint
     from modelyard.sync import attach, endpoint, endpoints, publish, runs, search, train
     from modelyard.training.run import TrainingRun
+    from modelyard.widgets.runs import RunsTable
     from modelyard.widgets.train import TrainPanel
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
@@ -27,6 +28,7 @@ _HOME = {
     "AsyncEndpoint": "modelyard.remote",
     "Endpoint": "modelyard.handle",
     "ModelyardError": "modelyard.errors",
+    "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
     "attach": "modelyard.sync",
@@ -44,6 +46,7 @@ __all__ = [
     "AsyncEndpoint",
     "Endpoint",
     "ModelyardError",
+    "RunsTable",
     "TrainPanel",
     "TrainingRun",
     "attach",

@@ -55,7 +55,7 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false, 
     .map((curve) => (plain ? curve.name : `${curve.name} ${number(curve.y[curve.y.length - 1])}`))
     .join(", ");
   return (
-    <figure class="my-chart" aria-label={`${title}: ${last}`}>
+    <figure class={`my-chart${unit ? " my-square" : ""}`} aria-label={`${title}: ${last}`}>
       <figcaption>
         {title}
         <ul class="my-legend">
@@ -105,7 +105,8 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
         dash: DASHES[i % DASHES.length] ?? [],
         width: 2,
         spanGaps: true,
-        points: { show: false },
+        // A line needs two points; one alone is drawn as a dot.
+        points: { show: (chart: uPlot) => chart.data[0].length < 2, size: 7 },
       })),
     ],
   };

@@ -116,8 +116,8 @@ function curve(name: string, x: Numbers, y: Numbers): Curve {
 function Confusion({ labels, counts }: { labels: string[]; counts: number[][] }) {
   return (
     <div class="my-scroll">
+      <p class="my-dim">Rows: the true class. Columns: what the model said.</p>
       <table class="my-heat">
-        <caption class="my-dim">Rows: the true class. Columns: what the model said.</caption>
         <thead>
           <tr>
             <td />

@@ -213,7 +213,7 @@ function fromServer({ view, curves }: FromServer): Run {
   return { view, curves: decode(view.curves.names, view.curves.lengths, binary(curves)), heard: Date.now() / 1000 };
 }
 
-function binary(base64: string): DataView {
+export function binary(base64: string): DataView {
   const text = atob(base64);
   return new DataView(Uint8Array.from(text, (character) => character.charCodeAt(0)).buffer);
 }

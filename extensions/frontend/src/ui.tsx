@@ -208,7 +208,7 @@ export function Tabs(given: {
   onChoose?: (id: string) => void;
 }) {
   const base = useId();
-  const [own, setOwn] = useState(given.tabs[0]?.id ?? "");
+  const [own, setOwn] = useState(""); // nobody chose yet: the first one, whichever that is by now
   const wanted = given.chosen ?? own;
   const chosen = given.tabs.find((tab) => tab.id === wanted) ?? given.tabs[0];
   const choose = (id: string) => {
@@ -245,7 +245,7 @@ export function Tabs(given: {
           </button>
         ))}
       </div>
-      <div role="tabpanel" aria-labelledby={`${base}-${chosen.id}`} class="my-tabpanel">
+      <div key={chosen.id} role="tabpanel" aria-labelledby={`${base}-${chosen.id}`} class="my-tabpanel">
         {chosen.view()}
       </div>
     </div>

@@ -49,7 +49,7 @@ def _view(run: TrainingRun, now: Progress, at: float) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": run.id,
         "name": run.name,
-        "model": _cut(run.spec.model, 60),
+        "model": _cut(run.spec.estimator or run.spec.model, 60),
         "state": now.state.value,
         "stopping": now.stopping and now.ended is None,
         "fraction": None if now.fraction is None else round(now.fraction, 4),

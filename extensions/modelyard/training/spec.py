@@ -18,9 +18,10 @@ Metrics = Sequence[str] | Mapping[str, Metric] | None
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """`name` of the run and its experiment (a DNS label), `model` its class, `kind` the trainer (see `job.TRAINERS`),
-    `test_size` a share of the rows, `scorers` scikit-learn's names, `options` those of the trainer as text. The
-    options themselves and the user's own metrics are kept apart, in the job."""
+    """`name` of the run and its experiment (a DNS label), `model` its class, `estimator` the one that does the work in
+    it, `kind` the trainer (see `job.TRAINERS`), `test_size` a share of the rows, `scorers` scikit-learn's names,
+    `options` those of the trainer as text. The options themselves and the user's own metrics are kept apart, in the
+    job."""
 
     name: str
     model: str
@@ -29,6 +30,7 @@ class TrainSpec:
     seed: int = 0
     scorers: tuple[str, ...] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    estimator: str = ""
 
     @classmethod
     def of(
@@ -39,7 +41,9 @@ class TrainSpec:
         if isinstance(test_size, bool) or not 0 <= test_size < 1:
             raise InvalidInput(f"test_size={test_size!r} is not a share from 0 to below 1", remedy="Such as 0.2.")
         scorers = None if metrics is None or isinstance(metrics, Mapping) else _names(metrics)
-        return cls(_label(name or _final(model)), type(model).__name__, kind, test_size, int(seed), scorers)
+        final = _final(model)
+        label = _label(name or final)
+        return cls(label, type(model).__name__, kind, test_size, int(seed), scorers, estimator=final)
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder."""

@@ -39,7 +39,7 @@ class Field:
     def plain(self) -> dict[str, Any]:
         """As JSON; what is not said is left out."""
         found = asdict(self) | {"options": list(self.options), "default": shown(self, self.default)}
-        return {name: value for name, value in found.items() if value not in (None, "", [], False)} | {"kind": self.kind}
+        return {name: value for name, value in found.items() if value or (name in ("default", "low", "high") and value == 0)}
 
 
 def shown(field: Field, value: Any) -> Any:
@@ -115,7 +115,7 @@ def _helps(doc: str) -> dict[str, str]:
 def _sentence(text: str) -> str:
     line = " ".join(re.split(r"\n\s*\n|\n\s*- |\n\s*\.\. ", text)[0].split())
     line = re.sub(r":\w+:`~?([^`<]+)(?: <[^`]*)?`", r"\1", line).replace("``", "").replace("`", "")
-    first = re.split(r"(?<=[a-z)])\. (?=[A-Z])", line)[0]
+    first = re.split(r"(?<=[a-z)])\. (?=[A-Z])", line)[0].rstrip(":")
     return first if len(first) <= _HELP else first[: _HELP - 1] + "…"
 
 
@@ -124,7 +124,7 @@ def value_of(field: Field, given: Any) -> Any:
     if given is None or (isinstance(given, str) and not given.strip()):
         if field.optional:
             return None
-        raise InvalidInput(f"{field.name} is empty", remedy=f"By default {shown(field, field.default)}.")
+        raise InvalidInput(f"it is empty; by default {shown(field, field.default)}")
     if field.kind == "bool":
         return bool(given)
     if field.kind == "choice":
@@ -155,7 +155,8 @@ def _measure(field: Field, given: Any) -> float | int:
         raise InvalidInput(f"{given} is no {what}")
     if (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
         raise InvalidInput(f"{given} is not {_range(field)}")
-    return int(number) if field.kind == "integer" else number
+    # A whole number stays one: 1 row per leaf is no share of 1.0.
+    return int(number) if field.kind == "integer" or re.fullmatch(r"[-+]?\d+", str(given).strip()) else number
 
 
 def _range(field: Field) -> str:

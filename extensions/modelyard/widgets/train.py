@@ -20,7 +20,8 @@ from modelyard.widgets.train_form import TrainForm
 
 _CLOCK = ("at", "elapsed", "remaining")
 """What changes with time alone: the browser counts on by itself."""
-_PUBLISH = "modelyard.widgets.publish"
+PUBLISH = "modelyard.widgets.publish"
+"""The module of the panel that publishes."""
 
 
 class TrainPanel(Panel, front_end="train"):
@@ -55,7 +56,7 @@ class TrainPanel(Panel, front_end="train"):
         self._told: dict[str, Any] = {}
         self._run = TrainingRun.find(run) if isinstance(run, str) else run
         self._form = None if run is not None else _form(data, target, estimator, name, leave_out)
-        begin: dict[str, Any] = {"publishes": find_spec(_PUBLISH) is not None}
+        begin: dict[str, Any] = {"publishes": find_spec(PUBLISH) is not None}
         if self._form is not None:
             begin |= {"form": self._form.state() | {"by": "", "version": 0}, "catalog": self._form.catalog()}
         if self._run is not None:
@@ -176,7 +177,7 @@ class TrainPanel(Panel, front_end="train"):
         """The panel that publishes the run's model, below."""
         from importlib import import_module
 
-        self.put_below(import_module(_PUBLISH).PublishPanel(self._run))
+        self.put_below(import_module(PUBLISH).PublishPanel(self._run))
 
     def text(self) -> str:
         """The run in words; without one, what would be trained."""

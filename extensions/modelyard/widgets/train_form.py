@@ -58,6 +58,7 @@ class TrainForm:
         self.frames: dict[str, Any] = {}
         self.columns: list[Column] = []
         self.problems: dict[str, str] = {}
+        self._unreadable = ""
         self.refresh()
 
     def refresh(self) -> None:
@@ -69,7 +70,10 @@ class TrainForm:
         if chosen not in self.frames:
             own = [name for name, frame in self.frames.items() if frame is self._data]
             chosen = (own or list(self.frames) or [""])[0]
-        self.change(data=chosen)
+        self.columns = []
+        self.choices = replace(self.choices, data=chosen)
+        self._look()
+        self.change()
 
     def change(self, **given: Any) -> None:
         """Take over what was chosen; `problems` says by field what is wrong. InvalidInput for an unknown field."""
@@ -79,27 +83,24 @@ class TrainForm:
         before = self.choices
         merged = {name: getattr(before, name) for name in Choices.__dataclass_fields__} | given
         self.choices = Choices(**merged | {"left_out": tuple(merged["left_out"])})
-        self.problems = {}
-        self._look(again=before.data != self.choices.data or "data" in given)
+        if before.data != self.choices.data:
+            self._look()
         if before.estimator != self.choices.estimator and "parameters" not in given:
-            self.choices = Choices(**vars(self.choices) | {"parameters": {}})
+            self.choices = replace(self.choices, parameters={})
         self._check()
 
-    def _look(self, *, again: bool) -> None:
+    def _look(self) -> None:
+        """See what the columns of the chosen frame hold; what was chosen of others is let go."""
         frame = self.frames.get(self.choices.data)
-        if not again:
-            return
-        self.columns = []
-        if frame is None:
-            return
+        self.columns, self._unreadable = [], ""
         try:
-            self.columns = frames.columns(frame)
+            self.columns = [] if frame is None else frames.columns(frame)
         except InvalidInput as error:
-            self.problems["data"] = str(error)
+            self._unreadable = str(error)
         names = [column.name for column in self.columns]
         target = self.choices.target if self.choices.target in names else ""
         kept = tuple(name for name in self.choices.left_out if name in names)
-        self.choices = Choices(**vars(self.choices) | {"target": target, "left_out": kept})
+        self.choices = replace(self.choices, target=target, left_out=kept)
 
     @property
     def target(self) -> Column | None:
@@ -133,11 +134,15 @@ class TrainForm:
         return type(self._model) if self.choices.estimator == GIVEN else self._entry().cls(self.task)
 
     def _check(self) -> None:
-        wrong, chosen = self.problems, self.choices
-        if not self.frames:
+        wrong: dict[str, str] = {}
+        self.problems = wrong
+        chosen = self.choices
+        if self._unreadable:
+            wrong["data"] = self._unreadable
+        elif not self.frames:
             wrong["data"] = "The notebook has no data frame yet: make one in a cell, then look again."
         elif not chosen.target:
-            wrong.setdefault("target", "Choose the column that is to be predicted.")
+            wrong["target"] = "Choose the column that is to be predicted."
         elif self.target is not None and self.target.kind == "date":
             wrong["target"] = "A date cannot be predicted; make a number of it."
         elif self.task == REGRESSION and self.target is not None and self.target.kind != "number":
@@ -176,7 +181,7 @@ class TrainForm:
         names = [column.name for column in self.used]
         model = frames.prepared(self.used, self._estimator())
         spec = TrainSpec.of(
-            model, name=chosen.name or None, test_size=float(chosen.test_size), seed=int(chosen.seed)
+            model, name=chosen.name or self._called(), test_size=float(chosen.test_size), seed=int(chosen.seed)
         )
         options = self._options()
         spec = replace(spec, options={name: repr(value) for name, value in options.items()})
@@ -184,6 +189,9 @@ class TrainForm:
         return Order(
             spec, model, (rows[names], rows[target.name]), None, known, code=self._code(spec, model, target, names)
         )
+
+    def _called(self) -> str | None:
+        return None if self.choices.estimator == GIVEN else self.choices.estimator
 
     def _options(self) -> dict[str, Any]:
         chosen = self.choices

@@ -1,6 +1,7 @@
 // TrainPanel: the form, and the run that it started.
 import { useRef, useState } from "preact/hooks";
 import { Form, type FormState } from "../form";
+import { duration } from "../format";
 import { useTrait } from "../model";
 import { Below, type PanelProps, panel } from "../mount";
 import { isOver, useGone, useRun } from "../run";
@@ -26,6 +27,7 @@ function Train({ model, host }: PanelProps) {
         {run && (
           <p class="my-dim my-sub">
             {run.view.model} · <code>{run.view.id}</code>
+            {isOver(run.view) && ` · took ${duration(run.view.elapsed)}`}
           </p>
         )}
         {editing ? (
