@@ -13,7 +13,7 @@ import base64
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized

@@ -143,7 +143,7 @@ export function Form(given: { model: Model; gone: boolean; onStarted: () => void
             label="Task"
             value={values.task}
             options={[
-              { value: "", label: form.task ? `by the column: ${form.task}` : "by the column" },
+              { value: "", label: form.task ? `${form.task} (by the column)` : "by the column" },
               "classification",
               "regression",
             ]}

@@ -13,6 +13,7 @@ import re
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from modelyard.errors import NotFound
@@ -120,7 +121,7 @@ def thinned(steps: Sequence[float], values: Sequence[float], count: int) -> Poin
         inner = n - 2
         bounds = [1 + inner * i // stretches for i in range(stretches + 1)]
         chosen = [0]
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             known = [i for i in range(start, end) if not math.isnan(values[i])] or [start]
             chosen += sorted({min(known, key=values.__getitem__), max(known, key=values.__getitem__)})
         chosen.append(n - 1)

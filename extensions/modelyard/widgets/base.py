@@ -31,7 +31,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
     """
 
     view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
-    below = traitlets.Unicode(help="Another panel that is shown inside this one, as anywidget refers to it.").tag(sync=True)
+    below = traitlets.Unicode(help="Another panel, shown inside this one: a reference to it.").tag(sync=True)
 
     def __init_subclass__(cls, front_end: str | None = None, **given: Any) -> None:
         if front_end is not None:

@@ -39,7 +39,9 @@ class Field:
     def plain(self) -> dict[str, Any]:
         """As JSON; what is not said is left out."""
         found = asdict(self) | {"options": list(self.options), "default": shown(self, self.default)}
-        return {name: value for name, value in found.items() if value or (name in ("default", "low", "high") and value == 0)}
+        return {
+            name: value for name, value in found.items() if value or (name in ("default", "low", "high") and value == 0)
+        }
 
 
 def shown(field: Field, value: Any) -> Any:
@@ -70,7 +72,7 @@ def fields_of(estimator: type[Any], main: Sequence[str] = ()) -> list[Field]:
 def _field(name: str, default: Any, allowed: Sequence[Any], help_: str, main: bool) -> Field | None:
     from sklearn.utils._param_validation import Interval, Options
 
-    if default is inspect.Parameter.empty:
+    if default is inspect.Parameter.empty or default in ("deprecated", "warn"):
         return None
     optional = None in allowed
     # Hidden ones are allowed, but not for people.
@@ -80,6 +82,8 @@ def _field(name: str, default: Any, allowed: Sequence[Any], help_: str, main: bo
     flags = any(isinstance(a, str) and a == "boolean" for a in known)
     options = tuple(option for some in choices for option in some)
     said: dict[str, Any] = {"default": default, "optional": optional, "help": help_, "main": main}
+    if isinstance(default, (tuple, list)):
+        return Field(name, "text", **said)
     if intervals and not choices and not flags:
         return _number(name, intervals, said)
     if choices and not intervals and not flags:
