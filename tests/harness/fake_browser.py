@@ -52,7 +52,7 @@ class Tab:
         """Ask for an action, and the answer to it."""
         asked = f"{action}-{len(self.comm.messages)}"
         content = {"method": "custom", "content": {"action": action, "id": asked, "given": given}}
-        self.panel._handle_msg({"content": {"data": content}})
+        self.panel._handle_msg({"content": {"data": content}, "buffers": []})
 
         def answer() -> Any:
             for kind, data, _ in list(self.comm.messages):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -45,12 +46,12 @@ class JupyterServer:
     def by_token(self) -> httpx.Client:
         return self.client(Authorization=f"token {TOKEN}")
 
-    def by_cookie(self) -> httpx.Client:
+    @contextmanager
+    def by_cookie(self) -> Iterator[httpx.Client]:
         """As a page does: signed in by cookie, the cross-site token beside it."""
-        client = self.client()
-        assert client.get(f"tree?token={TOKEN}", follow_redirects=True).status_code in (200, 404)
-        client.get(f"login?token={TOKEN}", follow_redirects=True)
-        return client
+        with self.client() as client:
+            client.get(f"login?token={TOKEN}", follow_redirects=True)
+            yield client
 
     def stop(self) -> None:
         self.process.terminate()

@@ -6,6 +6,7 @@ message. What a person clicks comes as an action, is carried out in a thread, an
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from pathlib import Path
@@ -35,8 +36,8 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
 
     def __init_subclass__(cls, front_end: str | None = None, **given: Any) -> None:
         if front_end is not None:
-            cls._esm = _STATIC / f"{front_end}.js"
-            cls._css = _STATIC / "panel.css"
+            cls._esm = _content(f"{front_end}.js")
+            cls._css = _content("panel.css")
         super().__init_subclass__(**given)
 
     def __init__(self, **traits: Any) -> None:
@@ -129,6 +130,13 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         page = self.html()
         return ({**data, "text/html": page} if page else data), metadata
+
+
+def _content(name: str) -> Any:
+    """A front end's text. As a path, which anywidget watches for changes, each panel would be held by it for ever; that
+    is for those who work on a front end."""
+    path = _STATIC / name
+    return path if os.environ.get("ANYWIDGET_HMR") else path.read_text()
 
 
 def _problem(title: str, detail: str, remedy: str) -> dict[str, str]:

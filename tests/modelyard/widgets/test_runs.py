@@ -37,7 +37,7 @@ def row(number: int, **given: Any) -> Row:
         (Query(sort="started", descending=False), [1, 2, 3]),
         (Query(sort="metric"), [3, 1, 2]),
         (Query(sort="metric", descending=False), [1, 3, 2]),
-        (Query(sort="metric", metric="log_loss"), [2, 3, 1]),
+        (Query(sort="metric", metric="log_loss"), [2, 1, 3]),
         (Query(filter="ridge succ"), [3, 1]),
         (Query(filter="lasso"), []),
         (Query(page=7), [3, 2, 1]),
