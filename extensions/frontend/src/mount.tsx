@@ -20,7 +20,10 @@ export function panel(Component: ComponentType<PanelProps>) {
       el.classList.add("my-panel");
       el.setAttribute("data-lm-suppress-shortcuts", "true");
       // A key typed in a panel is the panel's: the notebook would add and delete cells with it.
-      const keep = (event: Event) => event.stopPropagation();
+      const keep = (event: Event) => {
+        event.stopPropagation();
+        if (saves(event)) handOn(event, el);
+      };
       for (const name of ["keydown", "keypress", "keyup"]) el.addEventListener(name, keep);
       render(<Component model={model} host={host} />, el);
       return () => {
@@ -29,6 +32,21 @@ export function panel(Component: ComponentType<PanelProps>) {
       };
     },
   };
+}
+
+/** Ctrl+S or Cmd+S: the one key of the notebook's that a person wants here too. */
+function saves(event: Event): event is KeyboardEvent {
+  return (
+    event instanceof KeyboardEvent && event.type === "keydown" && (event.ctrlKey || event.metaKey) && event.key === "s"
+  );
+}
+
+/** Give a key to the page around the panel, where JupyterLab does not take it for a panel's. */
+function handOn(event: KeyboardEvent, el: HTMLElement) {
+  event.preventDefault();
+  const { key, code, keyCode, ctrlKey, metaKey } = event;
+  const again = { key, code, keyCode, ctrlKey, metaKey, bubbles: true, cancelable: true };
+  (el.closest(".jp-Notebook") ?? document.body).dispatchEvent(new KeyboardEvent("keydown", again));
 }
 
 /** The panel that the trait `below` names, shown here; in a box of its own, so that its style and keys are its own. */

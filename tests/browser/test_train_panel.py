@@ -1,0 +1,256 @@
+"""TrainPanel and RunsTable in Chromium on the real stack: one session through everything that can come between a person
+and a training. Leaves screenshots."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+from harness.chromium import SCREENSHOTS, browser
+from harness.stack import Stack
+from harness.wait import eventually
+
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.xdist_group("stack")]
+
+MINUTE = 60_000
+NOTEBOOK = "panels.ipynb"
+CELLS = (
+    "import modelyard as yard\nfrom sklearn.datasets import make_classification\n"
+    "X, y = make_classification(4000, 12, random_state=0)\n"
+    "import pandas as pd\ndf = pd.DataFrame(X, columns=[f'c{i}' for i in range(12)]).assign(label=y)",
+    "panel = yard.TrainPanel(df, 'label', 'mlp')\npanel",
+    "import time\nfor _ in range(600):\n    time.sleep(0.1)",
+    "import modelyard as yard\nyard.RunsTable()",
+)
+
+
+def put_notebook(stack: Stack) -> None:
+    folder = stack.home / "users" / "ada"
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [
+        {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
+        for i, text in enumerate(CELLS)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / NOTEBOOK).write_text(json.dumps(content))
+
+
+class Notebook:
+    """The notebook in a tab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.panel: Locator = page.get_by_test_id("modelyard-train").first
+
+    def open(self) -> Notebook:
+        self.page.goto(f"/user/ada/lab/tree/{NOTEBOOK}?reset")
+        self.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=MINUTE)
+        return self
+
+    def cell(self, number: int) -> Locator:
+        return self.page.locator(".jp-CodeCell").nth(number)
+
+    def cells(self) -> int:
+        return self.page.locator(".jp-CodeCell").count()
+
+    def run(self, number: int, *, ends: bool = True) -> None:
+        """Run a cell, to its end or until it has begun; JupyterLab may first ask for the kernel."""
+        ask = self.page.locator(".jp-Dialog .jp-mod-accept")
+        prompt = self.cell(number).locator(".jp-InputArea-prompt")
+
+        def ran() -> bool:
+            if ask.count():
+                ask.first.click(timeout=2000)
+            elif prompt.inner_text() == "[ ]:":
+                self.cell(number).locator(".cm-content").click(timeout=2000)
+                self.page.keyboard.press("Control+Enter")
+                expect(ask.or_(prompt.filter(has_not_text="[ ]")).first).to_be_visible(timeout=2000)
+            return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
+
+        eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
+
+    def steps(self) -> int:
+        """Iterations that the panel says are done."""
+        found = re.search(r"(\d+) of \d+", self.panel.locator("dd", has_text=re.compile(r"\d+ of \d+")).inner_text())
+        assert found
+        return int(found[1])
+
+    def goes_on(self) -> int:
+        """Wait until the panel has told some further iterations."""
+        before = eventually(self.steps, timeout=30, what="the panel tells iterations")
+        return eventually(lambda: self.steps() > before and self.steps(), timeout=30, what="the panel goes on")
+
+    def state(self, text: str, timeout: float = 30_000) -> None:
+        expect(self.panel.locator(".my-state").first).to_contain_text(text, timeout=timeout)
+
+    def button(self, name: str) -> Locator:
+        return self.panel.get_by_role("button", name=name, exact=True)
+
+    def shot(self, name: str) -> None:
+        self.panel.screenshot(path=SCREENSHOTS / f"train-{name}.png")
+
+    def restart_kernel(self) -> None:
+        self.page.evaluate(
+            """async () => {
+                const headers = {"X-XSRFToken": /\\b_xsrf=([^;]*)/.exec(document.cookie)[1]};
+                const [kernel] = await (await fetch("/user/ada/api/kernels")).json();
+                await fetch(`/user/ada/api/kernels/${kernel.id}/restart`, {method: "POST", headers});
+            }"""
+        )
+
+
+def sign_in(page: Page, stack: Stack) -> None:
+    page.goto("/hub/login?next=%2Fhub%2Fspawn")
+    page.get_by_label(re.compile("username", re.I)).fill("ada")
+    page.get_by_label(re.compile("password", re.I)).fill(stack.sign_in["password"])
+    page.get_by_role("button", name=re.compile("sign in", re.I)).click()
+    page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
+
+
+def listener(said: list[str]) -> Callable[[ConsoleMessage], None]:
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            said.append(message.text)
+
+    return hear
+
+
+@pytest.mark.timeout(300)
+def test_a_training_survives_whatever_the_notebook_does(stack: Stack) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    put_notebook(stack)
+    errors: list[str] = []
+    with browser(stack.url) as context:
+        context.on("console", listener(errors))
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        sign_in(page, stack)
+        notebook = Notebook(page).open()
+        notebook.run(0)
+        notebook.run(1)
+        _train_by_keyboard(notebook)
+        _reload(notebook)
+        other = Notebook(context.new_page()).open()
+        other.panel.scroll_into_view_if_needed()
+        other.goes_on()
+        _stop_while_the_kernel_is_busy(notebook, other)
+        other.page.close()
+        _restart_the_kernel(notebook)
+        _compare(notebook)
+        _look(notebook)
+    assert not errors, errors
+
+
+def _train_by_keyboard(notebook: Notebook) -> None:
+    """From the form, without the mouse; the notebook's own keys (a, b: new cells; d d: delete) stay in the panel."""
+    panel, keyboard = notebook.panel, notebook.page.keyboard
+    expect(panel.get_by_label("max_iter")).to_be_visible(timeout=MINUTE)
+    notebook.shot("form")
+    before = notebook.cells()
+    panel.get_by_label("Name", exact=True).focus()
+    keyboard.type("abba dd")
+    panel.get_by_label("max_iter").focus()
+    keyboard.press("Control+a")
+    keyboard.type("20000")
+    panel.get_by_text(re.compile("More parameters")).focus()
+    keyboard.press("Enter")
+    for name, value in (("tol", "0"), ("n_iter_no_change", "20000")):
+        panel.get_by_label(name, exact=True).focus()
+        keyboard.press("Control+a")
+        keyboard.type(value)
+    expect(panel.locator(".my-bad")).to_have_count(0)
+    notebook.button("Train").focus()
+    for key in ("a", "b", "d", "d"):
+        keyboard.press(key)
+    keyboard.press("Enter")
+    expect(panel.get_by_role("progressbar")).to_be_visible(timeout=MINUTE)
+    assert notebook.cells() == before
+    expect(panel.get_by_role("heading", name="Training abba-dd")).to_be_visible()
+    notebook.goes_on()
+    notebook.shot("live")
+    tab = panel.get_by_role("tab", name="Curves")
+    tab.focus()
+    keyboard.press("ArrowRight")
+    expect(panel.get_by_role("tab", selected=True)).not_to_have_text("Curves")
+
+
+def _reload(notebook: Notebook) -> None:
+    with notebook.page.expect_response(lambda r: r.request.method == "PUT" and NOTEBOOK in r.url):
+        notebook.page.keyboard.press("Control+s")  # from within the panel
+    before = notebook.steps()
+    notebook.page.reload()
+    notebook.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
+    expect(notebook.panel.get_by_role("progressbar")).to_be_visible(timeout=MINUTE)
+    assert notebook.goes_on() > before
+
+
+def _stop_while_the_kernel_is_busy(notebook: Notebook, other: Notebook) -> None:
+    notebook.run(2, ends=False)
+    expect(notebook.page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").first).to_be_visible()
+    notebook.goes_on()
+    notebook.button("Stop").click()
+    expect(notebook.panel.locator(".my-state").first).to_contain_text(re.compile("stopping|stopped"), timeout=500)
+    notebook.state("stopped")
+    other.state("stopped")
+    assert notebook.cell(2).locator(".jp-InputArea-prompt").inner_text() == "[*]:"  # the kernel is busy still
+    notebook.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    notebook.page.get_by_text("Interrupt Kernel", exact=True).click()
+    expect(notebook.cell(2).get_by_text("KeyboardInterrupt").first).to_be_visible(timeout=MINUTE)
+    notebook.state("stopped")
+
+
+def _restart_the_kernel(notebook: Notebook) -> None:
+    notebook.button("Change and train again").click()
+    notebook.button("Train").click()
+    notebook.state("running")
+    notebook.goes_on()
+    notebook.restart_kernel()
+    expect(notebook.panel.get_by_text("The kernel restarted or ended; the run goes on")).to_be_visible(timeout=MINUTE)
+    notebook.goes_on()
+    notebook.shot("kernel-restarted")
+    notebook.button("Pause").click()
+    notebook.state("paused")
+    notebook.button("Resume").click()
+    notebook.goes_on()
+    notebook.button("Stop").click()
+    notebook.state("stopped")
+    notebook.panel.get_by_role("tab", name="Confusion").click()
+    expect(notebook.panel.locator(".my-heat")).to_be_visible()
+
+
+def _compare(notebook: Notebook) -> None:
+    notebook.run(3)
+    table = notebook.page.get_by_test_id("modelyard-runs")
+    expect(table.get_by_role("checkbox")).to_have_count(2, timeout=MINUTE)
+    for box in table.get_by_role("checkbox").all():
+        box.check()
+    table.get_by_role("button", name="Compare (2)").click()
+    expect(table.get_by_role("heading", name="Comparison")).to_be_visible()
+    table.screenshot(path=SCREENSHOTS / "runs-compared.png")
+    table.get_by_role("button", name="Open").first.click()
+    opened = table.get_by_test_id("modelyard-train")
+    expect(opened.get_by_role("tab", name="Metrics")).to_be_visible(timeout=MINUTE)
+
+
+def _look(notebook: Notebook) -> None:
+    """Dark, and from narrow to wide."""
+    page = notebook.page
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    page.keyboard.press("Control+b")
+    for width in (400, 1600):
+        page.set_viewport_size({"width": width + 190, "height": 900})
+        notebook.panel.scroll_into_view_if_needed()
+        for tab in ("Metrics", "Curves"):
+            notebook.panel.get_by_role("tab", name=tab, exact=True).click()
+            overflow = notebook.panel.evaluate("el => el.scrollWidth - el.clientWidth")
+            assert overflow <= 0, f"{tab} at {width} px is {overflow} px too wide"
+            notebook.shot(f"dark-{width}-{tab.lower()}")
