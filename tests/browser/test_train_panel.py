@@ -99,7 +99,7 @@ class Notebook:
         self.page.evaluate(
             """async () => {
                 const headers = {"X-XSRFToken": /\\b_xsrf=([^;]*)/.exec(document.cookie)[1]};
-                const [kernel] = await (await fetch("/user/ada/api/kernels")).json();
+                const [kernel] = await (await fetch("/user/ada/api/kernels", {headers})).json();
                 await fetch(`/user/ada/api/kernels/${kernel.id}/restart`, {method: "POST", headers});
             }"""
         )

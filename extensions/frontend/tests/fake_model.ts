@@ -35,7 +35,7 @@ export class FakeModel implements Model {
     const last = this.sent[this.sent.length - 1];
     this.emit("msg:custom", { reply: last?.id, ...content });
   }
-  private emit(event: string, ...given: unknown[]) {
+  emit(event: string, ...given: unknown[]) {
     for (const callback of [...(this.callbacks.get(event) ?? [])]) (callback as (...g: unknown[]) => void)(...given);
   }
 }
