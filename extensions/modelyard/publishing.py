@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard import changes
 from modelyard.client import Request, split_name
-from modelyard.errors import Conflict, Forbidden, InvalidInput, InvalidTraffic, NotFound, PublishFailed, TimedOut
+from modelyard.errors import Conflict, Forbidden, InvalidTraffic, ModelyardError, NotFound, PublishFailed, TimedOut
 from modelyard.remote import AsyncEndpoint
 from modelyard.tracking import TrackedRun, Tracking
 from modelyard_api.endpoints import Endpoint as Resource
@@ -309,7 +309,7 @@ async def _undo(undo: Any, error: PublishFailed | TimedOut, done: str) -> None:
     """Take back what was written; when that fails too, the error that is on its way says so."""
     try:
         await undo
-    except (Conflict, InvalidInput, NotFound) as problem:
+    except ModelyardError as problem:
         error.remedy = f"{error.remedy} Taking it back did not work: {problem}".strip()
         return
     error.remedy = f"{error.remedy} ({done}.)".strip()

@@ -14,11 +14,12 @@ from harness.stack import Stack
 
 TESTS = Path(__file__).parents[1]
 _PUBLISH = """
+import json
 import sys
 import modelyard as yard
 from harness.packages import pipeline, table
-name, percent = sys.argv[1], sys.argv[2]
-yard.publish(pipeline(), name, example=table()[:5], traffic=int(percent) if percent != "None" else None)
+name, options = sys.argv[1], json.loads(sys.argv[2])
+yard.publish(pipeline(), name, example=table()[:5], **options)
 """
 
 
@@ -28,20 +29,20 @@ class Publisher:
 
     stack: Stack
 
-    def start(self, name: str, percent: int | None = None, user: str = "ada") -> subprocess.Popen[str]:
-        """A publish under way."""
+    def start(self, name: str, user: str = "ada", **options: int) -> subprocess.Popen[str]:
+        """A publish under way; `options` are those of `yard.publish`."""
         environment = self.stack.library(user) | {"PYTHONPATH": str(TESTS)}
         return subprocess.Popen(
-            [sys.executable, "-c", _PUBLISH, name, str(percent)],
+            [sys.executable, "-c", _PUBLISH, name, json.dumps(options)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def publish(self, name: str, percent: int | None = None, user: str = "ada") -> str:
+    def publish(self, name: str, user: str = "ada", **options: int) -> str:
         """A finished publish; its output."""
-        process = self.start(name, percent, user)
+        process = self.start(name, user, **options)
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 0, output
         return output

@@ -29,7 +29,7 @@ def publisher(stack: Stack) -> Publisher:
 def test_a_second_version_is_a_candidate_until_it_gets_traffic(stack: Stack, publisher: Publisher) -> None:
     call = make_caller(stack, "ada", "walk")
     assert call().status_code == 200
-    publisher.publish("walk", percent=10)
+    publisher.publish("walk", traffic=10)
     answered = Counter(call().raise_for_status().headers["x-modelyard-revision"] for _ in range(200))
     assert answered["1"] > answered["2"] > 0
     assert 10 <= answered["2"] <= 30
