@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -28,13 +28,15 @@ class Publisher:
     """Publishes the tests' pipeline as a user does: with the library, in a process of its own."""
 
     stack: Stack
+    _environments: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def start(self, name: str, user: str = "ada", **options: int) -> subprocess.Popen[str]:
         """A publish under way; `options` are those of `yard.publish`."""
-        environment = self.stack.library(user) | {"PYTHONPATH": str(TESTS)}
+        if user not in self._environments:
+            self._environments[user] = self.stack.library(user) | {"PYTHONPATH": str(TESTS)}
         return subprocess.Popen(
             [sys.executable, "-c", _PUBLISH, name, json.dumps(options)],
-            env=environment,
+            env=self._environments[user],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -90,11 +90,11 @@ def test_the_router_comes_back_with_all_routes(stack: Stack, call: Caller) -> No
 
 
 def test_a_killed_model_server_comes_back(stack: Stack, call: Caller) -> None:
-    (server,) = model_servers(stack, "steady")
+    (server,) = stack.model_servers("steady")
     os.kill(server.pid, signal.SIGKILL)
     eventually(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, what="it is dead")
     eventually(lambda: call().status_code == 200, timeout=60, what="the endpoint answers again")
-    assert server not in model_servers(stack, "steady")
+    assert server not in stack.model_servers("steady")
 
 
 def test_with_two_replicas_no_call_is_lost_with_one(stack: Stack) -> None:
@@ -111,7 +111,7 @@ def kill_one(stack: Stack, seen: Load) -> None:
     victim, _ = eventually(lambda: both(stack), timeout=60, what="two replicas are ready")
     seen.goes_on(50)
     os.kill(victim.pid, signal.SIGKILL)
-    eventually(lambda: victim not in model_servers(stack, "double"), what="it is dead")
+    eventually(lambda: victim not in stack.model_servers("double"), what="it is dead")
     seen.goes_on(50)
 
 
@@ -119,29 +119,15 @@ def both(stack: Stack) -> list[psutil.Process]:
     """The two replicas of `double` when both are ready, else none."""
     with stack.client("ada") as ada:
         (revision,) = ada.get("/endpoints/ada/double").json()["status"]["revisions"]
-    return model_servers(stack, "double") if revision["ready_replicas"] == 2 else []
+    return stack.model_servers("double") if revision["ready_replicas"] == 2 else []
 
 
 def test_model_servers_are_adopted(stack: Stack, call: Caller) -> None:
-    before = model_servers(stack, "steady")
+    before = stack.model_servers("steady")
     old = stack.kill("service")
     eventually(lambda: back(stack, "service", old), timeout=60, interval=0.3, what="the hub service is back")
     assert call().status_code == 200
-    assert model_servers(stack, "steady") == before
-
-
-def model_servers(stack: Stack, endpoint: str) -> list[psutil.Process]:
-    """The endpoint's replicas."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        package = environment.get("MODELYARD_SERVER_PACKAGE", "")
-        if environment.get("MODELYARD_SERVER_ENDPOINT") == endpoint and str(stack.home) in package:
-            found.append(process)
-    return found
+    assert stack.model_servers("steady") == before
 
 
 @pytest.mark.parametrize(
@@ -169,11 +155,11 @@ def test_a_publish_ends_whole_or_not_at_all(stack: Stack, name: str, step: str) 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_publish_outlives_the_model_server_that_it_starts(stack: Stack, version: int) -> None:
-    known = model_servers(stack, "started")
+    known = stack.model_servers("started")
     publish = Publish(stack, "started")
     publish.reach("endpoint")
     server = eventually(
-        lambda: next((s for s in model_servers(stack, "started") if s not in known), None),
+        lambda: next((s for s in stack.model_servers("started") if s not in known), None),
         interval=0.01,
         what="its model server is started",
     )
@@ -221,7 +207,7 @@ class Publish:
             found = ada.get(f"/endpoints/ada/{self.endpoint}")
         if found.status_code == 404:
             assert self.process.returncode != 0
-            return not model_servers(self.stack, self.endpoint)
+            return not self.stack.model_servers(self.endpoint)
         resource = found.raise_for_status().json()
         spec, seen = resource["spec"], resource["status"]["revisions"]
         wanted = {r["number"] for r in spec["revisions"] if r["active"]}
