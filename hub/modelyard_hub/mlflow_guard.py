@@ -8,7 +8,6 @@ takes the scope to write, and to be its owner, a member of its group, or an admi
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from modelyard_api.names import experiment_owner, model_owner
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_api.resources import MiB
 from modelyard_hub.auth import WRITE
+from modelyard_hub.disk import is_full
 from modelyard_hub.mlflow_experiments import Experiments
 from modelyard_hub.mlflow_rules import Kind, Subject, changes, rule_of, subjects
 
@@ -32,8 +32,6 @@ Scope = MutableMapping[str, Any]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX = "/mlflow"
-ROOM = MiB
-"""Bytes that must be free for a change: databases write journals."""
 _HEADER = b"x-modelyard-token"
 _HEALTH = f"{PREFIX}/health"
 _HOST_TOOLS = ("/assistant", "/gateway", "/jobs", "/webhooks", "/mcp-servers")
@@ -101,10 +99,8 @@ class MlflowGuard:
 
     def _require_room(self, content_length: bytes) -> None:
         """StorageFull before a part of it is written: MLflow would answer that it made a mistake."""
-        if self._artifacts is None:
-            return
         length = int(content_length) if content_length.isdigit() else 0
-        if shutil.disk_usage(self._artifacts).free < length + ROOM:
+        if self._artifacts is not None and is_full(self._artifacts, length):
             raise StorageFull("the disk of MLflow's runs and artifacts is full")
 
 

@@ -121,9 +121,8 @@ class Stack:
                 environment = process.environ()
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-            package = environment.get("MODELYARD_SERVER_PACKAGE", "")
             name = environment.get("MODELYARD_SERVER_ENDPOINT")
-            if package.startswith(f"{self.home}/") and endpoint in (None, name):
+            if environment.get("MODELYARD_WORKLOADS") == str(self.home / "workloads") and endpoint in (None, name):
                 found.append(process)
         return found
 

@@ -23,7 +23,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def crowded(disk: Disk) -> Iterator[Stack]:
+def crowded(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    monkeypatch.setenv("MODELYARD_IDENTITY_CACHE", "0")  # JupyterHub, whose disk is full, is asked each time
     running = Stack(disk.path / "home").wait_ready()
     yield running
     running.stop()

@@ -54,3 +54,15 @@ async def test_it_opens_on_a_full_disk_or_says_why_and_opens_later(tmp_path: Pat
         disk.free()
         async with yard(tmp_path / "two", store_url=url) as made, made.client("ada") as ada:
             assert (await ada.get(URL)).json()["generation"] == 1
+
+
+async def test_jupyterhub_knows_nobody_while_its_disk_is_full_but_we_do(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 4 * MiB) as disk:
+        async with yard(disk.path, identity_cache=0) as made, made.client("ada") as ada, made.client("bob") as bob:
+            assert (await ada.get(f"{API}/me")).status_code == 200
+            disk.fill()
+            made.hub.users.clear()
+            assert (await ada.get(f"{API}/me")).json()["username"] == "ada"
+            problem(await bob.get(f"{API}/me"), 507, "StorageFull")
+            disk.free()
+            problem(await ada.get(f"{API}/me"), 401, "Unauthenticated")
