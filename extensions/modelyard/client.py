@@ -16,7 +16,7 @@ import httpx
 from pydantic import BaseModel
 
 from modelyard import config
-from modelyard.errors import InvalidInput, NotFound, Unavailable, error_of
+from modelyard.errors import InvalidInput, NotFound, StorageFull, Unavailable, error_of
 from modelyard_api.endpoints import CallToken, EndpointList, Identity
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
@@ -154,7 +154,8 @@ class AsyncClient:
             try:
                 return await self._once(request)
             except Unavailable as error:
-                if time.monotonic() + pause > deadline or not (request.repeatable or error.extra.get("unsent")):
+                hopeless = isinstance(error, StorageFull) or not (request.repeatable or error.extra.get("unsent"))
+                if hopeless or time.monotonic() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

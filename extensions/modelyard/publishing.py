@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard import changes
 from modelyard.client import Request, split_name
-from modelyard.errors import Conflict, Forbidden, InvalidInput, InvalidTraffic, NotFound, PublishFailed, TimedOut
+from modelyard.errors import (
+    Conflict,
+    Forbidden,
+    InvalidTraffic,
+    ModelyardError,
+    NotFound,
+    PublishFailed,
+    StorageFull,
+    TimedOut,
+)
 from modelyard.remote import AsyncEndpoint
 from modelyard.tracking import TrackedRun, Tracking
 from modelyard_api.endpoints import Endpoint as Resource
@@ -98,13 +107,22 @@ async def publish(
         job.model = await asyncio.to_thread(model.wait_model)
         if chosen.example is None:
             job.options = replace(chosen, example=model.example)
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="modelyard-"))
+    folder = await asyncio.to_thread(_folder)
     try:
         await _package(job, folder / "package")
         version = await _register(job, folder / "package")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return await _serve(job, version)
+
+
+def _folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="modelyard-"))
+    except OSError as error:  # ENOSPC, or no folder at all in which a file can be written
+        raise StorageFull(
+            f"no temporary folder can be made: {error}", remedy="Free disk space, or name another folder in TMPDIR."
+        ) from error
 
 
 def _is_run(model: Any) -> bool:
@@ -309,7 +327,7 @@ async def _undo(undo: Any, error: PublishFailed | TimedOut, done: str) -> None:
     """Take back what was written; when that fails too, the error that is on its way says so."""
     try:
         await undo
-    except (Conflict, InvalidInput, NotFound) as problem:
+    except ModelyardError as problem:
         error.remedy = f"{error.remedy} Taking it back did not work: {problem}".strip()
         return
     error.remedy = f"{error.remedy} ({done}.)".strip()

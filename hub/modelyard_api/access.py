@@ -41,7 +41,8 @@ class Access(BaseModel):
 
 
 class Claims(BaseModel):
-    """Claims of a call token. `sub` is the JupyterHub user name; times are seconds since 1970 (UTC)."""
+    """Claims of a token. `sub` is the JupyterHub user name; times are seconds since 1970 (UTC). `write`: the bearer may
+    change what is theirs, which calling an endpoint does not need."""
 
     iss: str = ISSUER
     aud: str = CALL_AUDIENCE
@@ -49,5 +50,6 @@ class Claims(BaseModel):
     owner: str
     groups: tuple[str, ...] = ()
     admin: bool = False
+    write: bool = False
     iat: int
     exp: int

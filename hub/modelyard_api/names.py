@@ -59,6 +59,12 @@ def model_owner(registered: str) -> str | None:
     return owner if dot and rest else None
 
 
+def experiment_owner(name: str) -> str | None:
+    """The owner part of an experiment's name `<owner>/<name>`; None where it has none."""
+    owner, slash, rest = name.partition("/")
+    return owner if slash and rest else None
+
+
 def serve_path(owner: str, endpoint: str) -> str:
     """The path of an endpoint behind the router, without a trailing slash."""
     return f"/serve/{owner}/{endpoint}"

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from modelyard_hub import service
 from modelyard_hub.auth import Identities
+from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
@@ -75,7 +76,7 @@ async def _open(
         hub=hub,
         store=store,
         runtime=runtime,
-        identities=Identities(http, hub.api_url, settings.identity_cache),
+        identities=Identities(http, hub.api_url, settings.identity_cache, full=lambda: is_full(settings.home)),
         registry=MlflowRegistry(http, settings.mlflow_url, _artifacts(settings), signer.service_token),
         signer=signer,
         http=http,

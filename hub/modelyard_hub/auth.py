@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import httpx
 
 from modelyard_api.endpoints import Endpoint, Identity
-from modelyard_api.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from modelyard_api.errors import Forbidden, NotFound, StorageFull, Unauthenticated, Unavailable
 from modelyard_api.names import owner_name
 
 READ = "custom:modelyard:read"
@@ -105,19 +105,25 @@ class Identities:
     """Asks JupyterHub who a token is; remembers the answer for a while, longer while the hub is away."""
 
     def __init__(
-        self, http: httpx.AsyncClient, api_url: str, cache: float, now: Callable[[], float] = time.monotonic
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        cache: float,
+        now: Callable[[], float] = time.monotonic,
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`cache`: seconds an answer is trusted."""
+        """`cache`: seconds an answer is trusted. `full`: whether JupyterHub's disk is full."""
         self._http = http
         self._url = f"{api_url.rstrip('/')}/user"
         self._cache = cache
         self._now = now
+        self._full = full
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def identify(self, token: str | None) -> Identity:
         """Unauthenticated for a token that is absent, unknown, revoked or expired; Unavailable while the hub is away
-        and this token was not seen in the last ten minutes."""
+        (StorageFull: while its disk is full) and this token was not seen in the last ten minutes."""
         if not token or not token.isascii() or not token.isprintable():
             raise Unauthenticated("no token was sent, or it is not one")
         digest = hashlib.sha256(token.encode()).digest()
@@ -144,6 +150,8 @@ class Identities:
         except httpx.HTTPError as error:
             raise Unavailable("JupyterHub does not answer, so nobody can be identified") from error
         if answer.status_code in (401, 403, 404):
+            if self._full():  # it notes when a token was used, and knows nobody when it cannot
+                raise StorageFull("JupyterHub's disk is full, so nobody can be identified")
             raise Unauthenticated(
                 "JupyterHub does not know this token, or it has expired or was revoked",
                 remedy="Make a new token in JupyterHub (Token), or restart your notebook server.",

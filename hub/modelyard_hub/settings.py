@@ -35,7 +35,7 @@ class Settings(BaseSettings):
                                                "here: keep it on loopback.")  # fmt: skip
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port that the router listens on.")
     database_url: str = Field("", description="SQLAlchemy URL of the store; empty: SQLite in the state folder.")
-    public_url: AnyHttpUrl | None = Field(None, description="URL that users type, if not http://<host>:<port>.")
+    public_url: AnyHttpUrl | None = Field(None, description="URL that users type, if not http://HOST:PORT.")
     group: str = Field("team", description="Group that every user who signs in with the shared password joins.")
     admin_username: str = Field("admin", description="Name of the administrator of the embedded default.")
     username: str = Field("ada", description="Name of the user that the embedded default shows at start; "

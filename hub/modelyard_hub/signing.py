@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from modelyard_api.access import ALGORITHM, CALL_AUDIENCE, ISSUER, MLFLOW_AUDIENCE, Claims
 from modelyard_api.endpoints import CallToken, Identity
 from modelyard_api.errors import ModelyardError, TokenExpired, Unauthenticated
+from modelyard_hub.auth import WRITE, has_scope
 
 MLFLOW_LIFETIME = 120
 """Seconds; MLflow checks each request's own token."""
@@ -47,7 +48,8 @@ class Signer:
 
     def mlflow_token(self, identity: Identity) -> str:
         """What MLflow's authorization reads in X-Modelyard-Token."""
-        return self._encode(self._claims(identity, MLFLOW_AUDIENCE, MLFLOW_LIFETIME).model_dump(mode="json"))
+        claims = self._claims(identity, MLFLOW_AUDIENCE, MLFLOW_LIFETIME)
+        return self._encode(claims.model_copy(update={"write": has_scope(identity, WRITE)}).model_dump(mode="json"))
 
     def service_token(self) -> str:
         """For this service's own questions to MLflow: an administrator."""

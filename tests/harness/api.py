@@ -19,6 +19,7 @@ from harness.web import serving
 from modelyard_api.errors import NotFound, UnknownVersion
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_hub.auth import Identities
+from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
 from modelyard_hub.runtimes.base import ObservedServer, Package, ReplicaLog, Server
@@ -123,7 +124,7 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
                 hub=env,
                 store=store,
                 runtime=runtime,
-                identities=Identities(http, env.api_url, config.identity_cache),
+                identities=Identities(http, env.api_url, config.identity_cache, full=lambda: is_full(home)),
                 registry=registry,
                 signer=Signer(Ed25519PrivateKey.generate()),
                 http=http,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -14,11 +14,12 @@ from harness.stack import Stack
 
 TESTS = Path(__file__).parents[1]
 _PUBLISH = """
+import json
 import sys
 import modelyard as yard
 from harness.packages import pipeline, table
-name, percent = sys.argv[1], sys.argv[2]
-yard.publish(pipeline(), name, example=table()[:5], traffic=int(percent) if percent != "None" else None)
+name, options = sys.argv[1], json.loads(sys.argv[2])
+yard.publish(pipeline(), name, example=table()[:5], **options)
 """
 
 
@@ -27,21 +28,23 @@ class Publisher:
     """Publishes the tests' pipeline as a user does: with the library, in a process of its own."""
 
     stack: Stack
+    _environments: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def start(self, name: str, percent: int | None = None, user: str = "ada") -> subprocess.Popen[str]:
-        """A publish under way."""
-        environment = self.stack.library(user) | {"PYTHONPATH": str(TESTS)}
+    def start(self, name: str, user: str = "ada", **options: int) -> subprocess.Popen[str]:
+        """A publish under way; `options` are those of `yard.publish`."""
+        if user not in self._environments:
+            self._environments[user] = self.stack.library(user) | {"PYTHONPATH": str(TESTS)}
         return subprocess.Popen(
-            [sys.executable, "-c", _PUBLISH, name, str(percent)],
-            env=environment,
+            [sys.executable, "-c", _PUBLISH, name, json.dumps(options)],
+            env=self._environments[user],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def publish(self, name: str, percent: int | None = None, user: str = "ada") -> str:
+    def publish(self, name: str, user: str = "ada", **options: int) -> str:
         """A finished publish; its output."""
-        process = self.start(name, percent, user)
+        process = self.start(name, user, **options)
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 0, output
         return output

@@ -75,6 +75,12 @@ class Stack:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def hub(self) -> httpx.Client:
+        """JupyterHub's API as the command line has it: users, their tokens and servers."""
+        secrets = json.loads((self.home / "secrets" / "secrets.json").read_text())
+        headers = {"Authorization": f"token {secrets['cli_token']}"}
+        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
+
     def client(self, user: str) -> httpx.Client:
         """The REST API as a user."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
@@ -105,6 +111,19 @@ class Stack:
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
+        return found
+
+    def model_servers(self, endpoint: str | None = None) -> list[psutil.Process]:
+        """The running replicas, of all endpoints or of one."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+            name = environment.get("MODELYARD_SERVER_ENDPOINT")
+            if environment.get("MODELYARD_WORKLOADS") == str(self.home / "workloads") and endpoint in (None, name):
+                found.append(process)
         return found
 
     def stop(self) -> None:

@@ -6,6 +6,8 @@ import json
 import shlex
 import subprocess
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -29,7 +31,7 @@ def publisher(stack: Stack) -> Publisher:
 def test_a_second_version_is_a_candidate_until_it_gets_traffic(stack: Stack, publisher: Publisher) -> None:
     call = make_caller(stack, "ada", "walk")
     assert call().status_code == 200
-    publisher.publish("walk", percent=10)
+    publisher.publish("walk", traffic=10)
     answered = Counter(call().raise_for_status().headers["x-modelyard-revision"] for _ in range(200))
     assert answered["1"] > answered["2"] > 0
     assert 10 <= answered["2"] <= 30
@@ -70,13 +72,55 @@ def test_a_server_token_carries_only_what_the_library_needs(stack: Stack) -> Non
     assert httpx.post(f"{hub}/users/carol/server", headers=headers).status_code == 403
 
 
-def test_mlflow_writes_need_the_owner(stack: Stack) -> None:
-    url = f"{stack.url}/mlflow/api/2.0/mlflow/registered-models/create"
-    headers = {"Authorization": f"Bearer {stack.token('ada')}"}
-    refused = httpx.post(url, json={"name": "bob.model"}, headers=headers)
+@pytest.fixture
+def mlflow(stack: Stack) -> Iterator[Callable[[str], httpx.Client]]:
+    """MLflow's API for whoever has a token."""
+    with ExitStack() as clients:
+
+        def client(token: str) -> httpx.Client:
+            headers = {"Authorization": f"Bearer {token}"}
+            made = httpx.Client(base_url=f"{stack.url}/mlflow/api/2.0", headers=headers, timeout=30)
+            return clients.enter_context(made)
+
+        yield client
+
+
+def read_only(stack: Stack, user: str) -> str:
+    """A token that may read as `user`."""
+    scopes = ["custom:modelyard:read", "read:users:name", "read:users:groups"]
+    with stack.hub() as hub:
+        answer = hub.post(f"/users/{user}/tokens", json={"scopes": [f"{scope}!user={user}" for scope in scopes]})
+    return str(answer.raise_for_status().json()["token"])
+
+
+def test_mlflow_models_are_written_by_their_owner(stack: Stack, mlflow: Callable[[str], httpx.Client]) -> None:
+    path, body = "/mlflow/registered-models/create", {"name": "bob.model"}
+    refused = mlflow(stack.token("ada")).post(path, json=body)
     assert refused.status_code == 403
     assert "belongs to 'bob'" in refused.json()["message"]
-    assert httpx.post(url, json={"name": "bob.model"}).status_code == 401
+    assert mlflow("nobody").post(path, json=body).status_code == 401
+
+
+def test_mlflow_runs_are_written_by_their_owner(
+    stack: Stack, publisher: Publisher, mlflow: Callable[[str], httpx.Client]
+) -> None:
+    ada, bob, reader = (mlflow(t) for t in (stack.token("ada"), stack.token("bob"), read_only(stack, "ada")))
+    found = bob.get("/mlflow/experiments/get-by-name", params={"experiment_name": "ada/walk"}).raise_for_status()
+    experiment = found.json()["experiment"]["experiment_id"]
+    runs = bob.post("/mlflow/runs/search", json={"experiment_ids": [experiment]}).raise_for_status().json()["runs"]
+    run = runs[0]["info"]["run_id"]
+    artifact = f"/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/note.txt"
+    for who, status in ((bob, 403), (reader, 403), (ada, 200)):
+        for answer in (
+            who.post("/mlflow/runs/set-tag", json={"run_id": run, "key": "seen", "value": "yes"}),
+            who.post("/mlflow/runs/log-metric", json={"run_id": run, "key": "m", "value": 1.0, "timestamp": 0}),
+            who.post("/mlflow/runs/create", json={"experiment_id": experiment, "start_time": 0}),
+            who.put(artifact, content=b"mine"),
+        ):
+            assert answer.status_code == status, answer.text
+        assert who.get("/mlflow/runs/get", params={"run_id": run}).status_code == 200
+    assert bob.get(artifact).content == b"mine"
+    assert bob.delete(artifact).status_code == 403
 
 
 def test_deleted_endpoints_leave_nothing(stack: Stack, publisher: Publisher) -> None:

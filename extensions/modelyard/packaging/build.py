@@ -47,14 +47,20 @@ def build(
     try:
         (target / MANIFEST_PATH).parent.mkdir(parents=True, exist_ok=True)
         return _Builder(model, example, target, chosen).run()
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _is_full(error):
             raise StorageFull(f"no space left to write the package in {target}") from error
         raise
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an error; libraries wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @dataclass(frozen=True)

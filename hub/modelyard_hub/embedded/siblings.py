@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard_hub.embedded.home import Ports, Secrets
-from modelyard_hub.mlflow_app import PREFIX, PUBLIC_KEY_VARIABLE, server_environment
+from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE, server_environment
+from modelyard_hub.mlflow_guard import PREFIX
 from modelyard_hub.settings import Settings
 
 SERVICE_PREFIX = "/services/modelyard/"

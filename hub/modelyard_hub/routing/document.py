@@ -17,8 +17,11 @@ from modelyard_api.names import REVISION_HEADER, serve_path
 ENDPOINT_PRIORITY = 100_000
 REVISION_PRIORITY = 200_000
 MLFLOW = "modelyard-mlflow"
-RETRY = "modelyard-retry"
+CONNECT = "modelyard-connect"
+AGAIN = "modelyard-again"
 NO_COOKIES = "modelyard-no-cookies"
+AGAIN_MAX_BODY = 1024 * 1024
+"""Bytes of a body that is kept until the answer comes; calls with a larger one are sent once."""
 TOKEN_HEADERS = ("X-Modelyard-Token", "X-Modelyard-User")
 """What ForwardAuth puts on a request to MLflow. Traefik removes them from what clients send, also where the
 authorizing answer has none."""
@@ -84,7 +87,7 @@ def endpoint_section(route: EndpointRoute, entrypoint: str = "web") -> Section:
     """Everything of one endpoint."""
     path, name = serve_path(route.owner, route.name), route.id
     rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
-    common = {"entryPoints": [entrypoint], "middlewares": [f"{name}.strip", NO_COOKIES, RETRY]}
+    common = {"entryPoints": [entrypoint], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
     routers: Json = {name: {**common, "rule": rule, "service": name, "priority": ENDPOINT_PRIORITY}}
     services: Json = {name: _weighted(route)}
     for number in sorted(set(route.servers) | set(route.weights)):
@@ -144,9 +147,20 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
     sections = [endpoint_section(route, options.entrypoint) for route in routes]
     # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
     shared: Json = {
-        # A failed connection is tried once more, on the next server. What a server took before it died is not: the call
-        # may be what killed it.
-        RETRY: {"retry": {"attempts": 2, "initialInterval": "20ms"}},
+        # A server that takes no connection has seen nothing of the call, so the next one is asked, often enough that
+        # concurrent calls, which move the turn on, don't find the dead one each time.
+        CONNECT: {"retry": {"attempts": 10, "initialInterval": "20ms"}},
+        # A model's answer changes nothing, so a call whose server died is sent once more. Only once, and only a small
+        # one: it may be what killed the server, most likely for want of memory.
+        AGAIN: {
+            "retry": {
+                "attempts": 2,
+                "status": ["502"],
+                "disableRetryOnNetworkError": True,
+                "retryNonIdempotentMethod": True,
+                "maxRequestBodyBytes": AGAIN_MAX_BODY,
+            }
+        },
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
     }

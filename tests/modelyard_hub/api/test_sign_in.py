@@ -100,6 +100,11 @@ async def test_mlflow_lets_in_whom_this_service_names(yard: Yard) -> None:
         token = answer.headers["x-modelyard-token"]
         claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="modelyard-mlflow")
         assert (claims["owner"], claims["groups"], claims["admin"]) == ("ada", ["team"], False)
+        assert claims["write"]
+    async with yard.client("ada-reads") as reader:
+        answer = await reader.get(f"{ROOT}/authorize", headers=forwarded)
+        token = answer.headers["x-modelyard-token"]
+        assert not jwt.decode(token, key, algorithms=["EdDSA"], audience="modelyard-mlflow")["write"]
     async with yard.client(**PAGE) as browser:
         answer = await browser.get(f"{ROOT}/authorize", headers=forwarded)
         assert answer.status_code == 302

@@ -8,7 +8,7 @@ CHECK = {"path": "/v2/health/ready", "interval": "2s", "unhealthyInterval": "500
 RULE = "Path(`/serve/ada/churn`) || PathPrefix(`/serve/ada/churn/`)"
 COMMON = {
     "entryPoints": ["web"],
-    "middlewares": ["serve.ada.churn.strip", "modelyard-no-cookies", "modelyard-retry"],
+    "middlewares": ["serve.ada.churn.strip", "modelyard-no-cookies", "modelyard-again", "modelyard-connect"],
 }
 
 
@@ -62,7 +62,16 @@ def test_the_whole_document() -> None:
             },
             "middlewares": {
                 "serve.ada.churn.strip": {"stripPrefix": {"prefixes": ["/serve/ada/churn"]}},
-                "modelyard-retry": {"retry": {"attempts": 2, "initialInterval": "20ms"}},
+                "modelyard-connect": {"retry": {"attempts": 10, "initialInterval": "20ms"}},
+                "modelyard-again": {
+                    "retry": {
+                        "attempts": 2,
+                        "status": ["502"],
+                        "disableRetryOnNetworkError": True,
+                        "retryNonIdempotentMethod": True,
+                        "maxRequestBodyBytes": 1048576,
+                    }
+                },
                 "modelyard-no-cookies": {"headers": {"customRequestHeaders": {"Cookie": ""}}},
                 "modelyard-mlflow-auth": {
                     "forwardAuth": {

@@ -12,7 +12,7 @@ import pytest
 
 from harness.traefik import RealTraefik, Web, echo, free_port
 from harness.wait import eventually_async
-from modelyard_hub.routing.document import EndpointRoute, RouterOptions
+from modelyard_hub.routing.document import AGAIN_MAX_BODY, EndpointRoute, RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
 
 KEY = ("ada", "churn")
@@ -106,7 +106,10 @@ async def test_a_server_that_takes_no_connections_is_not_seen(stand: Stand, serv
         assert answer.status_code == 200
 
 
-async def test_a_call_that_kills_its_server_does_not_kill_the_next(stand: Stand, servers: Callable[[str], Web]) -> None:
+@pytest.mark.parametrize(("size", "deaths"), [(10, 2), (AGAIN_MAX_BODY + 1, 1)])
+async def test_a_call_that_kills_its_server_kills_two_at_most_and_a_large_one_only_one(
+    stand: Stand, size: int, deaths: int
+) -> None:
     hits = 0
 
     def die(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -116,13 +119,32 @@ async def test_a_call_that_kills_its_server_does_not_kill_the_next(stand: Stand,
         hits += 1
         raise ConnectionAbortedError("the process is gone in the middle of the call")
 
-    fragile, other = Web(die), Web(die)
-    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (fragile.url, other.url)}))
-    answer = await stand.caller.post("/serve/ada/churn/v2/models/churn/infer", json={})
+    fragile = [Web(die) for _ in range(4)]
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: tuple(f.url for f in fragile)}))
+    answer = await stand.caller.post("/serve/ada/churn/v2/models/churn/infer", content=b"x" * size)
     assert answer.status_code == 502
-    assert hits == 1
-    fragile.close()
-    other.close()
+    assert hits == deaths
+    for server in fragile:
+        server.close()
+
+
+async def test_a_call_whose_server_died_is_sent_once_more(stand: Stand) -> None:
+    seen: list[str] = []
+
+    def die_once(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        if path.startswith("/v2/health"):
+            return 200, {}, b""
+        seen.append(path)
+        if len(seen) == 1:
+            raise ConnectionAbortedError("the process is gone in the middle of the call")
+        return 200, {}, headers["content-length"].encode()
+
+    dying = Web(die_once)
+    await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (dying.url,)}))
+    answer = await stand.caller.post("/serve/ada/churn/v2/models/churn/infer", content=b"x" * 1000)
+    assert (answer.status_code, answer.text) == (200, "1000")
+    assert len(seen) == 2
+    dying.close()
 
 
 async def test_a_revision_without_live_servers_loses_its_share(stand: Stand, servers: Callable[[str], Web]) -> None:
