@@ -18,7 +18,7 @@ up: .venv/.ready-up
 
 test: check
 	$(NPM) run --silent test
-	$(RUN)/pytest -n 2 --dist loadgroup
+	$(RUN)/pytest -n 2
 
 check: .venv/.ready-dev
 	$(RUN)/ruff format --check .

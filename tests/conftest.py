@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from harness.stack import Stack
+
+
+class OneWorkerPerStack(LoadScopeScheduling):
+    """Deals out tests one by one, but all that use the session's stack to one worker: it kills parts of it, in order.
+
+    Not by xdist's own groups: with pytest 9.2 their mark has no effect, and each worker would start a stack.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if nodeid.startswith(("tests/stack/", "tests/browser/")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerStack:
+    """xdist asks for it where `-n` is given."""
+    return OneWorkerPerStack(config, log)
 
 
 @pytest.fixture(scope="session")

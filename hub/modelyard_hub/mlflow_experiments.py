@@ -35,11 +35,8 @@ class StoreExperiments:
 
     async def name(self, subject: Subject) -> str:
         """See `Experiments.name`."""
-        if subject.kind is Kind.name:
+        if subject.kind is Kind.experiment_name:
             return subject.id
-        known = self._names.get(subject.id) if subject.kind is Kind.experiment else None
-        if known is not None and self._now() - known[0] < NAME_CACHE:
-            return known[1]
         return await asyncio.to_thread(self._ask, subject)
 
     def _ask(self, subject: Subject) -> str:

@@ -30,7 +30,7 @@ class Kind(StrEnum):
     """What a change may be about; the names are for messages."""
 
     model = "model"
-    name = "experiment"
+    experiment_name = "experiment"
     experiment = "experiment with the id"
     run = "run"
     logged_model = "logged model"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing that a request changes. `id`: a model's name (`model`), an experiment's name (`name`), else an id."""
+    """One thing that a request changes. `id` is a name for `model` and `experiment_name`."""
 
     kind: Kind
     id: str
@@ -62,10 +62,10 @@ _BY_EXPERIMENT = {"experiment_id": Kind.experiment}
 _BY_RUN = {"run_id": Kind.run, "run_uuid": Kind.run, "?model_id": Kind.logged_model}
 _RULES = (
     Rule(r"mlflow/(registered-models|model-versions)/.+", body={"name": Kind.model, "?new_name": Kind.model}),
-    Rule(r"mlflow/experiments/create", body={"name": Kind.name}),
+    Rule(r"mlflow/experiments/create", body={"name": Kind.experiment_name}),
     Rule(
         r"mlflow/experiments/(update|delete|restore|set-experiment-tag|delete-experiment-tag)",
-        body={**_BY_EXPERIMENT, "?new_name": Kind.name},
+        body={**_BY_EXPERIMENT, "?new_name": Kind.experiment_name},
     ),
     Rule(r"mlflow/runs/create", body=_BY_EXPERIMENT),
     Rule(r"mlflow/runs/(?!create).+", body=_BY_RUN),
@@ -163,5 +163,5 @@ def _named(wanted: Mapping[str, Kind], objects: list[Mapping[str, Any]]) -> list
 def _refuse_location(members: Mapping[str, Any]) -> None:
     if members.get("artifact_location") or members.get("artifactLocation"):
         raise Forbidden(
-            "an experiment's artifacts have their place", remedy="Leave artifact_location out; administrators may not."
+            "only administrators choose where an experiment's artifacts are", remedy="Leave artifact_location out."
         )

@@ -14,7 +14,7 @@ from harness.chromium import SCREENSHOTS, browser
 from harness.stack import Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 MINUTE = 60_000
 NOTEBOOK = "panels.ipynb"

@@ -12,7 +12,7 @@ from harness.publishing import Publisher, make_caller
 from harness.stack import BIN, Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 
 def test_a_restored_stack_starts_and_its_endpoint_answers(stack: Stack, tmp_path: Path) -> None:

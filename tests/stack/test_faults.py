@@ -18,7 +18,7 @@ from harness.publishing import Caller, Publisher, make_caller
 from harness.stack import Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -135,16 +135,18 @@ def test_model_servers_are_adopted(stack: Stack, call: Caller) -> None:
     [
         ("service", "upload"),
         ("service", "endpoint"),
+        ("service", "ready"),
         ("mlflow", "upload"),
         ("mlflow", "register"),
         ("jupyterhub", "upload"),
         ("jupyterhub", "endpoint"),
         ("traefik", "upload"),
         ("traefik", "endpoint"),
+        ("traefik", "ready"),
     ],
 )
 def test_a_publish_ends_whole_or_not_at_all(stack: Stack, name: str, step: str) -> None:
-    """A sibling is killed when the publish says that it begins a step."""
+    """A sibling is killed before the upload, after registering, before the endpoint is written, while it starts."""
     publish = Publish(stack, f"{name}-{step}")
     publish.reach(step)
     old = stack.kill(name)
@@ -180,11 +182,11 @@ class Publish:
         self.process = Publisher(stack).start(endpoint)
 
     def reach(self, step: str) -> None:
-        """Wait until it says that it begins `step`."""
+        """Wait until it tells of `step` for the first time."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.said += line
-            if step in line:
+            if line.startswith(f"Publishing {self.endpoint}: {step}: "):
                 return
         raise AssertionError(f"it never said {step}:\n{self.said}")
 

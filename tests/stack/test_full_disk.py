@@ -13,7 +13,7 @@ from harness.stack import Stack
 from harness.wait import eventually
 from modelyard_api.resources import MiB
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

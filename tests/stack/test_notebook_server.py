@@ -15,7 +15,7 @@ from harness.publishing import TESTS, Publisher
 from harness.stack import Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 USER = "dora"
 MLFLOW = "{}/mlflow/api/2.0/mlflow/experiments"
 NEEDED = {

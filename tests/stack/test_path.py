@@ -17,7 +17,7 @@ from harness.publishing import Publisher, make_caller
 from harness.stack import BIN, Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -63,7 +63,7 @@ def test_only_who_may_calls(stack: Stack, publisher: Publisher) -> None:
     assert httpx.get(f"{stack.url}/serve/ada/walk/metrics").status_code in (401, 404)
 
 
-def test_a_server_token_carries_only_what_the_library_needs(stack: Stack) -> None:
+def test_a_token_for_scripts_carries_only_what_the_library_needs(stack: Stack) -> None:
     token = stack.token("carol")
     headers = {"Authorization": f"token {token}"}
     hub = f"{stack.url}/hub/api"

@@ -16,7 +16,7 @@ from harness.publishing import Publisher, make_caller
 from harness.stack import Stack
 from harness.wait import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 
 
 def refused(stack: Stack) -> str:

@@ -15,7 +15,7 @@ from modelyard.training import run as runs
 from modelyard.training.options import SklearnOptions
 from modelyard.training.spec import TrainSpec
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 
 
 def test_curves_reports_and_code_are_in_mlflow(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
