@@ -95,14 +95,10 @@ class Notebook:
     def shot(self, name: str) -> None:
         self.panel.screenshot(path=SCREENSHOTS / f"train-{name}.png")
 
-    def restart_kernel(self) -> None:
-        self.page.evaluate(
-            """async () => {
-                const headers = {"X-XSRFToken": /\\b_xsrf=([^;]*)/.exec(document.cookie)[1]};
-                const [kernel] = await (await fetch("/user/ada/api/kernels", {headers})).json();
-                await fetch(`/user/ada/api/kernels/${kernel.id}/restart`, {method: "POST", headers});
-            }"""
-        )
+    def kernel(self, what: str) -> None:
+        """An entry of the menu Kernel."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{what}")).first.click()
 
 
 def sign_in(page: Page, stack: Stack) -> None:
@@ -199,8 +195,7 @@ def _stop_while_the_kernel_is_busy(notebook: Notebook, other: Notebook) -> None:
     notebook.state("stopped")
     other.state("stopped")
     assert notebook.cell(2).locator(".jp-InputArea-prompt").inner_text() == "[*]:"  # the kernel is busy still
-    notebook.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    notebook.page.get_by_text("Interrupt Kernel", exact=True).click()
+    notebook.kernel("Interrupt Kernel$")
     expect(notebook.cell(2).get_by_text("KeyboardInterrupt").first).to_be_visible(timeout=MINUTE)
     notebook.state("stopped")
 
@@ -210,7 +205,8 @@ def _restart_the_kernel(notebook: Notebook) -> None:
     notebook.button("Train").click()
     notebook.state("running")
     notebook.goes_on()
-    notebook.restart_kernel()
+    notebook.kernel("Restart Kernel…$")
+    notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
     expect(notebook.panel.get_by_text("The kernel restarted or ended; the run goes on")).to_be_visible(timeout=MINUTE)
     notebook.goes_on()
     notebook.shot("kernel-restarted")
@@ -220,8 +216,8 @@ def _restart_the_kernel(notebook: Notebook) -> None:
     notebook.goes_on()
     notebook.button("Stop").click()
     notebook.state("stopped")
-    notebook.panel.get_by_role("tab", name="Confusion").click()
-    expect(notebook.panel.locator(".my-heat")).to_be_visible()
+    notebook.panel.get_by_role("tab", name="Code").click()
+    expect(notebook.panel.get_by_text("MLPClassifier(max_iter=20000").first).to_be_visible()
 
 
 def _compare(notebook: Notebook) -> None:
@@ -235,7 +231,7 @@ def _compare(notebook: Notebook) -> None:
     table.screenshot(path=SCREENSHOTS / "runs-compared.png")
     table.get_by_role("button", name="Open").first.click()
     opened = table.get_by_test_id("modelyard-train")
-    expect(opened.get_by_role("tab", name="Metrics")).to_be_visible(timeout=MINUTE)
+    expect(opened.get_by_role("tab", name="Curves")).to_be_visible(timeout=MINUTE)
 
 
 def _look(notebook: Notebook) -> None:
@@ -249,7 +245,7 @@ def _look(notebook: Notebook) -> None:
     for width in (400, 1600):
         page.set_viewport_size({"width": width + 190, "height": 900})
         notebook.panel.scroll_into_view_if_needed()
-        for tab in ("Metrics", "Curves"):
+        for tab in ("Code", "Curves"):
             notebook.panel.get_by_role("tab", name=tab, exact=True).click()
             overflow = notebook.panel.evaluate("el => el.scrollWidth - el.clientWidth")
             assert overflow <= 0, f"{tab} at {width} px is {overflow} px too wide"

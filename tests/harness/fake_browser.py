@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import comm
+import ipywidgets
 from comm.base_comm import BaseComm
 
 from harness.wait import eventually
@@ -66,6 +67,9 @@ class Tab:
 
 @contextmanager
 def looked_at() -> Iterator[None]:
-    """Somebody looks: panels that are made in here have a tab."""
+    """Somebody looks: panels that are made in here have a tab, which is closed at the end."""
     with patch.object(comm, "create_comm", RecordingComm), patch.dict(os.environ, {"MODELYARD_PLAIN": "0"}):
-        yield
+        try:
+            yield
+        finally:
+            ipywidgets.Widget.close_all()

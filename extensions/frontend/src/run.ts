@@ -1,5 +1,4 @@
 // A training run as its panel knows it: from the kernel while that speaks, else from the notebook server.
-import type { RefObject } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Curve, decode } from "./curves";
 import { ask, type Model, type Problem } from "./model";
@@ -22,6 +21,8 @@ export interface View {
   done: number;
   of: number | null;
   at: number;
+  /** When the run's log last grew. */
+  told: number;
   elapsed: number;
   remaining: number | null;
   metrics: Record<string, number | null>;
@@ -51,6 +52,8 @@ export interface Run {
 export interface Following extends Run {
   /** The kernel that the panel belongs to is gone. */
   gone: boolean;
+  /** The kernel has not told what the server has: it is busy to the hilt, or gone unnoticed. */
+  mute: boolean;
   /** Why neither the kernel nor the server tells what the run does. */
   lost: Problem | null;
   /** What was asked for and is not confirmed yet. */
@@ -73,26 +76,32 @@ interface FromServer {
   curves: string;
 }
 
-/** Whether the kernel behind `model` is gone; JupyterLab marks the widget then. */
-export function useGone(model: Model, place: RefObject<HTMLElement | null>): boolean {
+/** Whether the kernel behind `model` is gone. JupyterLab says that something about its comm changed, and anywidget calls
+ * with the view, whose model knows what; a panel inside another has no view, and takes it for the worse until it hears. */
+export function useGone(model: Model): boolean {
   const [gone, setGone] = useState(false);
   useEffect(() => {
-    const look = () => setGone(!!place.current?.closest(".jupyter-widgets-disconnected"));
+    function changed(this: { model?: { comm_live?: boolean } } | undefined) {
+      setGone(!this?.model?.comm_live);
+    }
     const closed = () => setGone(true);
-    look();
-    model.on("comm_live_update", look);
+    const heard = () => setGone(false);
+    model.on("comm_live_update", changed);
     model.on("comm:close", closed);
+    model.on("change:view", heard);
     return () => {
-      model.off("comm_live_update", look);
+      model.off("comm_live_update", changed);
       model.off("comm:close", closed);
+      model.off("change:view", heard);
     };
-  }, [model, place]);
+  }, [model]);
   return gone;
 }
 
 /** The run of the traits `view` and `curves`; null while there is none. */
 export function useRun(model: Model, gone: boolean): Following | null {
   const [run, setRun] = useState<Run | null>(() => fromKernel(model));
+  const [mute, setMute] = useState(false);
   const [lost, setLost] = useState<Problem | null>(null);
   const [asked, setAsked] = useState<ActionName | "">("");
   const [busy, setBusy] = useState(false);
@@ -107,6 +116,7 @@ export function useRun(model: Model, gone: boolean): Following | null {
     const told = () => {
       spoke.current = Date.now();
       setLost(null);
+      setMute(false);
       take(fromKernel(model));
     };
     model.on("change:view", told);
@@ -129,6 +139,8 @@ export function useRun(model: Model, gone: boolean): Following | null {
         if (stopped) return;
         take(fromServer(answer));
         setLost(null);
+        const known = (model.get("view") as View).told;
+        setMute(!gone && answer.view.id === id && answer.view.told > known + SILENCE);
       } catch (error) {
         if (stopped) return;
         if (!(error instanceof NoServer)) setLost(error as Problem);
@@ -146,7 +158,7 @@ export function useRun(model: Model, gone: boolean): Following | null {
       stopped = true;
       clearInterval(timer);
     };
-  }, [id, live, gone, take]);
+  }, [id, live, gone, model, take]);
 
   // At the end the curves are fetched once more, in all their points.
   const over = !!run && isOver(run.view);
@@ -199,7 +211,7 @@ export function useRun(model: Model, gone: boolean): Following | null {
   );
 
   if (!run) return null;
-  return { ...run, gone, lost, asked, busy, problem, dismiss: () => setProblem(null), control, part };
+  return { ...run, gone, mute, lost, asked, busy, problem, dismiss: () => setProblem(null), control, part };
 }
 
 function fromKernel(model: Model): Run | null {

@@ -64,6 +64,11 @@ function Notes({ run }: { run: Following }) {
           The kernel restarted or ended; the run goes on, and is shown and controlled from here.
         </p>
       )}
+      {run.mute && !over && (
+        <p class="my-note" role="status">
+          The kernel says nothing: it is busy or gone. The run goes on, and is shown and controlled from here.
+        </p>
+      )}
       {run.busy && <p class="my-note">The kernel is busy; it is asked as soon as it answers.</p>}
       {run.lost && <ProblemBox problem={run.lost} />}
     </>

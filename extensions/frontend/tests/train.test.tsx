@@ -30,6 +30,7 @@ const VIEW: View = {
   done: 5,
   of: 10,
   at: 100,
+  told: 100,
   elapsed: 60,
   remaining: 60,
   metrics: {},
@@ -120,6 +121,20 @@ test("without its kernel the panel goes on from the server, and only forwards", 
   expect(screen.getByText("7 of 10")).toBeTruthy();
   act(() => model.set({ view: { ...VIEW, at: 99, done: 1 } })); // late news
   expect(screen.queryByText("1 of 10")).toBeNull();
+});
+
+test("a kernel that has fallen silent while the run tells more is said to have", async () => {
+  vi.useFakeTimers();
+  const model = new FakeModel({ view: VIEW, curves: null });
+  serve(() => ({ status: 200, body: { view: { ...VIEW, at: 120, told: 120, done: 8 }, curves: "" } }));
+  render(<Panel model={model} />);
+  await act(async () => void (await vi.advanceTimersByTimeAsync(3000)));
+  expect(screen.queryByText("8 of 10")).toBeNull(); // not asked yet
+  await act(async () => void (await vi.advanceTimersByTimeAsync(3000)));
+  expect(screen.getByText("8 of 10")).toBeTruthy();
+  expect(screen.getByText(/kernel says nothing/)).toBeTruthy();
+  act(() => model.set({ view: { ...VIEW, at: 121, told: 121, done: 9 } }));
+  expect(screen.queryByText(/kernel says nothing/)).toBeNull();
 });
 
 test.each([
@@ -219,17 +234,15 @@ test("what is typed stays while the kernel answers; another tab's choices are ta
   expect(alpha.value).toBe("3");
 });
 
-test("JupyterLab's mark on the widget says that its kernel is gone", () => {
+test("a comm that is not live any more says that the kernel is gone, until it speaks again", () => {
   const model = new FakeModel({});
-  const outer = document.body.appendChild(document.createElement("div"));
-  const place = { current: outer.appendChild(document.createElement("div")) };
   function Look() {
-    return <p>{useGone(model, place) ? "gone" : "there"}</p>;
+    return <p>{useGone(model) ? "gone" : "there"}</p>;
   }
   render(<Look />);
   expect(screen.getByText("there")).toBeTruthy();
-  outer.className = "jupyter-widgets-disconnected";
-  act(() => model.set({}));
   act(() => model.emit("comm_live_update"));
   expect(screen.getByText("gone")).toBeTruthy();
+  act(() => model.set({ view: {} }));
+  expect(screen.getByText("there")).toBeTruthy();
 });

@@ -263,8 +263,12 @@ class TrainingRun:
 
         from modelyard.widgets.train import TrainPanel
 
-        self._shown_in = _execution_count()
+        self.is_shown()
         draw(TrainPanel(run=self))
+
+    def is_shown(self) -> None:
+        """It is drawn by now: this cell need not draw it again as its result."""
+        self._shown_in = _execution_count()
 
     def follow(self) -> TrainingRun:
         """Wait and print lines. Raises as `wait` does; Ctrl-C stops the training."""

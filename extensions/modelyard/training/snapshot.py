@@ -61,6 +61,7 @@ def _view(run: TrainingRun, now: Progress, at: float) -> dict[str, Any]:
         "done": now.done,
         "of": now.of,
         "at": round(at, 2),
+        "told": round(now.told, 2),
         "elapsed": round(now.elapsed(at), 1),
         "remaining": None if remaining is None else round(remaining, 1),
         "metrics": {_cut(n, 40): _short(v) for n, v in list(now.metrics.items())[:METRICS]},

@@ -187,7 +187,8 @@ class Shelf:
                 self.complete = False
                 break
             self._read[run_id] = self._changed(run)
-            with contextlib.suppress(OSError, ValueError):  # a run that is being deleted, or is not whole yet
+            # A run that is being deleted, is not whole yet, or that another version wrote.
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 self.rows[run_id] = _row(run)
         return self.rows != before
 
@@ -251,7 +252,7 @@ class RunsTable(Panel, front_end="runs"):
             changed = self._shelf.look()
             if changed and (time.monotonic() - self._clock > 1.0 or self._shape() != self._told):
                 self._show()
-            return True
+            return self.comm is not None
 
     def _shape(self) -> Any:
         return [(row.id, row.state, row.stopping) for row in self._shelf.rows.values()]

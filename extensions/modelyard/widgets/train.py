@@ -75,6 +75,7 @@ class TrainPanel(Panel, front_end="train"):
         if self._form is None:
             raise InvalidInput("this panel shows a run and has no form", remedy="TrainPanel(data, target) has one.")
         started = start(self._form.order())
+        started.is_shown()
         self.show(started)
         if not display.is_live():
             started.follow()
@@ -113,7 +114,7 @@ class TrainPanel(Panel, front_end="train"):
             if said != self._told:
                 self._told = said
                 self.tell(**now)
-            return not ended(now["view"])
+            return self.comm is not None and not ended(now["view"])
 
     def _look(self) -> dict[str, Any]:
         assert self._run is not None

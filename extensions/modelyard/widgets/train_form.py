@@ -125,7 +125,8 @@ class TrainForm:
         """Those of the chosen estimator."""
         if self.choices.estimator == GIVEN:
             return _fields_of_given(self._model)
-        return self._entry().fields(self.task or CLASSIFICATION)
+        entry, task = self._entry(), self.task or CLASSIFICATION
+        return entry.fields(task) if entry.does(task) else []
 
     def _entry(self) -> Estimator:
         return estimators.estimator(self.choices.estimator)
@@ -171,24 +172,31 @@ class TrainForm:
         return all(isinstance(v, int) for v in values) and sorted(values) == list(range(len(values)))
 
     def order(self) -> Order:
-        """The training that the form stands for. InvalidInput with the first problem."""
-        self._check()
+        """The training that the form stands for, on the frame as it is now. InvalidInput with the first problem."""
+        self.refresh()
+        model, spec = self._training()
+        rows = self.frames[self.choices.data]
+        if self._target.missing:
+            rows = rows[rows[self._target.name].notna()]
+        known = options_of(spec.kind, self._options())
+        data = (rows[[column.name for column in self.used]], rows[self._target.name])
+        return Order(spec, model, data, None, known, code=self._code(spec, model))
+
+    def _training(self) -> tuple[Any, TrainSpec]:
+        """The model and what is said about its training, without a look at the rows."""
         for where, text in self.problems.items():
             raise InvalidInput(f"{where.removeprefix('parameters.')}: {text}", remedy="Change it in the form.")
-        frame, chosen, target = self.frames[self.choices.data], self.choices, self.target
-        assert target is not None  # else there is a problem
-        rows = frame[frame[target.name].notna()] if target.missing else frame
-        names = [column.name for column in self.used]
+        chosen = self.choices
         model = frames.prepared(self.used, self._estimator())
-        spec = TrainSpec.of(
-            model, name=chosen.name or self._called(), test_size=float(chosen.test_size), seed=int(chosen.seed)
-        )
-        options = self._options()
-        spec = replace(spec, options={name: repr(value) for name, value in options.items()})
-        known = options_of(spec.kind, options)
-        return Order(
-            spec, model, (rows[names], rows[target.name]), None, known, code=self._code(spec, model, target, names)
-        )
+        spec = TrainSpec.of(model, name=chosen.name or self._called(), test_size=float(chosen.test_size),
+                            seed=int(chosen.seed))  # fmt: skip
+        return model, replace(spec, options={name: repr(value) for name, value in self._options().items()})
+
+    @property
+    def _target(self) -> Column:
+        target = self.target
+        assert target is not None  # else there is a problem
+        return target
 
     def _called(self) -> str | None:
         return None if self.choices.estimator == GIVEN else self.choices.estimator
@@ -207,11 +215,11 @@ class TrainForm:
 
         return clone(self._model).set_params(**values)
 
-    def _code(self, spec: TrainSpec, model: Any, target: Column, names: list[str]) -> str:
+    def _code(self, spec: TrainSpec, model: Any) -> str:
         head, _, call = code.of(spec, model).rpartition("run = yard.train(")
-        frame = self.choices.data
-        lines = [f"rows = {frame}.dropna(subset=[{target.name!r}])"] if target.missing else []
-        source = "rows" if target.missing else frame
+        target, names = self._target, [column.name for column in self.used]
+        source = "rows" if target.missing else self.choices.data
+        lines = [f"rows = {self.choices.data}.dropna(subset=[{target.name!r}])"] if target.missing else []
         others = [c.name for c in self.columns if c.name not in names and c.name != target.name]
         if len(others) < len(names):
             lines.append(f"X = {source}.drop(columns={[target.name, *others]!r})")
@@ -222,7 +230,10 @@ class TrainForm:
 
     def code(self) -> str:
         """The cell that does the same; empty while something is wrong."""
-        return "" if self.problems else self.order().code
+        if self.problems:
+            return ""
+        model, spec = self._training()
+        return self._code(spec, model)
 
     def state(self) -> dict[str, Any]:
         """What changes with each choice, as JSON."""
@@ -239,7 +250,8 @@ class TrainForm:
     def catalog(self) -> dict[str, Any]:
         """What there is to choose from, as JSON; at most 200 columns are named."""
         task = self.task or CLASSIFICATION
-        entries = [{"key": e.key, "label": e.label} for e in estimators.installed() if e.does(task)]
+        known = [e for e in estimators.installed() if e.does(task) or e.key == self.choices.estimator]
+        entries = [{"key": e.key, "label": e.label} for e in known]
         if self._model is not None:
             entries.insert(0, {"key": GIVEN, "label": f"{type(self._model).__name__}, as given"})
         columns = [

@@ -209,6 +209,24 @@ def test_frames_come_and_go() -> None:
         estimators.estimator("forest")
 
 
+def test_the_frame_is_taken_as_it_is_when_training_starts() -> None:
+    names: dict[str, Any] = {"customers": FRAME}
+    made = TrainForm(lambda: names)
+    made.change(target="churned")
+    names["customers"] = FRAME.head(40)
+    assert len(made.order().rows[0]) == 30
+    names["customers"] = FRAME.drop(columns="churned")
+    with pytest.raises(InvalidInput, match="target"):
+        made.order()
+
+
+def test_an_estimator_that_does_not_do_the_task_stays_to_be_changed() -> None:
+    made = form("churned", estimator="logistic_regression")
+    made.change(target="value")
+    assert "no regression" in made.state()["problems"]["estimator"]
+    assert "logistic_regression" in [e["key"] for e in made.catalog()["estimators"]]
+
+
 def test_an_estimator_that_was_given_keeps_its_parameters() -> None:
     made = TrainForm(dict, FRAME, RandomForestClassifier(n_estimators=3, max_depth=2))
     made.change(target="churned", parameters={"max_depth": "4"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -121,6 +122,15 @@ def test_a_run_that_went_on_is_read_again(told: Told) -> None:
     os.utime(run.folder / "run.jsonl", (1, 1))
     assert shelf.look()
     assert shelf.rows[run.id].state is RunState.running
+
+
+def test_a_run_of_another_version_is_passed_over(told: Told, runs: Path) -> None:
+    told(DONE, number=1)
+    told(DONE, number=2)
+    (runs / "churn-20260101-000001-abc001" / "spec.json").write_text('{"scorers": null}')
+    shelf = Shelf()
+    shelf.look()
+    assert list(shelf.rows) == ["churn-20260101-000002-abc002"]
 
 
 def test_as_text_it_lists_the_newest(told: Told) -> None:

@@ -54,8 +54,7 @@ const MOST = 6;
 const TYPING = 250;
 
 function Runs({ model, host }: PanelProps) {
-  const place = useRef<HTMLDivElement>(null);
-  const gone = useGone(model, place);
+  const gone = useGone(model);
   const view = useTrait<RunsView>(model, "view");
   const publishes = useTrait<boolean>(model, "publishes");
   const action = useAction(model);
@@ -92,128 +91,120 @@ function Runs({ model, host }: PanelProps) {
   ];
   const { query: now } = view;
   return (
-    <div ref={place}>
-      <Box
-        title="Training runs"
-        state={view.complete ? `${view.found} of ${view.of}` : `${view.of} read so far…`}
-        testid="modelyard-runs"
-      >
-        {gone && (
-          <p class="my-note" role="status">
-            The kernel restarted or ended: this is how the runs stood. Run the cell again.
-          </p>
-        )}
-        <div class="my-grid">
-          <Text label="Filter" value={filter} placeholder="name, estimator, state" onChange={type} />
-          <Choice
-            label="Metric"
-            value={view.metric}
-            options={view.metrics.length ? view.metrics : [""]}
-            onChange={(metric) => query({ metric })}
-          />
-          <div class="my-field my-end">
-            <Button
-              label={`Compare (${chosen.length})`}
-              kind="primary"
-              disabled={chosen.length < 2 || gone || !!action.pending}
-              hint={`Choose 2 to ${MOST} runs.`}
-              onClick={async () => setCompared(((await action.run("compare", { ids: chosen })) as Comparison) ?? null)}
-            />
-          </div>
-        </div>
-        <ProblemBox
-          problem={problem ?? action.problem}
-          onDismiss={() => (problem ? setProblem(null) : action.dismiss())}
+    <Box
+      title="Training runs"
+      state={view.complete ? `${view.found} of ${view.of}` : `${view.of} read so far…`}
+      testid="modelyard-runs"
+    >
+      {gone && (
+        <p class="my-note" role="status">
+          The kernel restarted or ended: this is how the runs stood. Run the cell again.
+        </p>
+      )}
+      <div class="my-grid">
+        <Text label="Filter" value={filter} placeholder="name, estimator, state" onChange={type} />
+        <Choice
+          label="Metric"
+          value={view.metric}
+          options={view.metrics.length ? view.metrics : [""]}
+          onChange={(metric) => query({ metric })}
         />
-        {action.busy && (
-          <p class="my-note" role="status">
-            The kernel is busy; it answers when its cell has ended.
-          </p>
-        )}
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard */}
-        <section class="my-scroll" tabIndex={0} aria-label="Runs" {...quiet}>
-          <table>
-            <thead>
-              <tr>
-                <td />
-                {heads.map(([key, label]) => (
-                  <th
-                    key={key}
-                    scope="col"
-                    class={key === "metric" || key === "rows" || key === "seconds" ? "my-number" : ""}
-                    aria-sort={now.sort === key ? (now.descending ? "descending" : "ascending") : undefined}
+        <div class="my-field my-end">
+          <Button
+            label={`Compare (${chosen.length})`}
+            kind="primary"
+            disabled={chosen.length < 2 || gone || !!action.pending}
+            hint={`Choose 2 to ${MOST} runs.`}
+            onClick={async () => setCompared(((await action.run("compare", { ids: chosen })) as Comparison) ?? null)}
+          />
+        </div>
+      </div>
+      <ProblemBox
+        problem={problem ?? action.problem}
+        onDismiss={() => (problem ? setProblem(null) : action.dismiss())}
+      />
+      {action.busy && (
+        <p class="my-note" role="status">
+          The kernel is busy; it answers when its cell has ended.
+        </p>
+      )}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard */}
+      <section class="my-scroll" tabIndex={0} aria-label="Runs" {...quiet}>
+        <table>
+          <thead>
+            <tr>
+              <td />
+              {heads.map(([key, label]) => (
+                <th
+                  key={key}
+                  scope="col"
+                  class={key === "metric" || key === "rows" || key === "seconds" ? "my-number" : ""}
+                  aria-sort={now.sort === key ? (now.descending ? "descending" : "ascending") : undefined}
+                >
+                  <button
+                    type="button"
+                    class="my-sort"
+                    onClick={() =>
+                      query({ sort: key, descending: now.sort === key ? !now.descending : key !== "name" })
+                    }
+                    {...quiet}
                   >
-                    <button
-                      type="button"
-                      class="my-sort"
-                      onClick={() =>
-                        query({ sort: key, descending: now.sort === key ? !now.descending : key !== "name" })
-                      }
-                      {...quiet}
-                    >
-                      {label} {now.sort === key ? (now.descending ? "▾" : "▴") : ""}
-                    </button>
-                  </th>
-                ))}
-                <td />
-              </tr>
-            </thead>
-            <tbody>
-              {view.rows.map((row) => (
-                <tr key={row.id}>
-                  <td>
-                    <input
-                      type="checkbox"
-                      aria-label={`Compare ${row.id}`}
-                      checked={chosen.includes(row.id)}
-                      onChange={() => toggle(row.id)}
-                      {...quiet}
-                    />
-                  </td>
-                  <td title={row.id}>{row.name}</td>
-                  <td class={STATES[row.state]?.[1]}>
-                    {STATES[row.state]?.[0]} {row.state}
-                  </td>
-                  <td>{when(row.started)}</td>
-                  <td class="my-number">{duration(row.seconds)}</td>
-                  <td class="my-number">
-                    {number(row.metric)}
-                    {row.id === view.best && <b title={`best ${view.metric}`}> ★ best</b>}
-                  </td>
-                  <td class="my-number">{number(row.rows)}</td>
-                  <td>{row.estimator}</td>
-                  <td class="my-acts">
-                    <Button label="Open" disabled={gone} onClick={() => action.run("open", { id: row.id })} />
-                    {row.live && (
-                      <Button label="Stop" disabled={row.state === "stopping"} onClick={() => stop(row.id)} />
-                    )}
-                    {publishes && row.kept && (
-                      <Button label="Publish…" disabled={gone} onClick={() => action.run("publish", { id: row.id })} />
-                    )}
-                  </td>
-                </tr>
+                    {label} {now.sort === key ? (now.descending ? "▾" : "▴") : ""}
+                  </button>
+                </th>
               ))}
-            </tbody>
-          </table>
-        </section>
-        {view.of === 0 && <p class="my-dim">No runs yet: yard.train(…) makes one.</p>}
-        {view.pages > 1 && (
-          <nav class="my-row" aria-label="Pages">
-            <Button label="Newer" disabled={now.page === 0} onClick={() => query({ page: now.page - 1 })} />
-            <span class="my-middle">
-              page {now.page + 1} of {view.pages}
-            </span>
-            <Button
-              label="Further"
-              disabled={now.page + 1 >= view.pages}
-              onClick={() => query({ page: now.page + 1 })}
-            />
-          </nav>
-        )}
-        {compared && <Compared found={compared} onClose={() => setCompared(null)} />}
-        <Below model={model} host={host} />
-      </Box>
-    </div>
+              <td />
+            </tr>
+          </thead>
+          <tbody>
+            {view.rows.map((row) => (
+              <tr key={row.id}>
+                <td>
+                  <input
+                    type="checkbox"
+                    aria-label={`Compare ${row.id}`}
+                    checked={chosen.includes(row.id)}
+                    onChange={() => toggle(row.id)}
+                    {...quiet}
+                  />
+                </td>
+                <td title={row.id}>{row.name}</td>
+                <td class={STATES[row.state]?.[1]}>
+                  {STATES[row.state]?.[0]} {row.state}
+                </td>
+                <td>{when(row.started)}</td>
+                <td class="my-number">{duration(row.seconds)}</td>
+                <td class="my-number">
+                  {number(row.metric)}
+                  {row.id === view.best && <b title={`best ${view.metric}`}> ★ best</b>}
+                </td>
+                <td class="my-number">{number(row.rows)}</td>
+                <td>{row.estimator}</td>
+                <td class="my-acts">
+                  <Button label="Open" disabled={gone} onClick={() => action.run("open", { id: row.id })} />
+                  {row.live && <Button label="Stop" disabled={row.state === "stopping"} onClick={() => stop(row.id)} />}
+                  {publishes && row.kept && (
+                    <Button label="Publish…" disabled={gone} onClick={() => action.run("publish", { id: row.id })} />
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+      {view.of === 0 && <p class="my-dim">No runs yet: yard.train(…) makes one.</p>}
+      {view.pages > 1 && (
+        <nav class="my-row" aria-label="Pages">
+          <Button label="Newer" disabled={now.page === 0} onClick={() => query({ page: now.page - 1 })} />
+          <span class="my-middle">
+            page {now.page + 1} of {view.pages}
+          </span>
+          <Button label="Further" disabled={now.page + 1 >= view.pages} onClick={() => query({ page: now.page + 1 })} />
+        </nav>
+      )}
+      {compared && <Compared found={compared} onClose={() => setCompared(null)} />}
+      <Below model={model} host={host} />
+    </Box>
   );
 }
 
