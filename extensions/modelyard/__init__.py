@@ -4,7 +4,7 @@ Belongs here: what a data scientist calls, and the client that it is made of (`c
 blocking face). Does not belong here: the hub's code, the store, Kubernetes. Nothing heavy is imported before it is
 used: not scikit-learn, not MLflow, not pandas, not numpy; `import modelyard` stays under half a second.
 
-Panels have their place in `widgets/`, PyTorch in `training/torch.py`, unattended runs in `batch/`.
+Panels have their place in `widgets/`, unattended runs in `batch/`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelyard import networks
     from modelyard.client import AsyncClient
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
@@ -35,6 +36,7 @@ _HOME = {
     "endpoint": "modelyard.sync",
     "endpoints": "modelyard.sync",
     "errors": "modelyard.errors",
+    "networks": "modelyard.networks",
     "publish": "modelyard.sync",
     "runs": "modelyard.sync",
     "search": "modelyard.sync",
@@ -52,6 +54,7 @@ __all__ = [
     "attach",
     "endpoint",
     "endpoints",
+    "networks",
     "publish",
     "runs",
     "search",
@@ -65,7 +68,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'modelyard' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    value = module if name == "errors" else getattr(module, name)
+    value = module if name in ("errors", "networks") else getattr(module, name)
     globals()[name] = value
     return value
 

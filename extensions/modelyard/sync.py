@@ -34,28 +34,30 @@ def client() -> AsyncClient:
 def train(
     estimator: Any,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     name: str | None = None,
     test_size: float = 0.2,
-    validation: tuple[Any, Any] | None = None,
+    validation: Any = None,
     seed: int = 0,
     metrics: Sequence[str] | Mapping[str, Callable[[Any, Any, Any], float]] | None = None,
     **options: Any,
 ) -> TrainingRun:
-    """Train a scikit-learn estimator in a process of its own; a `TrainingRun` at once.
+    """Train a scikit-learn estimator, a PyTorch module or a network of `yard.networks` in a process of its own; a
+    `TrainingRun` at once.
 
     In a notebook the cell returns while training goes on, and shows its progress; `run.wait()` waits. In a papermill
     run or a plain script this waits itself and prints lines (MODELYARD_PLAIN=1 or 0 decides where the guess is
     wrong).
 
-    `X`: rows (DataFrame, array, sparse matrix), `y`: one target each. `test_size`: share of the rows that is held
-    out, on which the metrics are computed; 0 for none. They are drawn with `seed`, for a classifier in the
-    proportions of its classes. `validation`: (X, y) held out instead. The model is fitted on the rest and only on
-    that: the model that is published is the one whose metrics you see. `seed` also becomes `random_state` wherever
-    the estimator leaves it None. `metrics`: names of scikit-learn's scorers, or functions (model, X, y) -> float; by
-    default accuracy, roc_auc, log_loss or r2, mae, rmse. `name`: of the run and of its experiment in MLflow; by default
-    the model's class. `options`: those of the trainer, see `modelyard.training.options`.
+    `X`: rows (DataFrame, array, sparse matrix), `y`: one target each; for PyTorch also tensors, or a Dataset of
+    (input, target) without y. `test_size`: share of the rows that is held out, on which the metrics are computed; 0 for
+    none. They are drawn with `seed`, for a classifier in the proportions of its classes. `validation`: (X, y), or a
+    Dataset, held out instead. The model is fitted on the rest and only on that: the model that is published is the one
+    whose metrics you see. `seed` also becomes `random_state` wherever the estimator leaves it None. `metrics`: names of
+    scikit-learn's scorers, or functions (model, X, y) -> float; by default accuracy, roc_auc, log_loss or r2, mae,
+    rmse. `name`: of the run and of its experiment in MLflow; by default the model's class. `options`: those of the
+    trainer, such as `epochs` and `lr`; see `modelyard.training.options`.
 
     Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails
     in training is raised by `run.wait()`.
@@ -172,7 +174,8 @@ def publish(
 ) -> Endpoint:
     """Publish `model` as the endpoint `name`; ready when this returns.
 
-    `model`: a fitted scikit-learn estimator, a `TrainingRun`, a function of rows, or an object with `predict(rows)`.
+    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, or an object with
+    `predict(rows)`.
     `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`

@@ -23,6 +23,7 @@ class Flavor(StrEnum):
     """How a package is loaded, fastest first."""
 
     onnx = "onnx"
+    torch = "torch"
     skops = "skops"
     pyfunc = "pyfunc"
 

@@ -155,8 +155,11 @@ def test_notebook_of_comparing_and_searching_through_papermill(stack: Stack, tmp
 
 
 @pytest.mark.timeout(600)
-def test_first_notebook_through_papermill(stack: Stack, tmp_path: Path) -> None:
-    printed = papermill(stack, tmp_path, "01-train-and-publish.ipynb", name="churn")
+@pytest.mark.parametrize(
+    ("notebook", "name"), [("01-train-and-publish.ipynb", "churn"), ("02-train-a-network.ipynb", "digits")]
+)
+def test_notebooks_that_publish_through_papermill(stack: Stack, tmp_path: Path, notebook: str, name: str) -> None:
+    printed = papermill(stack, tmp_path, notebook, name=name)
     assert "accuracy" in printed
     curl = next(line for line in printed.splitlines() if line.startswith("curl "))
     answer = subprocess.run(shlex.split(curl), capture_output=True, text=True, timeout=30)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.packaging import onnx
+from modelyard.packaging import onnx, torch
 from modelyard.packaging.answers import Answers, Comparison, ask, compare, observe
 from modelyard.packaging.check import Original, check
 from modelyard.packaging.mlmodel import Source, save_python, save_sklearn
@@ -26,6 +26,9 @@ from modelyard_api.errors import InvalidInput, PublishFailed, StorageFull
 from modelyard_api.models import MANIFEST_PATH, Conversion, Flavor, PackageManifest, Signature
 
 _ONNX_FILE = "modelyard/model.onnx"
+_TORCH_FILE = "modelyard/model.pt2"
+_FAST = (Flavor.onnx, Flavor.torch)
+"""Flavors with a file of their own, beside which MLflow keeps the model in its way."""
 
 
 def build(
@@ -33,11 +36,11 @@ def build(
 ) -> PackageManifest:
     """Write a package of `model` into `directory` (made; must be empty) and return its manifest.
 
-    `model`: a fitted scikit-learn estimator, an object with `predict(rows)`, or a function of rows. `example`: a
-    DataFrame or an array of shape (n, …), n ≥ 1, as the model takes it. `overrides` are fields of `BuildOptions`; None
-    leaves the default. With `options.trial` (the default) the package has been loaded in a fresh process when this
-    returns. Raises InvalidInput (the example, the model), PublishFailed (no flavor answers as the model does, or the
-    trial failed), StorageFull; nothing is left in `directory` then.
+    `model`: a fitted scikit-learn estimator, a PyTorch module, an object with `predict(rows)`, or a function of rows.
+    `example`: a DataFrame or an array of shape (n, …), n ≥ 1, as the model takes it. `overrides` are fields of
+    `BuildOptions`; None leaves the default. With `options.trial` (the default) the package has been loaded in a fresh
+    process when this returns. Raises InvalidInput (the example, the model), PublishFailed (no flavor answers as the
+    model does, or the trial failed), StorageFull; nothing is left in `directory` then.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     chosen = replace(options or BuildOptions(), **given)
@@ -73,6 +76,9 @@ class _Candidate:
     trusted: tuple[str, ...] = ()
 
 
+_TOLD = ("modelyard", "scikit-learn", "torch", "numpy", "pandas", "skl2onnx", "onnxscript", "skops", "mlflow-skinny")
+
+
 class _Refused(Exception):
     """A flavor that cannot serve this model; the text says why."""
 
@@ -85,10 +91,12 @@ class _Builder:
     options: BuildOptions
     conversions: list[Conversion] = field(default_factory=list)
     _trusted: tuple[str, ...] | NotSkops | None = None
+    _is_module: bool = False
 
     def run(self) -> PackageManifest:
         """The whole build; see `build`."""
-        self.model = resolve(self.model)
+        self._is_module = torch.is_module(self.model)
+        self.model = torch.adopt(self.model) if self._is_module else resolve(self.model)
         self.example = check_example(self.example)
         self._read()
         candidate = self._choose()
@@ -97,11 +105,11 @@ class _Builder:
         if not self.options.trial:
             self._save_mlflow(candidate)
             return self._write(candidate, final=True)
-        if candidate.flavor is not Flavor.onnx:
+        if candidate.flavor not in _FAST:
             self._save_mlflow(candidate)
         self.options.progress("trial", "loading the package in a fresh process")
         with Trial(self.directory) as trial:
-            if candidate.flavor is Flavor.onnx:  # the graph needs nothing of MLflow's: both at once
+            if candidate.flavor in _FAST:  # it needs nothing of MLflow's: both at once
                 self._save_mlflow(candidate)
             outputs = trial.outputs(self.options.trial_timeout)
         if expected is not None:
@@ -123,12 +131,11 @@ class _Builder:
         self.options.progress("signature", f"{contract.task}, {len(inputs)} inputs")
 
     def _choose(self) -> _Candidate:
-        makers: dict[Flavor, Callable[[], _Candidate]] = {
-            Flavor.onnx: self._onnx,
-            Flavor.skops: self._skops,
-            Flavor.pyfunc: self._pyfunc,
-        }
+        makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
+        makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
         for flavor in self.options.flavors:
+            if flavor not in makers:
+                continue
             self.options.progress("convert", f"trying {flavor}")
             try:
                 candidate = makers[flavor]()
@@ -146,7 +153,7 @@ class _Builder:
     def _onnx(self) -> _Candidate:
         reason = ""
         try:
-            for graph in onnx.convert(self.model, self.signature, self.contract):
+            for graph in self._graphs():
                 (self.directory / _ONNX_FILE).write_bytes(graph.content)
                 candidate = self._candidate(Flavor.onnx, _ONNX_FILE)
                 result = self._check(candidate, self.probes)
@@ -159,6 +166,23 @@ class _Builder:
             reason = reason or str(error)
         (self.directory / _ONNX_FILE).unlink(missing_ok=True)
         raise _Refused(reason)
+
+    def _graphs(self) -> Iterator[onnx.Graph]:
+        if self._is_module:
+            return torch.graphs(self.model, self.example, self.signature, self.contract)
+        return onnx.convert(self.model, self.signature, self.contract)
+
+    def _torch(self) -> _Candidate:
+        try:
+            (self.directory / _TORCH_FILE).write_bytes(torch.program_file(self.model, self.example))
+        except onnx.NotConvertible as error:
+            raise _Refused(str(error)) from error
+        candidate = self._candidate(Flavor.torch, _TORCH_FILE)
+        result = self._check(candidate, self.probes)
+        if result.problem:
+            (self.directory / _TORCH_FILE).unlink()
+            raise _Refused(result.problem)
+        return replace(candidate, conversion=self._accepted(Flavor.torch, result))
 
     def _skops(self) -> _Candidate:
         if self.options.code_paths:
@@ -188,7 +212,7 @@ class _Builder:
 
     def _save_mlflow(self, candidate: _Candidate) -> None:
         """MLflow's files, where the flavor did not write them already."""
-        if candidate.flavor is not Flavor.onnx:
+        if candidate.flavor not in _FAST:
             return
         self.options.progress("mlflow", "writing the MLflow model")
         trusted = self._skops_types()
@@ -247,7 +271,7 @@ class _Builder:
             conversions=tuple(self.conversions),
             trusted=candidate.trusted,
             size_bytes=sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file()) if final else 0,
-            created_with=versions("modelyard", "scikit-learn", "numpy", "pandas", "skl2onnx", "skops", "mlflow-skinny"),
+            created_with=versions(*_TOLD),
         )
         (self.directory / MANIFEST_PATH).write_text(manifest.model_dump_json(indent=2) + "\n")
         return manifest

@@ -14,6 +14,7 @@ from modelyard.packaging.python import python_model
 from modelyard.packaging.requirements import infer
 from modelyard.packaging.rows import EXAMPLE_ROWS
 from modelyard.packaging.signature import is_table
+from modelyard.packaging.torch import is_module
 from modelyard_api.models import ColumnKind, Signature, TensorSpec
 
 _STAGING = ".mlflow"
@@ -67,6 +68,8 @@ def save_python(source: Source, directory: Path) -> str:
 
 def _requirements(source: Source, *libraries: str) -> list[str]:
     # Explicit lines keep MLflow from importing the model in a process of its own to find them, which takes seconds.
+    if is_module(source.model):
+        libraries = (*libraries, "torch")
     declared = list(source.requirements or ())
     named = {line.partition("=")[0].strip().lower() for line in declared}
     return declared + [r for r in infer(source.model, *libraries) if r.partition("=")[0].lower() not in named]

@@ -88,13 +88,17 @@ def _between(frame: Any, inputs: tuple[TensorSpec, ...]) -> Any:
 
 
 def _array_probes(array: np.ndarray[Any, Any]) -> list[Probe]:
-    if array.dtype.kind not in "fiu" or array.ndim != 2:
+    if array.dtype.kind not in "fiu":
         return []
     rng = np.random.default_rng(0)
-    picks = rng.integers(len(array), size=(MADE_ROWS, array.shape[1]))
-    mixed = np.take_along_axis(array, picks, axis=0)
-    found = [Probe("values combined anew", mixed)]
-    if array.dtype.kind == "f":
+    flat = array.reshape(len(array), -1)
+    picks = rng.integers(len(array), size=(MADE_ROWS, flat.shape[1]))
+    mixed = np.take_along_axis(flat, picks, axis=0)
+    found = [
+        Probe("values combined anew", mixed.reshape(MADE_ROWS, *array.shape[1:])),
+        Probe("a single row", array[:1], made=False),
+    ]
+    if array.dtype.kind == "f" and array.ndim == 2:
         between = mixed.copy()
         for i in range(array.shape[1]):
             middle = _midpoints(array[:, i])

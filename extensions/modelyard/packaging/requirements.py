@@ -10,9 +10,9 @@ _DEPTH = 4
 
 
 def installed(distribution: str) -> str | None:
-    """The installed version, or None."""
+    """The installed version, without the name of its build (torch's +cpu), which an index may not have; or None."""
     try:
-        return version(distribution)
+        return version(distribution).partition("+")[0]
     except PackageNotFoundError:
         return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from modelyard.packaging.torch import is_module
+
 SKOPS_FILE = "model.skops"
 """Where MLflow keeps the model in its directory; the skops flavor reads the same file."""
 
@@ -15,7 +17,7 @@ class NotSkops(Exception):
 
 def trusted_types(model: Any) -> tuple[str, ...]:
     """The types that a reader of `model`'s skops file has to trust, as found here by its owner. Raises NotSkops."""
-    if not hasattr(model, "__sklearn_tags__"):
+    if not hasattr(model, "__sklearn_tags__") or is_module(model):
         raise NotSkops("only scikit-learn models are kept as skops")
     import skops.io
 

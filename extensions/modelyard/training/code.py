@@ -40,6 +40,8 @@ def _call(spec: TrainSpec, model: Any, functions: Mapping[str, Any], held: bool)
 
 
 def _text(model: Any) -> str:
+    if hasattr(model, "forward"):
+        return "module"  # what PyTorch prints of one is no code
     try:
         return str(model.__repr__(N_CHAR_MAX=10**9))  # scikit-learn's cuts it short otherwise
     except TypeError:

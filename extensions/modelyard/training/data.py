@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import Any
 
 from modelyard.errors import InvalidInput
@@ -12,7 +13,9 @@ _CHUNK = 1 << 18
 
 
 def check(X: Any, y: Any) -> int:
-    """The number of rows; InvalidInput when X and y do not fit together."""
+    """The number of rows; InvalidInput when X and y do not fit together. A PyTorch Dataset is both: y is None."""
+    if is_dataset(X):
+        return _items(X, y)
     rows, targets = _rows(X), _rows(y)
     if rows is None:
         raise InvalidInput(f"X is a {type(X).__name__}, not rows", remedy="Give a DataFrame or an array.")
@@ -23,6 +26,24 @@ def check(X: Any, y: Any) -> int:
     if rows == 0:
         raise InvalidInput("there are no rows")
     return rows
+
+
+def is_dataset(X: Any) -> bool:
+    """Whether X is a PyTorch Dataset (without importing PyTorch)."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(X, torch.utils.data.Dataset)
+
+
+def _items(dataset: Any, y: Any) -> int:
+    if y is not None:
+        raise InvalidInput("a Dataset brings its targets", remedy="Leave y out: yard.train(module, dataset).")
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise InvalidInput(
+            f"{type(dataset).__name__} has no length", remedy="Give a map-style Dataset: __len__ and __getitem__."
+        )
+    if len(dataset) == 0:
+        raise InvalidInput("there are no rows")
+    return len(dataset)
 
 
 def _rows(values: Any) -> int | None:

@@ -4,8 +4,10 @@ is a map of a file already is handed over by the file's name."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ def _pickler(folder: Path, name: str, file: Any) -> Any:
     import cloudpickle
     import numpy as np
 
+    torch: Any = sys.modules.get("torch")
     count = 0
 
     def place() -> Path:
@@ -58,6 +61,11 @@ def _pickler(folder: Path, name: str, file: Any) -> Any:
                     return np.memmap, mapped
                 if not (value.flags.c_contiguous or value.flags.f_contiguous):
                     return _read, (_write(place(), value), value.dtype, value.shape)
+            if torch is not None and type(value) is torch.Tensor and not value.requires_grad:
+                try:
+                    return _tensor, (value.numpy(),)
+                except (TypeError, RuntimeError):  # on a GPU, sparse, bfloat16: as PyTorch pickles it
+                    pass
             return super().reducer_override(value)
 
     return Pickler(file, protocol=5, buffer_callback=outside)
@@ -93,6 +101,12 @@ def _write(path: Path, array: Any) -> str:
     return str(written)
 
 
+def _tensor(array: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
+
+
 def _read(path: str, dtype: Any, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
@@ -104,6 +118,15 @@ def take(folder: Path, name: str) -> Any:
     buffers = [_map(path) for path in sorted(folder.glob(f"{name}-*.bin"), key=_number)]
     with (folder / f"{name}.pkl").open("rb") as file:
         return pickle.load(file, buffers=buffers)
+
+
+def digest(folder: Path, name: str) -> str:
+    """SHA-256 (hex) of what was given, as it lies on disk."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob(f"{name}*.*")):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def drop(folder: Path, name: str) -> None:

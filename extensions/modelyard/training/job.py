@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelyard.errors import ModelyardError
 from modelyard.training import record
 from modelyard.training.control import Control
 from modelyard.training.journal import Journal
@@ -18,10 +19,12 @@ from modelyard.training.spec import TrainSpec
 
 TRAINERS = {
     "sklearn": "modelyard.training.sklearn",
-    "torch": "modelyard.training.torch",
+    "torch": "modelyard.training.torch.trainer",
     "search": "modelyard.training.search.trainer",
 }
 """Module by `TrainSpec.kind`."""
+CHECKPOINT = "checkpoint.pt"
+"""What a run is resumed from. While it is there and the run has not succeeded, its data are kept too."""
 
 
 @dataclass
@@ -63,3 +66,11 @@ class Result:
     example: Any
     metrics: dict[str, float] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
+
+
+class Diverged(ModelyardError):
+    """The training failed, and yet there is a state worth keeping: `result` holds it."""
+
+    def __init__(self, detail: str, *, remedy: str, result: Result | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.result = result

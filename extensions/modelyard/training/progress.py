@@ -181,6 +181,12 @@ class Progress:
             return min(1.0, self.done / self.of)
         return self.tasks.fraction if self.kind is ProgressKind.callbacks else None
 
+    @property
+    def resumable(self) -> bool:
+        """Whether it has ended, and can go on from a checkpoint."""
+        ended = self.ended is not None and self.state is not RunState.succeeded
+        return ended and self.checkpoint is not None
+
     def elapsed(self, now: float) -> float:
         """Seconds that it ran, pauses left out."""
         if not self.started:
@@ -211,6 +217,7 @@ class Progress:
             self.idle += event["at"] - self.ended
             self.ended, self.state, self.stopping = None, RunState.running, False
             self.error = self.remedy = self.traceback = ""
+            self.done = self.checkpoint or 0.0
         self.started = self.started or event["at"]
         self.pid, self.created, self.oom_kills = event["pid"], event["created"], event.get("oom_kills")
 

@@ -20,17 +20,19 @@ from typing import Any
 
 from modelyard import config, display
 from modelyard.command import CommandLine
-from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
+from modelyard.errors import Conflict, InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
 from modelyard.training import code, control, data, faults, handover, record, runlog, workers
+from modelyard.training.job import CHECKPOINT
+from modelyard.training.launch import OUTPUT, launch, locked
 from modelyard.training.progress import Progress, Reader, RunState
 from modelyard.training.spec import Metric, TrainSpec
 
 _GRACE = 5.0
 _KEPT_SECONDS = 30 * 86400
 _POLL = 0.1
-_OUTPUT = "output.log"
 _TAIL = 20
-_MODULE = "modelyard.training"
+_LEFTOVERS = 10.0
+"""Seconds that workers of a process that was killed may live on."""
 
 
 class TrainingRun:
@@ -177,7 +179,8 @@ class TrainingRun:
 
     @property
     def model(self) -> Any:
-        """The fitted model; waits for it. Raises as `wait` does."""
+        """The fitted model; waits for it. Raises as `wait` does. A run that failed when it had a model gives that: of a
+        loss that was no longer finite the last good weights."""
         return self.wait_model()
 
     @property
@@ -234,8 +237,34 @@ class TrainingRun:
         return self._ask("pause", 0)
 
     def resume(self) -> TrainingRun:
-        """Go on after a pause."""
-        return self._ask("resume", 0)
+        """Go on after a pause; or, when it failed, was killed or stopped, from its last checkpoint, with the same data
+        and options, in the same log. It then ends as it would have without the interruption.
+
+        Raises Conflict when it has succeeded, has no checkpoint, or is going on already.
+        """
+        if self.progress.ended is None:
+            return self._ask("resume", 0)
+        deadline = time.monotonic() + _LEFTOVERS
+        while True:
+            try:
+                with locked(self.folder) as lock:
+                    self._check_resumable()
+                    self._process = launch(self.folder, lock, resumed=True)
+                self._model = None
+                return self
+            except Conflict:  # workers of a process that was killed live on for a few seconds
+                now = self.progress
+                if now.ended is None or not now.resumable or time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(_POLL)
+
+    def _check_resumable(self) -> None:
+        now = self.progress
+        if now.ended is None:
+            raise Conflict(f"{self.id} is running", remedy="Wait for it, or stop it first.")
+        if not now.resumable or not (self.folder / CHECKPOINT).exists():
+            why = "has succeeded" if now.state is RunState.succeeded else "has no checkpoint"
+            raise Conflict(f"{self.id} {why}: there is nothing to go on from", remedy="Train again: yard.train(…).")
 
     def _ask(self, action: str, wait: float) -> TrainingRun:
         now = self.progress
@@ -250,7 +279,7 @@ class TrainingRun:
 
     def logs(self, last: int | None = None) -> str:
         """What the training process printed; of it the `last` bytes."""
-        with contextlib.suppress(FileNotFoundError), (self.folder / _OUTPUT).open("rb") as output:
+        with contextlib.suppress(FileNotFoundError), (self.folder / OUTPUT).open("rb") as output:
             if last is not None:
                 size = output.seek(0, os.SEEK_END)
                 output.seek(max(0, size - last))
@@ -332,13 +361,14 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be trained: `rows` (X, y), `validation` (X, y) or None, `options` those of the trainer, `functions`
-    the user's own metrics, `code` the cell that does the same, where that is known better than `code.of` can."""
+    """What is to be trained: `rows` (X, y), `validation` (X, y), a Dataset or None, `options` those of the trainer,
+    `functions` the user's own metrics, `code` the cell that does the same, where that is known better than `code.of`
+    can."""
 
     spec: TrainSpec
     model: Any
     rows: tuple[Any, Any]
-    validation: tuple[Any, Any] | None
+    validation: Any
     options: Any
     functions: Mapping[str, Metric] = field(default_factory=dict)
     code: str = ""
@@ -346,8 +376,8 @@ class Order:
 
 def start(order: Order) -> TrainingRun:
     """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
-    found = _check(order)
-    held = order.validation
+    held = _pair(order.validation)
+    found = _check(order, held)
     root = config.runs_folder()
     root.mkdir(parents=True, exist_ok=True)
     _prune(root)
@@ -360,7 +390,8 @@ def start(order: Order) -> TrainingRun:
         (folder / "paths.json").write_text(json.dumps(sys.path))
         text = order.code or code.of(order.spec, order.model, order.functions, held=held is not None)
         (folder / code.FILE).write_text(text)
-        process = _launch(folder)
+        with locked(folder) as lock:
+            process = launch(folder, lock)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -369,12 +400,19 @@ def start(order: Order) -> TrainingRun:
     return TrainingRun(folder, process)
 
 
-def _check(order: Order) -> list[str]:
+def _pair(validation: Any) -> tuple[Any, Any] | None:
+    """Rows and targets; a Dataset is both in one."""
+    if validation is None:
+        return None
+    pair = (validation, None) if data.is_dataset(validation) else validation
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
+    return pair[0], pair[1]
+
+
+def _check(order: Order, held: tuple[Any, Any] | None) -> list[str]:
     """Warnings; InvalidInput for what is sure to fail."""
-    held = order.validation
     if held is not None:
-        if not isinstance(held, (tuple, list)) or len(held) != 2:
-            raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
         data.check(*held)
     data.check(*order.rows)
     if order.spec.kind not in ("sklearn", "search"):
@@ -383,25 +421,6 @@ def _check(order: Order) -> list[str]:
 
     drawn = order.spec.test_size if held is None else 0.0
     return problems.check(order.model, *order.rows, test_size=drawn, options=order.options)
-
-
-def _launch(folder: Path) -> subprocess.Popen[bytes]:
-    import psutil
-
-    with (folder / _OUTPUT).open("ab") as output:  # appending, so that it can be cut while it is written
-        process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # the kernel's interrupt and restart do not reach it
-        )
-    try:
-        created = psutil.Process(process.pid).create_time()
-    except psutil.Error:
-        created = time.time()
-    runlog.append(folder, "launched", pid=process.pid, created=created, oom_kills=faults.oom_kills())
-    return process
 
 
 def _known() -> list[str]:

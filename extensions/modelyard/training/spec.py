@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from modelyard.errors import InvalidInput
+from modelyard.networks import Network
 
 FILE = "spec.json"
 Metric = Callable[[Any, Any, Any], float]
@@ -61,9 +64,21 @@ def kind_of(model: Any) -> str:
     """Which trainer takes `model`; InvalidInput when none does. Imports no library that the caller has not."""
     if isinstance(model, type):
         raise InvalidInput(f"{model.__name__} is a class", remedy=f"Give an instance: {model.__name__}().")
+    if isinstance(model, Network):
+        if find_spec("torch") is None:
+            raise InvalidInput("a network needs PyTorch, which is not installed here", remedy=_INSTALL)
+        return "torch"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return "torch"
     if hasattr(model, "fit"):
         return "sklearn"
-    raise InvalidInput(f"{type(model).__name__} has no fit(X, y)", remedy="Give a scikit-learn estimator.")
+    raise InvalidInput(
+        f"{type(model).__name__} has no fit(X, y)", remedy="Give a scikit-learn estimator or a PyTorch module."
+    )
+
+
+_INSTALL = "Install it: pip install 'modelyard[torch]'; on your own machine `make up` does so, unless told TORCH=no."
 
 
 def searchable(model: Any) -> Any:

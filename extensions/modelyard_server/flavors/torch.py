@@ -1,0 +1,43 @@
+"""torch.export: PyTorch modules that ONNX has no operators for. No code of the owner's runs, only the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from modelyard_api.models import PackageManifest
+from modelyard_server.flavors.base import Columns
+
+
+class TorchModel:
+    """A program with one input: the tensor, or the columns side by side. A classifier's answers probabilities."""
+
+    def __init__(self, manifest: PackageManifest, directory: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        program = torch.export.load(directory / manifest.path)
+        taken = set(program.graph_signature.user_inputs)
+        self._dtype = next(
+            n.meta["val"].dtype for n in program.graph.nodes if n.op == "placeholder" and n.name in taken
+        )
+        self._program = program.module()
+        self._table = manifest.signature.layout == "table"
+        self._names = [spec.name for spec in manifest.signature.inputs]
+        self._outputs = [output.name for output in manifest.signature.outputs]
+        self._classes = None if manifest.task != "classification" else np.asarray(manifest.classes)
+
+    def predict(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        rows = np.column_stack([columns[name] for name in self._names]) if self._table else columns["input"]
+        numbers = rows.astype("int64" if self._dtype is torch.int64 else "float64", copy=False)
+        with torch.no_grad():
+            answers = [part.numpy() for part in self._program(torch.from_numpy(numbers).to(self._dtype))]
+        if self._classes is not None:
+            return {"label": self._classes[answers[0].argmax(axis=1)], "probabilities": answers[0]}
+        return dict(zip(self._outputs, answers, strict=True))
+
+
+def load(manifest: PackageManifest, directory: Path, threads: int) -> TorchModel:
+    return TorchModel(manifest, directory, threads)
