@@ -1,4 +1,5 @@
 // What a panel knows of its kernel: traits that change, and actions that are asked for and answered.
+import type { RefObject } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
 
 /** The part of anywidget's model that panels use; tests bring one of their own. */
@@ -26,6 +27,28 @@ export function useTrait<T>(model: Model, name: string): T {
     return () => model.off(`change:${name}`, changed);
   }, [model, name]);
   return value;
+}
+
+/** Tell the kernel something that has no answer. */
+export function tell(model: Model, what: string, given: object = {}): void {
+  model.send({ told: what, given });
+}
+
+/** Whether the kernel behind `model` is gone; JupyterLab marks the widget then. */
+export function useGone(model: Model, place: RefObject<HTMLElement | null>): boolean {
+  const [gone, setGone] = useState(false);
+  useEffect(() => {
+    const look = () => setGone(!!place.current?.closest(".jupyter-widgets-disconnected"));
+    const closed = () => setGone(true);
+    look();
+    model.on("comm_live_update", look);
+    model.on("comm:close", closed);
+    return () => {
+      model.off("comm_live_update", look);
+      model.off("comm:close", closed);
+    };
+  }, [model, place]);
+  return gone;
 }
 
 export interface Reply {

@@ -28,8 +28,8 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
 
     A panel's class names its front end with `front_end="train"` and has a method `on_<action>(**given)` for each
     action, which is carried out in a thread and answered, and `hear_<what>(**given)` for what it is merely told: that
-    is done at once, may not wait, and has no answer. Where nobody looks (a papermill run, a script) it has no comm: nothing is sent and nothing is kept in the
-    notebook; it prints as text.
+    is done at once, may not wait, and has no answer. Where nobody looks (a papermill run, a script) it has no comm:
+    nothing is sent and nothing is kept in the notebook; it prints as text.
     """
 
     view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
