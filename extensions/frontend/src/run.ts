@@ -1,5 +1,4 @@
 // A training run as its panel knows it: from the kernel while that speaks, else from the notebook server.
-import type { RefObject } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Curve, decode } from "./curves";
 import { ask, type Model, type Problem } from "./model";
@@ -71,23 +70,6 @@ export const isOver = (view: View) => view.state !== "running" && view.state !==
 interface FromServer {
   view: View;
   curves: string;
-}
-
-/** Whether the kernel behind `model` is gone; JupyterLab marks the widget then. */
-export function useGone(model: Model, place: RefObject<HTMLElement | null>): boolean {
-  const [gone, setGone] = useState(false);
-  useEffect(() => {
-    const look = () => setGone(!!place.current?.closest(".jupyter-widgets-disconnected"));
-    const closed = () => setGone(true);
-    look();
-    model.on("comm_live_update", look);
-    model.on("comm:close", closed);
-    return () => {
-      model.off("comm_live_update", look);
-      model.off("comm:close", closed);
-    };
-  }, [model, place]);
-  return gone;
 }
 
 /** The run of the traits `view` and `curves`; null while there is none. */

@@ -7,6 +7,14 @@ import { AGAIN } from "../src/look";
 import { EndpointPanel } from "../src/panels/endpoint";
 import { FakeModel } from "./fake_model";
 
+vi.mock("uplot", () => ({
+  default: class {
+    setData() {}
+    setSize() {}
+    destroy() {}
+  },
+}));
+
 const row = (number: number, percent: number) => ({
   number,
   version: String(number),
@@ -59,6 +67,11 @@ function shown(view: Partial<View> = {}) {
 }
 
 const asked = (model: FakeModel, action: string) => model.sent.filter((message) => message.action === action);
+/** The kernel's answer to an action, once it is asked for it `times` times. */
+async function reply(model: FakeModel, action: string, value: unknown, times = 1) {
+  await waitFor(() => expect(asked(model, action)).toHaveLength(times));
+  await act(async () => model.reply(action, { ok: true, value }));
+}
 const slider = (number: number) =>
   screen.getByRole<HTMLInputElement>("slider", { name: `Calls to revision ${number}, percent` });
 const field = (number: number) =>
@@ -154,20 +167,16 @@ test("the form is filled in by row, asked, and the answer shown with its probabi
     { name: "age", kind: "number", whole: true, required: true, levels: [] },
     { name: "island", kind: "string", whole: false, required: false, levels: ["north", "south"] },
   ];
-  await act(async () =>
-    model.answer({ ok: true, value: { layout: "table", fields, rows: [{ age: "3", island: "north" }] } }),
-  );
+  await reply(model, "form", { layout: "table", fields, rows: [{ age: "3", island: "north" }] });
+  await user.selectOptions(screen.getByLabelText("Which revision"), "1");
+  await reply(model, "form", { layout: "table", fields, rows: [{ age: "4", island: "north" }] }, 2);
   await user.clear(screen.getByLabelText("age"));
   await user.type(screen.getByLabelText("age"), "7");
   await user.selectOptions(screen.getByLabelText("island"), "");
-  await user.selectOptions(screen.getByLabelText("Which revision"), "1");
-  await act(async () =>
-    model.answer({ ok: true, value: { layout: "table", fields, rows: [{ age: "7", island: "" }] } }),
-  );
   await user.click(screen.getByRole("button", { name: "Ask" }));
-  expect(asked(model, "predict")[0]?.given).toEqual({ filled: [{ age: "7", island: "" }], revision: 1 });
   const lines = [{ label: "yes", probabilities: { no: 0.25, yes: 0.75 } }];
-  await act(async () => model.answer({ ok: true, value: { lines, version: "1", ms: 4.2, rows: 1 } }));
+  await reply(model, "predict", { lines, version: "1", ms: 4.2, rows: 1 });
+  expect(asked(model, "predict")[0]?.given).toEqual({ filled: [{ age: "7", island: "" }], revision: 1 });
   const table = within(screen.getByRole("table", { name: "Answer" }));
   expect(table.getByText("yes")).toBeTruthy();
   expect(table.getByText(/yes 75.0 %/)).toBeTruthy();
@@ -177,11 +186,11 @@ test("a secret is shown once, and gone when it was taken", async () => {
   const user = userEvent.setup();
   const model = shown();
   await user.click(screen.getByRole("tab", { name: "Call it" }));
-  await act(async () => model.answer({ ok: true, value: [] }));
+  await reply(model, "keys", []);
   expect(screen.getByRole<HTMLButtonElement>("button", { name: "Create key" }).disabled).toBe(true);
   await user.type(screen.getByLabelText("Name of a new key"), "billing{Enter}");
+  await reply(model, "create_key", { id: "1", name: "billing", secret: "my_1_s3cret" });
   expect(asked(model, "create_key")[0]?.given).toEqual({ name: "billing" });
-  await act(async () => model.answer({ ok: true, value: { id: "1", name: "billing", secret: "my_1_s3cret" } }));
   expect(screen.getByText("my_1_s3cret")).toBeTruthy();
   await user.click(screen.getByRole("button", { name: "I have it" }));
   expect(screen.queryByText("my_1_s3cret")).toBeNull();
