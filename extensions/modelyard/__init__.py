@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from modelyard.remote import AsyncEndpoint
     from modelyard.sync import attach, endpoint, endpoints, publish, runs, search, train
     from modelyard.training.run import TrainingRun
+    from modelyard.widgets.endpoint import EndpointPanel
+    from modelyard.widgets.publish import PublishPanel
     from modelyard.widgets.runs import RunsTable
     from modelyard.widgets.train import TrainPanel
 
@@ -28,7 +30,9 @@ _HOME = {
     "AsyncClient": "modelyard.client",
     "AsyncEndpoint": "modelyard.remote",
     "Endpoint": "modelyard.handle",
+    "EndpointPanel": "modelyard.widgets.endpoint",
     "ModelyardError": "modelyard.errors",
+    "PublishPanel": "modelyard.widgets.publish",
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
@@ -47,7 +51,9 @@ __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
     "Endpoint",
+    "EndpointPanel",
     "ModelyardError",
+    "PublishPanel",
     "RunsTable",
     "TrainPanel",
     "TrainingRun",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from modelyard.errors import InvalidInput, InvalidTraffic
+from modelyard.errors import InvalidInput, InvalidTraffic, StaleWrite
 from modelyard_api.conditions import Condition, ConditionStatus, find
 from modelyard_api.endpoints import Endpoint, EndpointSpec, RevisionSpec, TrafficTarget
 
@@ -28,6 +29,11 @@ def checked(kind: type[M], **fields: Any) -> M:
 def stable(spec: EndpointSpec) -> int:
     """The revision with most of the traffic; of equals, the oldest."""
     return min(spec.traffic, key=lambda t: (-t.percent, t.revision)).revision
+
+
+def traffic(spec: EndpointSpec) -> dict[int, int]:
+    """Percent of the calls by revision number, of those that get some."""
+    return {t.revision: t.percent for t in spec.traffic if t.percent > 0}
 
 
 def candidate(spec: EndpointSpec) -> int:
@@ -76,8 +82,7 @@ def removed(spec: EndpointSpec, number: int) -> EndpointSpec:
 
 def split(spec: EndpointSpec, revision: int, percent: int) -> EndpointSpec:
     """`percent` of the traffic to `revision`, the rest to the one that has most of it now."""
-    if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
-        raise InvalidTraffic(f"percent={percent!r} is not a whole number from 0 to 100")
+    _check_percent(percent)
     if percent == 100:
         return promoted(spec, revision)
     others = [t for t in spec.traffic if t.revision != revision and t.percent > 0]
@@ -91,9 +96,37 @@ def split(spec: EndpointSpec, revision: int, percent: int) -> EndpointSpec:
     return _with(spec, {n: p for n, p in shares.items() if p}, revision)
 
 
+def shared(spec: EndpointSpec, shares: Mapping[int, int], expected: Mapping[int, int] | None = None) -> EndpointSpec:
+    """The traffic as `shares` says, percent by revision. StaleWrite when it is not `expected` any more, InvalidTraffic
+    when the shares do not sum to 100."""
+    now = traffic(spec)
+    if expected is not None and now != {n: p for n, p in expected.items() if p}:
+        said = ", ".join(f"{p} % to revision {n}" for n, p in sorted(now.items()))
+        raise StaleWrite(
+            f"somebody changed the traffic meanwhile: it is {said} now", remedy="Look at it, and apply yours again."
+        )
+    wanted = {n: p for n, p in shares.items() if p}
+    unknown = [n for n in wanted if spec.revision(n) is None]
+    if unknown:
+        known = ", ".join(str(r.number) for r in spec.revisions)
+        raise InvalidTraffic(f"there is no revision {unknown[0]}", remedy=f"There are: {known}.")
+    for share in wanted.values():
+        _check_percent(share)
+    if sum(wanted.values()) != 100:
+        raise InvalidTraffic(f"the shares sum to {sum(wanted.values())} %, not to 100 %")
+    targets = tuple(TrafficTarget(revision=n, percent=p) for n, p in sorted(wanted.items()))
+    active = tuple(r.model_copy(update={"active": True}) if r.number in wanted else r for r in spec.revisions)
+    return spec if wanted == now else spec.model_copy(update={"traffic": targets, "revisions": active})
+
+
 def promoted(spec: EndpointSpec, revision: int) -> EndpointSpec:
     """All traffic to `revision`."""
     return _with(spec, {revision: 100}, revision)
+
+
+def _check_percent(percent: int) -> None:
+    if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
+        raise InvalidTraffic(f"percent={percent!r} is not a whole number from 0 to 100")
 
 
 def _with(spec: EndpointSpec, shares: dict[int, int], revision: int) -> EndpointSpec:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from modelyard import changes
 from modelyard.command import CommandLine
 from modelyard.errors import ModelyardError
 from modelyard.loop import run
 from modelyard.remote import AsyncEndpoint
+from modelyard.tables import Inference
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.endpoints import EndpointMetrics, EndpointSpec, EndpointStatus, Key, RevisionSpec
 
@@ -23,6 +26,11 @@ class Endpoint:
 
     def __init__(self, remote: AsyncEndpoint) -> None:
         self._remote = remote
+
+    @property
+    def remote(self) -> AsyncEndpoint:
+        """The same for `async` code."""
+        return self._remote
 
     @property
     def name(self) -> str:
@@ -52,7 +60,7 @@ class Endpoint:
     @property
     def traffic(self) -> dict[int, int]:
         """Percent of the calls by revision number, as wanted."""
-        return {t.revision: t.percent for t in self.spec.traffic if t.percent > 0}
+        return changes.traffic(self.spec)
 
     @property
     def revisions(self) -> tuple[RevisionSpec, ...]:
@@ -74,6 +82,10 @@ class Endpoint:
         """A classifier's probabilities, of shape (rows, classes)."""
         return run(self._remote.predict_proba(X, revision=revision))
 
+    def infer(self, X: Any, *, revision: int | None = None) -> Inference:
+        """All that the model answers, and which version it was; see `AsyncEndpoint.infer`."""
+        return run(self._remote.infer(X, revision=revision))
+
     def curl(self, X: Any = None, *, token: str | None = None) -> CommandLine:
         """A line for a terminal that asks the endpoint; see `AsyncEndpoint.curl`. `print(endpoint.curl())`."""
         return run(self._remote.curl(X, token=token))
@@ -81,6 +93,13 @@ class Endpoint:
     def canary(self, version: int | str, percent: int = 10, *, wait: float = _SETTLE) -> Endpoint:
         """Give `percent` of the traffic to the revision of that model version, the rest to the one that has most."""
         run(self._remote.canary(version, percent, wait=wait))
+        return self
+
+    def split(
+        self, shares: Mapping[int, int], *, expected: Mapping[int, int] | None = None, wait: float = _SETTLE
+    ) -> Endpoint:
+        """Give each revision its percent of the calls, such as `{1: 90, 2: 10}`; see `AsyncEndpoint.split`."""
+        run(self._remote.split(shares, expected=expected, wait=wait))
         return self
 
     def promote(self, version: int | str | None = None, *, wait: float = _SETTLE) -> Endpoint:

@@ -47,7 +47,7 @@ def run(
     if threading.current_thread() is background.thread:
         work.close()
         raise RuntimeError("a blocking call inside the client's own loop; use modelyard.AsyncClient there")
-    job = _Job(work, background.loop)
+    job = Job(work, background.loop)
     try:
         job.start()
         if steps is not None and show is not None:
@@ -63,7 +63,14 @@ def run(
         raise
 
 
-class _Job(Generic[T]):
+def begin(work: Coroutine[Any, Any, T]) -> Job[T]:
+    """`work`, begun; whoever asked does not wait, and may cancel it."""
+    job = Job(work, _loop().loop)
+    job.start()
+    return job
+
+
+class Job(Generic[T]):
     """Work on the loop that can be cancelled at any moment after it was made: an interrupt may come between any two
     steps of `start`, where `asyncio.run_coroutine_threadsafe` has begun the work but not yet said how to end it."""
 
@@ -74,9 +81,11 @@ class _Job(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
+        """Let it begin."""
         self._loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:
+        """Ask it to end; `done` tells when it has, with CancelledError."""
         self._loop.call_soon_threadsafe(self._end)
 
     def _begin(self) -> None:

@@ -33,7 +33,9 @@ background:none;color:inherit}
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """A revision as it is shown. `kind` of its state: good, busy or bad."""
+
     number: int
     version: str
     wanted: int
@@ -49,18 +51,18 @@ def as_text(owner: str, name: str, url: str, resource: Endpoint | None, problem:
     title = f"Endpoint {owner}/{name}"
     if resource is None:
         return f"{title}: {problem or 'not read yet'}\n  {url}"
-    lines = [f"{title}: {_state(resource)[0]}", f"  {url}"]
+    lines = [f"{title}: {state(resource)[0]}", f"  {url}"]
     lines += [
         f"  revision {r.number}: version {r.version}, {_share(r)} of the traffic, {r.replicas} replicas, "
         f"{r.flavor + ', ' if r.flavor else ''}{r.state}"
-        for r in _rows(resource)
+        for r in rows(resource)
     ]
     return "\n".join(lines + ([f"  as last seen: {problem}"] if problem else []))
 
 
 def as_html(owner: str, name: str, url: str, resource: Endpoint | None, problem: str = "") -> str:
     """A box with the state, the URL and a table of the revisions."""
-    text, kind = (problem or "not read yet", "bad") if resource is None else _state(resource)
+    text, kind = (problem or "not read yet", "bad") if resource is None else state(resource)
     parts = [f'<style>{STYLE}</style><div class="my-box" data-testid="modelyard-endpoint"><div class="my-head">']
     parts.append(f'<span class="my-title">{escape(f"{owner}/{name}")}</span>')
     parts.append(f'<span class="my-state my-{kind}" role="status">{escape(text)}</span></div>')
@@ -74,28 +76,29 @@ def as_html(owner: str, name: str, url: str, resource: Endpoint | None, problem:
 
 def _table(resource: Endpoint) -> str:
     head = "".join(f"<th>{t}</th>" for t in ("revision", "version", "traffic", "replicas", "runs as", "state"))
-    rows = []
-    for r in _rows(resource):
+    lines = []
+    for r in rows(resource):
         bar = f'<span class="my-bar" aria-hidden="true"><span style="width:{r.applied}%"></span></span>'
         cells = [str(r.number), escape(r.version), bar + escape(_share(r)), escape(r.replicas), escape(r.flavor)]
         cells.append(f'<span class="my-{r.kind}">{escape(r.state)}</span>')
-        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    hidden = len(resource.spec.revisions) - len(rows)
+        lines.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    hidden = len(resource.spec.revisions) - len(lines)
     more = f'<div class="my-dim">{hidden} older revisions are kept and run nothing.</div>' if hidden else ""
-    return f'<table class="my-table"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>{more}'
+    return f'<table class="my-table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>{more}'
 
 
-def _rows(resource: Endpoint) -> list[_Row]:
+def rows(resource: Endpoint) -> list[Row]:
+    """The revisions that run, get calls, or are observed; oldest first."""
     observed = {r.number: r for r in resource.status.revisions}
     shown = [r for r in resource.spec.revisions if r.active or resource.spec.percent(r.number) or r.number in observed]
     return [_row(resource, revision) for revision in shown]
 
 
-def _row(resource: Endpoint, revision: RevisionSpec) -> _Row:
+def _row(resource: Endpoint, revision: RevisionSpec) -> Row:
     status = next((r for r in resource.status.revisions if r.number == revision.number), None)
     ready = find(status.conditions, "Ready") if status is not None else None
     text, kind = _condition(ready)
-    return _Row(
+    return Row(
         number=revision.number,
         version=revision.version,
         wanted=resource.spec.percent(revision.number),
@@ -107,11 +110,12 @@ def _row(resource: Endpoint, revision: RevisionSpec) -> _Row:
     )
 
 
-def _share(row: _Row) -> str:
+def _share(row: Row) -> str:
     return f"{row.applied} %" if row.applied == row.wanted else f"{row.applied} % → {row.wanted} %"
 
 
-def _state(resource: Endpoint) -> tuple[str, str]:
+def state(resource: Endpoint) -> tuple[str, str]:
+    """How it is, in words, and whether that is good, busy or bad."""
     if resource.deleting:
         return "Deleting", "busy"
     if resource.status.observed_generation < resource.generation:

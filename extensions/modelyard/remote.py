@@ -6,7 +6,7 @@ import asyncio
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelyard import changes, tables
@@ -80,20 +80,40 @@ class AsyncEndpoint:
         `X`: a DataFrame, an array, a list of rows, or of dicts; columns that the model does not know are left out.
         `revision` asks that one, whatever the traffic.
         """
-        metadata = await self._shape(revision)
+        metadata = await self.metadata(revision)
         names = [str(o["name"]) for o in metadata.outputs]
         main = {"classification": "label", "regression": "prediction"}.get(metadata.task)
         if main in names:
-            return (await self._infer(X, revision, (main,)))[main]
-        found = await self._infer(X, revision, ())
+            return (await self.infer(X, revision=revision, outputs=(main,))).outputs[main]
+        found = (await self.infer(X, revision=revision)).outputs
         return found[names[0]] if len(found) == 1 else found
 
     async def predict_proba(self, X: Any, *, revision: int | None = None) -> Any:
         """A classifier's probabilities, of shape (rows, classes). InvalidInput when the model has none."""
-        metadata = await self._shape(revision)
+        metadata = await self.metadata(revision)
         if "probabilities" not in [o["name"] for o in metadata.outputs]:
             raise InvalidInput(f"the model of {self.owner}/{self.name} gives no probabilities", remedy="Use predict.")
-        return (await self._infer(X, revision, ("probabilities",)))["probabilities"]
+        return (await self.infer(X, revision=revision, outputs=("probabilities",))).outputs["probabilities"]
+
+    async def infer(self, X: Any, *, revision: int | None = None, outputs: tuple[str, ...] = ()) -> tables.Inference:
+        """All outputs of the model for `X` (as `predict` takes it), or those named, and the version that answered."""
+        metadata = await self.metadata(revision)
+        path = f"/v2/models/{self.name}/infer"
+        try:
+            documents = [
+                await self._call("POST", path, revision, body) for body in tables.requests(X, metadata, outputs)
+            ]
+        except InvalidInput:
+            self._metadata.pop(revision, None)  # another revision may have got the traffic meanwhile
+            raise
+        return tables.Inference(tables.answers(documents, metadata), str(documents[-1].get("model_version", "")))
+
+    async def metadata(self, revision: int | None = None) -> tables.Metadata:
+        """What the model takes and answers, as the endpoint says; kept."""
+        if revision not in self._metadata:
+            answer = await self._call("GET", f"/v2/models/{self.name}", revision)
+            self._metadata[revision] = tables.Metadata.read(answer)
+        return self._metadata[revision]
 
     async def curl(self, X: Any = None, *, token: str | None = None) -> CommandLine:
         """A line for a terminal that asks the endpoint. `X`: rows to send, by default the first of the example.
@@ -108,17 +128,39 @@ class AsyncEndpoint:
             note = (
                 f'The token in this line works until {until}; endpoint.create_key("my-service") makes one that lasts.'
             )
-        metadata = await self._shape(None)
-        rows = X if X is not None else await self._example(metadata)
+        metadata = await self.metadata()
+        rows = X if X is not None else (await self.example())[:1]
         body = json.dumps(next(iter(tables.requests(rows, metadata))), allow_nan=False, ensure_ascii=False)
         parts = ["curl", "-sS", f"{self.url}/v2/models/{self.name}/infer"]
         parts += ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", "-d", body]
         return CommandLine(" ".join(shlex.quote(part) for part in parts), note)
 
+    async def example(self, revision: int | None = None) -> list[Any]:
+        """The rows that the model was published with, as JSON; of the revision with most of the traffic, by default.
+        From MLflow."""
+        from modelyard.tracking import Tracking
+
+        spec = (await self.read()).spec
+        wanted = spec.revision(changes.stable(spec) if revision is None else revision)
+        if wanted is None:
+            raise NotFound(f"{self.owner}/{self.name} has no revision {revision}")
+        return (await Tracking(self._client).manifest(wanted.model, wanted.version)).example
+
     async def canary(self, version: int | str, percent: int = 10, *, wait: float = _SETTLE) -> None:
         """Give `percent` of the traffic to the revision of that model version, the rest to the one that has most."""
         revision = await self._revision_of(version, wait)
         await self.update(lambda spec: changes.split(spec, revision, percent))
+        await self.applied(wait)
+
+    async def split(
+        self, shares: Mapping[int, int], *, expected: Mapping[int, int] | None = None, wait: float = _SETTLE
+    ) -> None:
+        """Give each revision its percent of the traffic, such as `{1: 90, 2: 10}`; revisions left out get none.
+
+        `expected`: what it was when that was decided; StaleWrite when somebody changed it meanwhile. Other changes of
+        others are kept. InvalidTraffic when the shares do not sum to 100.
+        """
+        await self.update(lambda spec: changes.shared(spec, shares, expected))
         await self.applied(wait)
 
     async def promote(self, version: int | str | None = None, *, wait: float = _SETTLE) -> None:
@@ -257,33 +299,6 @@ class AsyncEndpoint:
         number = max(r.number for r in written.spec.revisions)
         await self.until(lambda now: changes.revision_ready(now, number), wait, f"revision {number} is not ready")
         return number
-
-    async def _shape(self, revision: int | None) -> tables.Metadata:
-        if revision not in self._metadata:
-            answer = await self._call("GET", f"/v2/models/{self.name}", revision)
-            self._metadata[revision] = tables.Metadata.read(answer)
-        return self._metadata[revision]
-
-    async def _example(self, metadata: tables.Metadata) -> Any:
-        from modelyard.tracking import Tracking
-
-        spec = (await self.read()).spec
-        revision = spec.revision(changes.stable(spec))
-        assert revision is not None
-        manifest = await Tracking(self._client).manifest(revision.model, revision.version)
-        return manifest.example[:1]
-
-    async def _infer(self, X: Any, revision: int | None, outputs: tuple[str, ...]) -> dict[str, Any]:
-        metadata = await self._shape(revision)
-        path = f"/v2/models/{self.name}/infer"
-        try:
-            documents = [
-                await self._call("POST", path, revision, body) for body in tables.requests(X, metadata, outputs)
-            ]
-        except InvalidInput:
-            self._metadata.pop(revision, None)  # another revision may have got the traffic meanwhile
-            raise
-        return tables.answers(documents, metadata)
 
     async def _call(self, method: str, path: str, revision: int | None, body: Any = None) -> Any:
         headers = {} if revision is None else {REVISION_HEADER: str(revision)}

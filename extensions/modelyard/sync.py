@@ -16,6 +16,7 @@ from modelyard.handle import Endpoint
 from modelyard.loop import run
 
 if TYPE_CHECKING:
+    from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
 
 _lock = threading.Lock()
@@ -204,6 +205,11 @@ def publish(
         replicas=replicas,
         wait=wait,
     )
+    return publish_as(model, name, options)
+
+
+def publish_as(model: Any, name: str, options: PublishOptions) -> Endpoint:
+    """`publish`, with its options in one."""
     steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with display.Steps(f"Publishing {name}") as panel:
         work = client().publish(model, name, options, lambda step, detail: steps.put((step, detail)))

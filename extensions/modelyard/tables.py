@@ -21,6 +21,8 @@ class Metadata:
     task: str
     inputs: tuple[Mapping[str, Any], ...]
     outputs: tuple[Mapping[str, Any], ...]
+    classes: tuple[Any, ...] = ()
+    """A classifier's labels, in the order of its probabilities."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Metadata:
@@ -28,12 +30,20 @@ class Metadata:
         said = document.get("parameters") or {}
         inputs, outputs = tuple(document.get("inputs") or ()), tuple(document.get("outputs") or ())
         layout = said.get("layout") or ("tensor" if [i["name"] for i in inputs] == ["input"] else "table")
-        return cls(layout, said.get("task", "other"), inputs, outputs)
+        return cls(layout, said.get("task", "other"), inputs, outputs, tuple(said.get("classes") or ()))
 
     @property
     def columns(self) -> list[str]:
         """Names of the inputs, in order."""
         return [str(i["name"]) for i in self.inputs]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What a model answered: an array per output, one entry per row, and the model version that gave it."""
+
+    outputs: Mapping[str, Any]
+    version: str
 
 
 def requests(rows: Any, metadata: Metadata, outputs: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:

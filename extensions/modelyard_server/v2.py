@@ -46,7 +46,8 @@ def metadata(name: str, version: str, manifest: PackageManifest) -> dict[str, An
                 "name": spec.name,
                 "datatype": datatype(spec),
                 "shape": list(spec.shape),
-                "parameters": {"kind": spec.kind.value, "dtype": spec.dtype, "required": spec.required},
+                "parameters": {"kind": spec.kind.value, "dtype": spec.dtype, "required": spec.required}
+                | ({} if spec.categories is None else {"categories": list(spec.categories)}),
             }
             for spec in specs
         ]
@@ -57,7 +58,8 @@ def metadata(name: str, version: str, manifest: PackageManifest) -> dict[str, An
         "platform": f"modelyard_{manifest.flavor}",
         "inputs": tensors(manifest.signature.inputs),
         "outputs": tensors(manifest.signature.outputs),
-        "parameters": {"layout": manifest.signature.layout, "task": manifest.task},
+        "parameters": {"layout": manifest.signature.layout, "task": manifest.task}
+        | ({} if manifest.classes is None else {"classes": list(manifest.classes)}),
     }
 
 

@@ -113,6 +113,9 @@ class Endpoint(BaseModel):
     deleting: bool = False
     spec: EndpointSpec
     status: EndpointStatus = EndpointStatus()
+    rollback_to: int | None = Field(
+        default=None, description="The revision that a rollback would give all traffic; none: there is no earlier one."
+    )
     etag: str = ""
 
 
@@ -186,6 +189,9 @@ class RevisionMetrics(BaseModel):
     in_flight: int = 0
     latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
+    latency_ms: tuple[tuple[float | None, int], ...] = Field(
+        default=(), description="Cumulative: (upper bound in ms, calls up to it); the last bound is null: all calls."
+    )
     memory_bytes: int | None = None
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from modelyard import changes, portrait
-from modelyard.errors import InvalidInput, InvalidTraffic
+from modelyard.errors import InvalidInput, InvalidTraffic, StaleWrite
 from modelyard_api.conditions import Condition, ConditionStatus
 from modelyard_api.endpoints import (
     Endpoint,
@@ -38,6 +38,17 @@ def test_a_split_takes_from_the_revision_that_has_most() -> None:
     assert shares(changes.split(spec((1, 90), (2, 10), revisions=3), 3, 5)) == {1: 95, 3: 5}
     assert shares(changes.split(spec((1, 90), (2, 10)), 2, 100)) == {2: 100}
     assert shares(changes.split(spec((1, 90), (2, 10)), 2, 0)) == {1: 100}
+
+
+def test_shares_are_taken_as_they_are_unless_somebody_was_faster() -> None:
+    before = spec((1, 90), (2, 10), revisions=3)
+    assert shares(changes.shared(before, {1: 50, 3: 50, 2: 0})) == {1: 50, 3: 50}
+    assert changes.shared(before, {2: 10, 1: 90}, expected={1: 90, 2: 10}) is before
+    with pytest.raises(StaleWrite, match="10 % to revision 2"):
+        changes.shared(before, {1: 50, 2: 50}, expected={1: 100, 2: 0})
+    for wrong, said in (({1: 90}, "sum to 90"), ({9: 100}, "no revision 9"), ({1: 101, 2: -1}, "whole number")):
+        with pytest.raises(InvalidTraffic, match=said):
+            changes.shared(before, wrong)
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 10.5, True, "10"])

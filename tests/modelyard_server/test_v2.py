@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from modelyard_api.errors import InvalidInput, MalformedRequest
+from modelyard_api.models import ColumnKind, Flavor, PackageManifest, Signature, TensorSpec
 from modelyard_server import v2
 
 EDGES: dict[str, list[Any]] = {
@@ -55,6 +56,18 @@ def test_carries_every_datatype_both_ways(kind: str) -> None:
 def test_refuses_what_a_datatype_cannot_hold(kind: str, wrong: Any) -> None:
     with pytest.raises(InvalidInput, match=kind):
         v2.decode(one(kind, [wrong]))
+
+
+def test_metadata_tells_the_levels_of_a_categorical() -> None:
+    inputs = (
+        TensorSpec(name="island", kind=ColumnKind.string, dtype="str", categories=("north", "south")),
+        TensorSpec(name="weight", dtype="float64", required=False),
+    )
+    signature = Signature(layout="table", inputs=inputs, outputs=())
+    manifest = PackageManifest(flavor=Flavor.onnx, path="m", task="other", signature=signature)
+    said = [i["parameters"] for i in v2.metadata("m", "3", manifest)["inputs"]]
+    assert said[0] == {"kind": "string", "dtype": "str", "required": True, "categories": ["north", "south"]}
+    assert said[1] == {"kind": "number", "dtype": "float64", "required": False}
 
 
 def test_reads_nested_data() -> None:

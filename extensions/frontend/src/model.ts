@@ -28,6 +28,33 @@ export function useTrait<T>(model: Model, name: string): T {
   return value;
 }
 
+/** Tell the kernel something that has no answer. */
+export function tell(model: Model, what: string, given: object = {}): void {
+  model.send({ told: what, given });
+}
+
+/** Whether the kernel behind `model` is gone. JupyterLab says that something about its comm changed, and anywidget calls
+ * with the view, whose model knows what; a panel inside another has no view, and takes it for the worse until it hears. */
+export function useGone(model: Model): boolean {
+  const [gone, setGone] = useState(false);
+  useEffect(() => {
+    function changed(this: { model?: { comm_live?: boolean } } | undefined) {
+      setGone(!this?.model?.comm_live);
+    }
+    const closed = () => setGone(true);
+    const heard = () => setGone(false);
+    model.on("comm_live_update", changed);
+    model.on("comm:close", closed);
+    model.on("change:view", heard);
+    return () => {
+      model.off("comm_live_update", changed);
+      model.off("comm:close", closed);
+      model.off("change:view", heard);
+    };
+  }, [model]);
+  return gone;
+}
+
 export interface Reply {
   reply: string;
   ok: boolean;

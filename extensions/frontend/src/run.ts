@@ -76,28 +76,6 @@ interface FromServer {
   curves: string;
 }
 
-/** Whether the kernel behind `model` is gone. JupyterLab says that something about its comm changed, and anywidget calls
- * with the view, whose model knows what; a panel inside another has no view, and takes it for the worse until it hears. */
-export function useGone(model: Model): boolean {
-  const [gone, setGone] = useState(false);
-  useEffect(() => {
-    function changed(this: { model?: { comm_live?: boolean } } | undefined) {
-      setGone(!this?.model?.comm_live);
-    }
-    const closed = () => setGone(true);
-    const heard = () => setGone(false);
-    model.on("comm_live_update", changed);
-    model.on("comm:close", closed);
-    model.on("change:view", heard);
-    return () => {
-      model.off("comm_live_update", changed);
-      model.off("comm:close", closed);
-      model.off("change:view", heard);
-    };
-  }, [model]);
-  return gone;
-}
-
 /** The run of the traits `view` and `curves`; null while there is none. */
 export function useRun(model: Model, gone: boolean): Following | null {
   const [run, setRun] = useState<Run | null>(() => fromKernel(model));

@@ -194,6 +194,52 @@ export function ProblemBox({ problem, onDismiss }: { problem: Problem | null; on
   );
 }
 
+/** What to do where the kernel that made the panel is gone. */
+export function Gone({ call }: { call: string }) {
+  return (
+    <div class="my-problem" role="alert">
+      <strong>The kernel of this panel is gone</strong>
+      <p>It was restarted or shut down; what is below is as it was then. Run this in a cell to get the panel back:</p>
+      <Code label="The call that shows this panel again" text={call} />
+    </div>
+  );
+}
+
+/** Narrow panels lay a table out as blocks; some browsers then forget its roles, unless they are said. */
+const role = (name: string) => ({ role: name }) as object;
+
+/** A table that becomes a list of cards where there is no room for it. */
+export function Stack(given: {
+  label: string;
+  head: readonly string[];
+  rows: readonly { key: string | number; cells: readonly ComponentChildren[] }[];
+}) {
+  return (
+    <table class="my-stack" aria-label={given.label} {...role("table")}>
+      <thead {...role("rowgroup")}>
+        <tr {...role("row")}>
+          {given.head.map((title) => (
+            <th key={title} scope="col" {...role("columnheader")}>
+              {title}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody {...role("rowgroup")}>
+        {given.rows.map((row) => (
+          <tr key={row.key} {...role("row")}>
+            {row.cells.map((cell, i) => (
+              <td key={given.head[i]} data-label={given.head[i]} {...role("cell")}>
+                <div>{cell}</div>
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
 /** A progress bar; null: how far it is, is not known. */
 export function Bar({ fraction, label }: { fraction: number | null; label: string }) {
   const known = fraction === null ? {} : { value: Math.round(100 * Math.max(0, Math.min(1, fraction))) };

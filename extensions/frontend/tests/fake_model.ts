@@ -35,6 +35,11 @@ export class FakeModel implements Model {
     const last = this.sent[this.sent.length - 1];
     this.emit("msg:custom", { reply: last?.id, ...content });
   }
+  /** The kernel answers the last action of that name. */
+  reply(action: string, content: object) {
+    const last = this.sent.filter((message) => message.action === action).pop();
+    this.emit("msg:custom", { reply: last?.id, ...content });
+  }
   emit(event: string, ...given: unknown[]) {
     for (const callback of [...(this.callbacks.get(event) ?? [])]) (callback as (...g: unknown[]) => void)(...given);
   }

@@ -2,8 +2,9 @@ import { act, cleanup, fireEvent, render, screen, waitFor, within } from "@testi
 import { options } from "preact";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Form, type FormState } from "../src/form";
+import { useGone } from "../src/model";
 import { Report } from "../src/reports";
-import { grouped, useGone, useRun, type View } from "../src/run";
+import { grouped, useRun, type View } from "../src/run";
 import { RunView } from "../src/run_view";
 import { askServer, NoServer } from "../src/server";
 import { FakeModel } from "./fake_model";

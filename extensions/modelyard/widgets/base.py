@@ -27,8 +27,9 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
     """Base of the panels: a real widget, which sits in an `HBox` like any other.
 
     A panel's class names its front end with `front_end="train"` and has a method `on_<action>(**given)` for each
-    action. Where nobody looks (a papermill run, a script) it has no comm: nothing is sent and nothing is kept in the
-    notebook; it prints as text.
+    action, which is carried out in a thread and answered, and `hear_<what>(**given)` for what it is merely told: that
+    is done at once, may not wait, and has no answer. Where nobody looks (a papermill run, a script) it has no comm:
+    nothing is sent and nothing is kept in the notebook; it prints as text.
     """
 
     view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
@@ -80,7 +81,14 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
         return ""
 
     def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if not isinstance(content, dict) or not isinstance(content.get("action"), str):
+        if not isinstance(content, dict):
+            return
+        if isinstance(content.get("told"), str):
+            hear = getattr(self, f"hear_{content['told']}", None)
+            if hear is not None:
+                hear(**(content.get("given") or {}))
+            return
+        if not isinstance(content.get("action"), str):
             return
         job = (str(content.get("id", "")), content["action"], content.get("given") or {})
         try:

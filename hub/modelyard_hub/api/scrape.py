@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelyard_api.endpoints import RevisionMetrics
+from modelyard_api.latency import quantile
 
 _TIMEOUT = 2.0
 
@@ -62,29 +63,20 @@ def total(revision: int, samples: Iterable[Sample]) -> RevisionMetrics:
         requests=int(sum(s.requests for s in replicas)),
         errors=int(sum(s.errors for s in replicas)),
         in_flight=int(sum(s.in_flight for s in replicas)),
-        latency_p50_ms=quantile(buckets, 0.5),
-        latency_p99_ms=quantile(buckets, 0.99),
+        latency_p50_ms=_quantile(buckets, 0.5),
+        latency_p99_ms=_quantile(buckets, 0.99),
+        latency_ms=tuple(
+            (None if bound == float("inf") else round(1000 * bound, 3), int(buckets[bound]))
+            for bound in sorted(buckets)
+        ),
         memory_bytes=int(sum(memory)) if memory else None,
     )
 
 
-def quantile(buckets: dict[float, float], q: float) -> float | None:
-    """A quantile in milliseconds of a histogram, linear within its bucket as Prometheus does; None when empty.
-
-    What lies above the highest finite bound counts as that bound.
-    """
-    bounds = sorted(buckets)
-    if not bounds or buckets[bounds[-1]] == 0:
-        return None
-    rank = q * buckets[bounds[-1]]
-    low, below = 0.0, 0.0
-    for bound in bounds:
-        count = buckets[bound]
-        if count >= rank and count > below:
-            high = low if bound == float("inf") else bound
-            return round(1000 * (low + (high - low) * (rank - below) / (count - below)), 3)
-        low, below = bound, count
-    return None
+def _quantile(buckets: Mapping[float, float], q: float) -> float | None:
+    """In milliseconds, of bounds in seconds."""
+    found = quantile(buckets, q)
+    return None if found is None else round(1000 * found, 3)
 
 
 async def _fetch(http: httpx.AsyncClient, address: str) -> str | None:

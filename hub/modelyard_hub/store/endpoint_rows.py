@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from modelyard_api.endpoints import Endpoint, EndpointSpec, EndpointStatus
 from modelyard_api.errors import Conflict, NotFound, StaleWrite
 from modelyard_hub.runtimes.base import Package
+from modelyard_hub.store import rules
 from modelyard_hub.store.records import StoredEndpoint
 from modelyard_hub.store.tables import endpoint_shares, endpoint_status, endpoints
 
@@ -140,6 +141,7 @@ def _write_shares(connection: Connection, endpoint_id: int, spec: EndpointSpec) 
 
 def _record(row: Row[Any]) -> StoredEndpoint:
     status = EndpointStatus() if row.status is None else EndpointStatus.model_validate(row.status)
+    spec, history = EndpointSpec.model_validate(row.spec), tuple(row.stable_history)
     endpoint = Endpoint(
         owner=row.owner,
         name=row.name,
@@ -148,12 +150,13 @@ def _record(row: Row[Any]) -> StoredEndpoint:
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleting=row.deleting,
-        spec=EndpointSpec.model_validate(row.spec),
+        spec=spec,
         status=status,
+        rollback_to=rules.rollback_target(history, spec),
         etag=f'"{row.generation}"',
     )
     packages = {int(n): Package(Path(p["path"]), p["model"], p["version"]) for n, p in row.packages.items()}
-    return StoredEndpoint(endpoint, row.id, packages, tuple(row.stable_history))
+    return StoredEndpoint(endpoint, row.id, packages, history)
 
 
 def _stale(endpoint: Endpoint, expected: int) -> StaleWrite:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from harness.api import API, Yard, body, problem
 from harness.web import serving
-from modelyard_hub.api.scrape import parse, quantile, total
+from modelyard_hub.api.scrape import parse, total
 from modelyard_hub.reconcile.names import workload_name
 from modelyard_hub.runtimes.base import ObservedServer, Phase, Replica, ReplicaLog
 
@@ -50,15 +50,14 @@ def test_sums_over_replicas() -> None:
         "in_flight": 6,
         "latency_p50_ms": 2.0,
         "latency_p99_ms": 9.84,
+        "latency_ms": ((1.0, 0), (2.0, 100), (10.0, 200), (None, 200)),
         "memory_bytes": 200_000_000,
     }
 
 
-def test_quantiles_of_nothing_and_beyond_the_last_bound() -> None:
-    assert quantile({}, 0.5) is None
-    assert quantile({0.1: 0, float("inf"): 0}, 0.5) is None
-    assert quantile({0.1: 0, float("inf"): 4}, 0.5) == 100.0
-    assert total(1, []).latency_p50_ms is None
+def test_nothing_scraped_has_no_latency() -> None:
+    found = total(1, [])
+    assert (found.latency_p50_ms, found.latency_ms) == (None, ())
 
 
 async def test_metrics_are_scraped_from_the_replicas_that_answer(churn: Yard) -> None:

@@ -118,9 +118,11 @@ async def test_rollback_goes_back_step_by_step(store: Store) -> None:
     await store.write_spec("ada", "churn", spec({3: 50, 2: 50}, 1, 2, 3), 4, ADA)
     expected = [3, 2, 1]
     for revision in expected:
+        assert (await store.get("ada", "churn")).endpoint.rollback_to == revision
         after = await store.rollback("ada", "churn", ADA)
         assert [(t.revision, t.percent) for t in after.endpoint.spec.traffic] == [(revision, 100)]
         assert after.endpoint.spec.revision(revision).active  # type: ignore[union-attr]
+    assert after.endpoint.rollback_to is None
     with pytest.raises(Conflict, match="no earlier revision"):
         await store.rollback("ada", "churn", ADA)
 

@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Chart } from "../chart";
 import { type Curve, decode } from "../curves";
 import { duration, number } from "../format";
-import { type Problem, useAction, useTrait } from "../model";
+import { type Problem, useAction, useGone, useTrait } from "../model";
 import { Below, type PanelProps, panel } from "../mount";
-import { binary, useGone } from "../run";
+import { binary } from "../run";
 import { askServer, NoServer } from "../server";
 import { Box, Button, Choice, ProblemBox, quiet, Text } from "../ui";
 

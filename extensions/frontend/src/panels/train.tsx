@@ -2,9 +2,9 @@
 import { useState } from "preact/hooks";
 import { Form, type FormState } from "../form";
 import { duration } from "../format";
-import { useAction, useTrait } from "../model";
+import { useAction, useGone, useTrait } from "../model";
 import { Below, type PanelProps, panel } from "../mount";
-import { isOver, useGone, useRun } from "../run";
+import { isOver, useRun } from "../run";
 import { RunView, stateOf } from "../run_view";
 import { Box, Button, ProblemBox } from "../ui";
 
