@@ -23,8 +23,9 @@ TRAINERS = {
     "search": "modelyard.training.search.trainer",
 }
 """Module by `TrainSpec.kind`."""
-CHECKPOINT = "checkpoint.pt"
-"""What a run is resumed from. While it is there and the run has not succeeded, its data are kept too."""
+CHECKPOINT = "checkpoint"
+"""What a run is resumed from, in its trainer's own form. While it is there and the run has not succeeded, its data are
+kept too."""
 
 
 @dataclass

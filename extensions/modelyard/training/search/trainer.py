@@ -19,7 +19,7 @@ import cloudpickle
 from modelyard.errors import TrainingFailed
 from modelyard.training import data, sklearn
 from modelyard.training.control import Control, Stop
-from modelyard.training.job import Job, Result
+from modelyard.training.job import CHECKPOINT, Job, Result
 from modelyard.training.journal import Journal, write
 from modelyard.training.options import SearchOptions, SklearnOptions
 from modelyard.training.progress import ProgressKind
@@ -32,7 +32,7 @@ from modelyard.training.search.trials import Folds, Objective, Outcome, objectiv
 if TYPE_CHECKING:
     import optuna
 
-STUDY, BEST = "study.log", "best.pkl"
+STUDY, BEST = CHECKPOINT, "best.pkl"
 _WORTH = 10.0
 """Seconds of trials left from which it is worth it to start workers, which take a second or two to begin."""
 

@@ -26,10 +26,9 @@ from sklearn.tree import DecisionTreeClassifier
 import modelyard as yard
 from harness.wait import eventually
 from modelyard.errors import InvalidInput, NotFound, TrainingFailed
-from modelyard.training import handover
 from modelyard.training import run as runs
 from modelyard.training.control import Control, Stop
-from modelyard.training.job import Job, Result
+from modelyard.training.job import CHECKPOINT, Job, Result
 from modelyard.training.journal import Journal
 from modelyard.training.options import SearchOptions
 from modelyard.training.progress import Progress, ProgressKind, Reader, RunState
@@ -310,19 +309,16 @@ def test_a_killed_search_goes_on_where_it_was(begin: Any, tmp_path: Path) -> Non
     eventually(lambda: run.state is RunState.failed)
     before = run.trials
     (tmp_path / "gate").touch()
-    (run.folder / "study.log.lock").symlink_to("held")
-    with (run.folder / "study.log").open("a") as study:
+    (run.folder / f"{CHECKPOINT}.lock").symlink_to("held")
+    with (run.folder / CHECKPOINT).open("a") as study:
         study.write('{"op_code": 5, "cut')
-    model, options, functions = handover.take(run.folder, "job")
-    X, y, held = handover.take(run.folder, "data")
-    spec = TrainSpec.load(run.folder)
-    again = Job(run.folder, spec, model, (X, y), held, options, functions, Journal(run.folder), Control(), resumed=True)
-    result = trainer.run(again)
+    run.resume().wait(60)
     table = json.loads((run.folder / reports.TABLE).read_text())
     assert sorted(table["params.mood"]) == ["badly", "waits", "well"]
     assert table["number"][: len(before)] == [t["number"] for t in before]
     assert table["state"] == ["complete"] * 3
-    assert result.model.mood in table["params.mood"]
+    assert run.state is RunState.succeeded
+    assert run.model.mood in table["params.mood"]
 
 
 def test_a_script_waits_prints_the_best_so_far_and_has_a_run_to_publish(capsys: pytest.CaptureFixture[str]) -> None:
