@@ -3,6 +3,10 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 RUN := .venv/bin
+# PyTorch with CUDA is most of the download: `make up TORCH=no` does without.
+TORCH ?= yes
+WITH_TORCH := $(filter-out no,$(TORCH))
+READY_UP := .venv/.ready-up$(if $(WITH_TORCH),-torch)
 FRONTEND := extensions/frontend
 PANELS := hatch_build.py $(FRONTEND)/package-lock.json $(FRONTEND)/build.mjs $(shell find $(FRONTEND)/src -type f)
 NPM := $(RUN)/python $(FRONTEND)/npm.py
@@ -13,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: up test check bench format clean
 .DEFAULT_GOAL := up
 
-up: .venv/.ready-up
+up: $(READY_UP)
 	@exec $(RUN)/modelyard up
 
 test: check
@@ -42,15 +46,15 @@ bench: .venv/.ready-dev
 	@.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # `inexact`: what the other targets installed into the same environment stays.
-.venv/.ready-up: pyproject.toml uv.lock $(PANELS) | $(UV)
-	@echo "Setting up the environment in .venv (about 1.5 GB the first time)"
-	@$(UV) sync --locked --inexact --extra hub --extra notebook
+$(READY_UP): pyproject.toml uv.lock $(PANELS) | $(UV)
+	@echo "Setting up the environment in .venv ($(if $(WITH_TORCH),about 7 GB the first time; TORCH=no leaves PyTorch out,about 1.5 GB the first time))"
+	@$(UV) sync --locked --inexact --extra hub --extra notebook $(if $(WITH_TORCH),--extra torch)
 	@touch $@
 
 .venv/.ready-dev: pyproject.toml uv.lock $(PANELS) | $(UV)
 	@$(UV) sync --locked --inexact --group dev
 	@$(NPM) ci --silent --ignore-scripts
-	@touch $@ .venv/.ready-up
+	@touch $@ .venv/.ready-up .venv/.ready-up-torch
 
 clean:
 	rm -rf .venv .cache

@@ -29,6 +29,7 @@ def main() -> None:
         stack.stop()
         stack, second = started(home, stack.port)
         subprocess.run([sys.executable, str(HERE / "training.py"), "sklearn"], check=True)
+        subprocess.run([sys.executable, str(HERE / "training_torch.py")], check=True)
         print(f"start: first {first:.1f} s, second {second:.1f} s")
         try:
             Publisher(stack).publish("resident")

@@ -1,0 +1,111 @@
+"""A module trained by `yard.train` against the bare loop that it stands for, in processes of their own, taking turns.
+
+    python tests/bench/training_torch.py [--runs 3]
+
+Both train the same network on the same rows in batches shuffled anew each epoch, with AdamW, on one thread for about
+ten seconds. Time is processor time from the first loss to the last, all threads of the process included, since other
+processes on the machine take no part in that; memory is the process's peak (VmHWM) until the model is saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROWS, COLUMNS, BATCH, EPOCHS = 200_000, 64, 256, 4
+MiB = 1024 * 1024
+
+COMMON = """
+import json, os, sys, threading, time
+import numpy as np, torch
+from torch import nn
+
+folder, epochs, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+X, y = np.load(folder + "/X.npy"), np.load(folder + "/y.npy")
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+
+class Timed:
+    # cross_entropy that writes down the processor time between its first and its last call
+    def __init__(self, calls):
+        self.calls = self.left = calls
+
+    def __call__(self, output, target):
+        if output.requires_grad:
+            if self.left == self.calls:
+                self.begun = time.process_time()
+            self.left -= 1
+            if self.left == 0:
+                with open(folder + "/seconds", "w") as file:
+                    file.write(str(time.process_time() - self.begun))
+        return nn.functional.cross_entropy(output, target)
+
+timed = Timed(epochs * -(-len(X) // batch))
+"""
+BARE = """
+X, y = torch.from_numpy(X), torch.from_numpy(y)
+optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+for epoch in range(epochs):
+    total = 0.0
+    order = torch.randperm(len(X))
+    for i in range(0, len(X), batch):
+        rows = order[i : i + batch]
+        optimizer.zero_grad()
+        loss = timed(net(X[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024)
+"""
+OURS = """
+from modelyard.training.options import TorchOptions
+from modelyard.training.run import Order, start
+from modelyard.training.spec import TrainSpec
+
+options = TorchOptions(epochs=epochs, batch_size=batch, loss=timed)
+run = start(Order(TrainSpec.of(net, test_size=0.0), net, (X, y), None, options))
+peak, pause = 0, threading.Event()
+while run.progress.ended is None and not (run.folder / "model.pkl").exists():
+    peak = max(peak, int(open(f"/proc/{run.progress.pid}/status").read().split("VmHWM:")[1].split()[0]) * 1024)
+    pause.wait(0.05)
+run.wait()
+print(peak)
+"""
+
+
+def measured(program: str, folder: str) -> tuple[float, float]:
+    """Seconds, and MiB at the peak."""
+    environment = {**os.environ, "MODELYARD_RUNS": f"{folder}/runs", "OMP_NUM_THREADS": "1"}
+    for name in ("MODELYARD_URL", "MODELYARD_TOKEN"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", COMMON + program, folder, str(EPOCHS), str(BATCH)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return float(Path(folder, "seconds").read_text()), int(done.stdout) / MiB
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as folder:
+        X = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype("float32")
+        np.save(Path(folder, "X.npy"), X)
+        np.save(Path(folder, "y.npy"), X[:, :10].argmax(axis=1))
+        pairs = [(measured(BARE, folder), measured(OURS, folder)) for _ in range(runs)]
+    bare, ours = ([statistics.median(p[side][i] for p in pairs) for i in range(2)] for side in range(2))
+    ratio = statistics.median(o[0] / b[0] for b, o in pairs)
+    print(
+        f"PyTorch, {ROWS:,} rows, {EPOCHS} epochs, medians of {runs}: bare {bare[0]:.1f} s and {bare[1]:.0f} MiB, "
+        f"yard.train {ours[0]:.1f} s and {ours[1]:.0f} MiB; time {ratio:.3f}, memory {ours[1] - bare[1]:+.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
