@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -205,7 +206,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(tmp_path: Path) -> 
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limit[1]))
 
     try:
         train(tmp_path, wide, epochs=4, checkpoint_every=1, loss=After(12, fill))
@@ -270,3 +271,15 @@ def test_what_a_module_cannot_take_is_said(tmp_path: Path) -> None:
         train(tmp_path, net(), (X[:, :3], Y))
     with pytest.raises(InvalidInput, match="validation rows have the class 2"):
         trainer.run(replace(job(tmp_path, net(), TorchOptions()), held=(X[:3], [0, 1, 2])))
+    with pytest.raises(InvalidInput, match="validation is a Dataset"):
+        trainer.run(replace(job(tmp_path, net(), TorchOptions()), held=(Noisy(), None)))
+    with pytest.raises(InvalidInput, match="metrics= needs X and y"):
+        trainer.run(job(tmp_path, net(), TorchOptions(), (Noisy(), None), spec={"scorers": ("accuracy",)}))
+
+
+def test_what_fails_after_the_training_costs_no_model(tmp_path: Path) -> None:
+    work = job(tmp_path, net(), TorchOptions(epochs=1))
+    work.functions = {"broken": lambda model, X, y: fail()}
+    with pytest.raises(Interrupted):
+        trainer.run(work)
+    assert cloudpickle.loads((tmp_path / "model.pkl").read_bytes()).predict(X[:2]).shape == (2,)

@@ -134,6 +134,8 @@ def _of_dataset(job: Job, device: torch.device) -> _Ready:
     dataset, module = job.rows[0], job.model
     if isinstance(module, Network):
         raise InvalidInput("a network needs to see arrays", remedy="Give X and y, or a module for the Dataset.")
+    if job.functions or job.spec.scorers is not None:
+        raise InvalidInput("metrics= needs X and y, which a Dataset does not show", remedy="Leave it out.")
     train, held = np.arange(len(dataset)), None
     if job.held is not None:
         held = Part(_dataset(job.held[0]), np.arange(len(job.held[0])))
@@ -158,6 +160,8 @@ def _dataset(given: Any) -> DatasetSource:
 
 def _of_arrays(job: Job, device: torch.device) -> _Ready:
     (X, y), options = job.rows, job.options
+    if job.held is not None and data.is_dataset(job.held[0]):
+        raise InvalidInput("validation is a Dataset, the training rows are none", remedy="Give validation=(X, y).")
     truth = column(y)
     module, output = job.model, None
     reader: Reader | None = None
@@ -219,7 +223,9 @@ def _probe(module: nn.Module, inputs: tuple[torch.Tensor, ...], device: torch.de
 
 
 def _result(ready: _Ready, job: Job, params: dict[str, str]) -> Result:
-    model = predictor(ready.module, ready.reader, ready.task)
+    model, example = predictor(ready.module, ready.reader, ready.task), _example(job.rows[0])
+    job.journal.step("Saving the model")
+    job.keep(model, example)  # whatever happens to metrics and charts costs no model
     metrics: dict[str, float] = {}
     if ready.held is not None and (job.spec.scorers is not None or job.functions or model.estimator_type):
         job.journal.step("Scoring the held-out rows")
@@ -228,7 +234,7 @@ def _result(ready: _Ready, job: Job, params: dict[str, str]) -> Result:
         if model.estimator_type and not job.control.stopping:
             labels = None if ready.task.classes is None else [str(label) for label in ready.task.classes]
             reports.tell(job.journal, *answers, labels, job.spec.seed)
-    return Result(model, _example(job.rows[0]), metrics, params)
+    return Result(model, example, metrics, params)
 
 
 def _metrics(model: Predictor, ready: _Ready, job: Job, answers: tuple[Any, Any]) -> dict[str, float]:
@@ -264,8 +270,6 @@ def _held_rows(held: Part, job: Job) -> tuple[Any, Any]:
     if job.held is not None:
         return job.held
     X, y = job.rows
-    if data.is_dataset(X):
-        raise InvalidInput("metrics need X and y, a Dataset has rows only", remedy="Leave metrics out.")
     return tuple(v.iloc[held.index] if hasattr(v, "iloc") else as_array(v, "y")[held.index] for v in (X, y))  # type: ignore[return-value]
 
 
