@@ -155,6 +155,14 @@ def test_notebook_of_comparing_and_searching_through_papermill(stack: Stack, tmp
 
 
 @pytest.mark.timeout(600)
+def test_notebook_of_panels_through_papermill(stack: Stack, tmp_path: Path) -> None:
+    printed = papermill(stack, tmp_path, "04-without-code.ipynb", name="clicked")
+    assert "accuracy" in printed
+    saved = json.loads((tmp_path / "out.ipynb").read_text())
+    assert "widgets" not in saved["metadata"]
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("notebook", "name"), [("01-train-and-publish.ipynb", "churn"), ("02-train-a-network.ipynb", "digits")]
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 from modelyard.errors import InvalidInput
 
+EXAMPLE_ROWS = 5
+
 _CHUNK = 1 << 18
 """Values that a digest looks at at a time."""
 
@@ -120,6 +122,19 @@ def columns(X: Any) -> list[str]:
         return [str(name) for name in X.columns]
     width = X.shape[1] if hasattr(X, "shape") else len(X[0])
     return [f"column {i}" for i in range(width)]
+
+
+def example(X: Any) -> Any:
+    """A few rows by which a model is published: the first ones, and for each column whose missing values those do not
+    show, a row that does, so that the endpoint takes gaps where the model was trained on some."""
+    if getattr(X, "ndim", 0) != 2 or not hasattr(X, "iloc"):
+        return X[:EXAMPLE_ROWS]
+    shown = list(range(min(EXAMPLE_ROWS, len(X))))
+    for i in range(X.shape[1]):
+        gaps = X.iloc[:, i].isna().to_numpy()
+        if gaps.any() and not gaps[shown].any():
+            shown.append(int(gaps.argmax()))
+    return X.iloc[shown]
 
 
 def sample(X: Any, y: Any, most: int, seed: int) -> tuple[Any, Any]:

@@ -13,8 +13,6 @@ from modelyard.training.progress import ProgressKind
 from modelyard.training.scores import task
 from modelyard.training.watch import ROWS, Watch
 
-_EXAMPLE_ROWS = 5
-
 
 def run(job: Job) -> Result:
     """Cross-validate where asked to, fit, keep the model, then score it on the held-out rows."""
@@ -33,12 +31,13 @@ def run(job: Job) -> Result:
     metrics = folds.cross_validate(job, estimator, (X, y), extra) if options.cv else {}
     model = fit(job, estimator, (X, y), held, extra)
     job.control.gentle = True  # there is a model: a stop leaves out what is still to be computed
-    job.keep(model, X[:_EXAMPLE_ROWS])
+    example = data.example(X)
+    job.keep(model, example)
     try:
         metrics |= _look(job, model, (X, y), held)
     except Stop:
         journal.say("warning", text="stopped before all metrics were computed")
-    return Result(model, X[:_EXAMPLE_ROWS], metrics, params)
+    return Result(model, example, metrics, params)
 
 
 def fit(job: Job, estimator: Any, rows: tuple[Any, Any], held: tuple[Any, Any] | None, extra: Mapping[str, Any]) -> Any:

@@ -34,7 +34,6 @@ from modelyard.training.torch.task import (
     width_of,
 )
 
-_EXAMPLE_ROWS = 5
 _PROBE_ROWS = 8
 
 
@@ -276,9 +275,9 @@ def _held_rows(held: Part, job: Job) -> tuple[Any, Any]:
 def _example(X: Any) -> Any:
     """The first rows, to publish with."""
     if data.is_dataset(X):
-        inputs, _ = DatasetSource(X)[np.arange(min(_EXAMPLE_ROWS, len(X)))]
+        inputs, _ = DatasetSource(X)[np.arange(min(data.EXAMPLE_ROWS, len(X)))]
         return inputs[0].numpy()
-    return X.iloc[:_EXAMPLE_ROWS] if hasattr(X, "iloc") else as_array(X)[:_EXAMPLE_ROWS].copy()
+    return data.example(X) if hasattr(X, "iloc") else as_array(X)[: data.EXAMPLE_ROWS].copy()
 
 
 def _params(job: Job) -> dict[str, str]:
