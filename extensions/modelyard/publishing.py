@@ -97,11 +97,11 @@ async def publish(
     chosen = replace(options or PublishOptions(), **fields)
     owner, name = split_name(name, chosen.owner)
     _check_traffic(chosen.traffic)
-    client = client.patient(_PATIENCE) if client.patience else client
-    me = await client.me()
+    patient = client.patient(_PATIENCE) if client.patience else client
+    me = await patient.me()
     owner = owner or me.owner
     _check_owner(owner, me)
-    job = _Job(client, model, owner, name, chosen, say or (lambda step, detail: None))
+    job = _Job(patient, model, owner, name, chosen, say or (lambda step, detail: None))
     if _is_run(model):
         job.run = model
         job.model = await asyncio.to_thread(model.wait_model)
@@ -113,7 +113,8 @@ async def publish(
         version = await _register(job, folder / "package")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    return await _serve(job, version)
+    made = await _serve(job, version)
+    return AsyncEndpoint(client, owner, name, made.last)  # whoever asks it later is as patient as they were
 
 
 def _folder() -> Path:

@@ -3,20 +3,18 @@ and a training. Leaves screenshots."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from harness.chromium import SCREENSHOTS, browser
+from harness.lab import MINUTE, Lab, listen, put_notebook, sign_in
 from harness.stack import Stack
 from harness.wait import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
-MINUTE = 60_000
 NOTEBOOK = "panels.ipynb"
 CELLS = (
     "import modelyard as yard\nfrom sklearn.datasets import make_classification\n"
@@ -28,52 +26,12 @@ CELLS = (
 )
 
 
-def put_notebook(stack: Stack) -> None:
-    folder = stack.home / "users" / "ada"
-    folder.mkdir(parents=True, exist_ok=True)
-    cells = [
-        {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
-        for i, text in enumerate(CELLS)
-    ]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (folder / NOTEBOOK).write_text(json.dumps(content))
-
-
-class Notebook:
+class Notebook(Lab):
     """The notebook in a tab."""
 
     def __init__(self, page: Page) -> None:
-        self.page = page
+        super().__init__(page, NOTEBOOK)
         self.panel: Locator = page.get_by_test_id("modelyard-train").first
-
-    def open(self) -> Notebook:
-        self.page.goto(f"/user/ada/lab/tree/{NOTEBOOK}?reset")
-        self.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=MINUTE)
-        return self
-
-    def cell(self, number: int) -> Locator:
-        return self.page.locator(".jp-CodeCell").nth(number)
-
-    def cells(self) -> int:
-        return self.page.locator(".jp-CodeCell").count()
-
-    def run(self, number: int, *, ends: bool = True) -> None:
-        """Run a cell, to its end or until it has begun; JupyterLab may first ask for the kernel."""
-        ask = self.page.locator(".jp-Dialog .jp-mod-accept")
-        prompt = self.cell(number).locator(".jp-InputArea-prompt")
-
-        def ran() -> bool:
-            if ask.count():
-                ask.first.click(timeout=2000)
-            elif prompt.inner_text() == "[ ]:":
-                self.cell(number).locator(".cm-content").click(timeout=2000)
-                self.page.keyboard.press("Control+Enter")
-                expect(ask.or_(prompt.filter(has_not_text="[ ]")).first).to_be_visible(timeout=2000)
-            return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
-
-        eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
 
     def steps(self) -> int:
         """Iterations that the panel says are done."""
@@ -101,38 +59,22 @@ class Notebook:
         self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{what}")).first.click()
 
 
-def sign_in(page: Page, stack: Stack) -> None:
-    page.goto("/hub/login?next=%2Fhub%2Fspawn")
-    page.get_by_label(re.compile("username", re.I)).fill("ada")
-    page.get_by_label(re.compile("password", re.I)).fill(stack.sign_in["password"])
-    page.get_by_role("button", name=re.compile("sign in", re.I)).click()
-    page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
-
-
-def listener(said: list[str]) -> Callable[[ConsoleMessage], None]:
-    def hear(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            said.append(message.text)
-
-    return hear
-
-
 @pytest.mark.timeout(300)
 def test_a_training_survives_whatever_the_notebook_does(stack: Stack) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
-    put_notebook(stack)
-    errors: list[str] = []
+    put_notebook(stack, NOTEBOOK, CELLS)
     with browser(stack.url) as context:
-        context.on("console", listener(errors))
+        errors = listen(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
         sign_in(page, stack)
-        notebook = Notebook(page).open()
+        notebook = Notebook(page)
+        notebook.open()
         notebook.run(0)
         notebook.run(1)
         _train_by_keyboard(notebook)
         _reload(notebook)
-        other = Notebook(context.new_page()).open()
+        other = Notebook(context.new_page())
+        other.open()
         other.panel.scroll_into_view_if_needed()
         other.goes_on()
         _stop_while_the_kernel_is_busy(notebook, other)
@@ -237,10 +179,7 @@ def _compare(notebook: Notebook) -> None:
 def _look(notebook: Notebook) -> None:
     """Dark, and from narrow to wide."""
     page = notebook.page
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    notebook.choose_dark()
     page.keyboard.press("Control+b")
     for width in (400, 1600):
         page.set_viewport_size({"width": width + 190, "height": 900})

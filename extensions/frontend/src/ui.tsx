@@ -1,10 +1,22 @@
 // The pieces that all panels are made of. Every one that takes the focus keeps JupyterLab's shortcuts away from it.
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Problem } from "./model";
 
 /** JupyterLab looks at the focused element itself, so each carries it. */
 export const quiet = { "data-lm-suppress-shortcuts": "true" } as const;
+
+const page = Math.random().toString(36).slice(2);
+let ids = 0;
+
+/** An id that no other panel of the page has; Preact's own is one of its tree alone, and each panel is a tree. */
+function useId(): string {
+  const [id] = useState(() => {
+    ids += 1;
+    return `my-${page}-${ids}`;
+  });
+  return id;
+}
 
 export type Kind = "good" | "busy" | "bad" | "dim";
 

@@ -1,8 +1,9 @@
-import { act, renderHook } from "@testing-library/preact";
+import { act, render, renderHook } from "@testing-library/preact";
 import { expect, test, vi } from "vitest";
 import { aligned, decode } from "../src/curves";
 import { bytes, duration, number } from "../src/format";
 import { ask, useAction, useTrait } from "../src/model";
+import { Text } from "../src/ui";
 import { FakeModel } from "./fake_model";
 
 test("a trait's value follows the kernel", () => {
@@ -45,6 +46,14 @@ test("curves are read from one binary trait and put on common steps", () => {
     [null, 9, null],
   ]);
   expect(decode(["loss"], [3], null)).toEqual([]);
+});
+
+test("two panels of a page share no id, so that a label belongs to its own field", () => {
+  const places = [document.createElement("div"), document.createElement("div")];
+  for (const place of places) render(<Text label="Name" value="" onChange={() => {}} />, { container: place });
+  const [first, second] = places.map((place) => place.querySelector("input")?.id);
+  expect(first).toBeTruthy();
+  expect(first).not.toBe(second);
 });
 
 test("numbers and times are written as a person reads them", () => {

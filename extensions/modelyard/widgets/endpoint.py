@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 
 import traitlets
 
-from modelyard.errors import InvalidInput, ModelyardError, NotFound, Unauthenticated, in_words
+from modelyard.errors import InvalidInput, ModelyardError, NotFound, Unauthenticated, Unavailable, in_words
 from modelyard.handle import Endpoint
 from modelyard.loop import run
 from modelyard.sync import client
@@ -19,9 +20,12 @@ from modelyard.widgets.calls import CallsPanel
 from modelyard.widgets.endpoint_view import cut, view
 from modelyard.widgets.rates import Rates
 
+T = TypeVar("T")
 POLL = 2.0
 """Seconds between two looks at the endpoint, while somebody looks at the panel."""
 _AWAY = 10.0
+_PATIENCE = 8.0
+"""Seconds without an answer, after which the hub service is said to be away."""
 LEASE = 100.0
 """Seconds after which a view that has said nothing more is taken for gone."""
 _LOG_LINES, _LOG_CHARACTERS = 200, 32_000
@@ -62,7 +66,7 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
     def _seen(self) -> dict[str, Any]:
         """What is to be shown now: as it was last, with the reason, where that cannot be known."""
         try:
-            me, resource = run(client().me()), run(self._remote.read())
+            me, resource = run(_soon(client().me())), run(_soon(self._remote.read()))
         except NotFound:
             return {**self.view, **self._name(), "gone": True, "problem": None}
         except ModelyardError as error:
@@ -158,6 +162,14 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
             raise InvalidInput(f"{name!r} is not its name", remedy=f"Type {self.endpoint.name} to delete it.")
         run(self._remote.delete(wait=0))
         self.refresh()
+
+
+async def _soon(work: Awaitable[T]) -> T:
+    """What `work` gives; Unavailable when that takes long, as where a hub service hangs."""
+    try:
+        return await asyncio.wait_for(work, _PATIENCE)
+    except TimeoutError:
+        raise Unavailable(f"the hub service has not answered for {_PATIENCE:g} s") from None
 
 
 def _numbered(shares: Mapping[str, int]) -> dict[int, int]:

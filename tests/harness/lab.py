@@ -1,0 +1,106 @@
+"""A notebook in JupyterLab, as a person works with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
+
+from harness.stack import Stack
+from harness.wait import eventually
+
+MINUTE = 60_000
+
+
+def put_notebook(stack: Stack, name: str, cells: Sequence[str]) -> None:
+    """Write a notebook of code cells into ada's folder."""
+    folder = stack.home / "users" / "ada"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [
+        {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
+        for i, text in enumerate(cells)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {"cells": found, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / name).write_text(json.dumps(content))
+
+
+def sign_in(page: Page, stack: Stack) -> None:
+    """As ada, until JupyterLab is there."""
+    page.goto("/hub/login?next=%2Fhub%2Fspawn")
+    page.get_by_label(re.compile("username", re.I)).fill("ada")
+    page.get_by_label(re.compile("password", re.I)).fill(stack.sign_in["password"])
+    page.get_by_role("button", name=re.compile("sign in", re.I)).click()
+    page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
+
+
+def listen(context: BrowserContext) -> list[str]:
+    """The errors that pages of `context` will say."""
+    said: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            said.append(message.text)
+
+    context.on("console", hear)
+    context.on("weberror", lambda error: said.append(str(error.error)))
+    return said
+
+
+class Lab:
+    """A notebook in a tab."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page = page
+        self.name = name
+
+    def open(self) -> None:
+        """Until its kernel is idle."""
+        self.page.goto(f"/user/ada/lab/tree/{self.name}?reset")
+        self.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=MINUTE)
+
+    def cell(self, number: int) -> Locator:
+        """A code cell."""
+        return self.page.locator(".jp-CodeCell").nth(number)
+
+    def cells(self) -> int:
+        """How many code cells there are."""
+        return self.page.locator(".jp-CodeCell").count()
+
+    def run(self, number: int, *, ends: bool = True) -> None:
+        """Run a cell, to its end or until it has begun; JupyterLab may first ask for the kernel."""
+        ask = self.page.locator(".jp-Dialog .jp-mod-accept")
+        prompt = self.cell(number).locator(".jp-InputArea-prompt")
+
+        def ran() -> bool:
+            if ask.count():
+                ask.first.click(timeout=2000)
+            elif prompt.inner_text() == "[ ]:":
+                self.cell(number).locator(".cm-content").click(timeout=2000)
+                self.page.keyboard.press("Control+Enter")
+                expect(ask.or_(prompt.filter(has_not_text="[ ]")).first).to_be_visible(timeout=2000)
+            return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
+
+        eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
+
+    def restart_kernel(self) -> None:
+        """As its menu does, without the question."""
+        self.page.evaluate(
+            """async (name) => {
+                const headers = {"X-XSRFToken": /\\b_xsrf=([^;]*)/.exec(document.cookie)[1]};
+                const sessions = await (await fetch("/user/ada/api/sessions", {headers})).json();
+                const {kernel} = sessions.find((session) => session.path === name);
+                await fetch(`/user/ada/api/kernels/${kernel.id}/restart`, {method: "POST", headers});
+            }""",
+            self.name,
+        )
+
+    def choose_dark(self) -> None:
+        """The dark theme."""
+        self.page.get_by_role("menuitem", name="Settings", exact=True).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
+        self.page.locator(".lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
