@@ -32,6 +32,7 @@ export interface View {
   usage?: Record<string, number | null>;
   best?: { step: number; name: string; value: number | null };
   checkpoint?: number;
+  resumable?: boolean;
   folds?: [number, number];
   trials?: Record<string, number>;
   reports?: string[];
@@ -173,6 +174,8 @@ export function useRun(model: Model, gone: boolean): Following | null {
       setProblem(null);
       try {
         try {
+          // To start a process again is the kernel's business: the server only signals those that there are.
+          if (over) throw new NoServer();
           take(fromServer((await askServer(`${id}/${action}`, "POST")) as FromServer));
         } catch (error) {
           if (gone && !(error instanceof NoServer)) throw error;
@@ -185,7 +188,7 @@ export function useRun(model: Model, gone: boolean): Following | null {
         setBusy(false);
       }
     },
-    [id, gone, model, take],
+    [id, gone, over, model, take],
   );
 
   if (!run) return null;

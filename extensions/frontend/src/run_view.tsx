@@ -144,7 +144,15 @@ function Controls({ run }: { run: Following }) {
   const [sure, setSure] = useState(false);
   const { view, asked } = run;
   const may = (action: ActionName) => view.actions.includes(action) && !asked;
-  if (isOver(view)) return null;
+  if (isOver(view))
+    return view.resumable && !run.gone ? (
+      <Button
+        label={asked ? "Going on…" : "Go on from the checkpoint"}
+        disabled={!!asked}
+        onClick={() => run.control("resume")}
+        hint={`It goes on after ${view.unit || "step"} ${number(view.checkpoint)}.`}
+      />
+    ) : null;
   if (sure)
     return (
       <div class="my-sure" role="alertdialog" aria-label="End it now?">

@@ -164,6 +164,17 @@ test("results come in tabs; a report is fetched when its tab is opened", async (
   expect(screen.queryByRole("button", { name: "Stop" })).toBeNull();
 });
 
+test("a run that ended before its time goes on from its checkpoint, by the kernel", async () => {
+  const model = new FakeModel({ view: { ...VIEW, state: "stopped", resumable: true, checkpoint: 4, actions: [] } });
+  const asked = serve(() => ({ status: 200, body: "" }));
+  render(<Panel model={model} />);
+  fireEvent.click(screen.getByRole("button", { name: "Go on from the checkpoint" }));
+  await waitFor(() => expect(model.sent.map((message) => message.action)).toContain("resume"));
+  expect(asked.every(({ init }) => init.method === "GET")).toBe(true);
+  act(() => model.set({ view: { ...VIEW, at: 101 } }));
+  expect(screen.getByRole("progressbar")).toBeTruthy();
+});
+
 test("a link to anywhere but the web is not drawn", () => {
   const done: View = { ...VIEW, state: "succeeded", mlflow: "javascript:alert(1)" };
   render(<Panel model={new FakeModel({ view: done, curves: null })} />);

@@ -72,6 +72,7 @@ def _view(run: TrainingRun, now: Progress, at: float) -> dict[str, Any]:
         "usage": {name: _short(value) for name, value in now.usage.items()},
         "best": now.best and {**now.best, "value": _short(now.best["value"])},
         "checkpoint": now.checkpoint,
+        "resumable": now.resumable,
         "folds": [len(now.folds), now.folds[-1]["of"]] if now.folds else None,
         "trials": _trials(now) if now.trials else None,
         "reports": [name for name in now.reports if len(name) <= 40][:16],

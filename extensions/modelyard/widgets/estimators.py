@@ -13,12 +13,14 @@ from modelyard.errors import NotFound
 from modelyard.widgets.forms import Field, fields_of
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
+NETWORK = "table_network"
+"""Key of the network for tables: it prepares the columns itself, and its training has options of its own."""
 
 
 @dataclass(frozen=True)
 class Estimator:
     """An entry of the list: its classes by task, its main parameters; `own` fields where the class does not say what
-    its parameters may be."""
+    its parameters may be; the package that it `needs`, where that is not its module's."""
 
     key: str
     label: str
@@ -27,6 +29,12 @@ class Estimator:
     regressor: str = ""
     main: tuple[str, ...] = ()
     own: tuple[Field, ...] = ()
+    needs: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be used here."""
+        return find_spec(self.needs or self.module.partition(".")[0]) is not None
 
     def cls(self, task: str) -> type[Any]:
         """The class for a task. NotFound when there is none."""
@@ -58,6 +66,14 @@ def _booster(rounds: str, depth: int | None) -> tuple[Field, ...]:
     )
 
 
+_NETWORK = (
+    Field("hidden", "text", (64, 32), help="Widths of the layers before the output."),
+    Field("dropout", "number", 0.0, low=0, high=0.99, help="Share of their values left out while training."),
+    Field("epochs", "integer", 20, low=1, help="Passes over the rows at most."),
+    Field("batch_size", "integer", 64, low=1, help="Rows of a step."),
+    Field("lr", "number", 1e-3, low=0, help="Learning rate."),
+    Field("patience", "integer", 0, low=0, help="Epochs without a lower validation loss after which it ends; 0: none."),
+)
 _TREES = ("n_estimators", "max_depth", "max_features", "min_samples_leaf", "criterion")
 _ALL = (
     Estimator(
@@ -84,6 +100,8 @@ _ALL = (
               ("loss", "penalty", "alpha", "max_iter", "early_stopping")),
     Estimator("decision_tree", "Decision tree", "sklearn.tree", "DecisionTreeClassifier", "DecisionTreeRegressor",
               _TREES[1:]),
+    Estimator(NETWORK, "Neural network (PyTorch)", "modelyard.networks", "TableNetwork", "TableNetwork",
+              own=_NETWORK, needs="torch"),
     Estimator("xgboost", "XGBoost", "xgboost", "XGBClassifier", "XGBRegressor",
               own=_booster("Boosting rounds.", None)),
     Estimator("lightgbm", "LightGBM", "lightgbm", "LGBMClassifier", "LGBMRegressor",
@@ -95,8 +113,7 @@ _ALL = (
 @cache
 def installed() -> tuple[Estimator, ...]:
     """The list, less what is not installed."""
-    there = {e.module.partition(".")[0]: find_spec(e.module.partition(".")[0]) is not None for e in _ALL}
-    return tuple(e for e in _ALL if there[e.module.partition(".")[0]])
+    return tuple(entry for entry in _ALL if entry.installed)
 
 
 def estimator(key: str) -> Estimator:

@@ -90,8 +90,14 @@ class TrainPanel(Panel, front_end="train"):
         self._control("pause")
 
     def resume(self) -> None:
-        """Go on after a pause."""
-        self._control("resume")
+        """Go on after a pause; or, when it has ended before its time, from its last checkpoint. Raises Conflict as
+        `TrainingRun.resume` does."""
+        if self._run is not None and self._run.progress.ended is not None:
+            self._run.resume()
+            self.tick()
+            self.watch()
+        else:
+            self._control("resume")
 
     def kill(self) -> None:
         """End the run at once."""

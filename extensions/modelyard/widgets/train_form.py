@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelyard import networks
 from modelyard.errors import InvalidInput, ModelyardError
 from modelyard.training import code
 from modelyard.training.options import options_of
 from modelyard.training.run import Order
 from modelyard.training.spec import TrainSpec
 from modelyard.widgets import estimators, frames
-from modelyard.widgets.estimators import CLASSIFICATION, REGRESSION, Estimator
+from modelyard.widgets.estimators import CLASSIFICATION, NETWORK, REGRESSION, Estimator
 from modelyard.widgets.forms import Field, fields_of, values_of
 from modelyard.widgets.frames import USED, Column
 
@@ -40,6 +41,8 @@ class Choices:
     learning_curve: bool = False
 
 
+_LAYERS = ("hidden", "dropout")
+"""Parameters of a network; its others are options of its training."""
 _OPTIONS = {
     "test_size": Field("test_size", "number", 0.2, low=0, high=0.9),
     "seed": Field("seed", "integer", 0, low=0),
@@ -154,6 +157,8 @@ class TrainForm:
             wrong |= values_of(object, [option], {name: getattr(chosen, name)})[1]
         if chosen.cv == 1:
             wrong["cv"] = "0 for none, or from 2 to 100."
+        elif chosen.estimator == NETWORK and chosen.cv not in (0, "0", ""):
+            wrong["cv"] = "A network is trained once: 0."
         if self.task:
             self._check_estimator(wrong)
 
@@ -164,8 +169,16 @@ class TrainForm:
             wrong |= {f"parameters.{name}": text for name, text in by_field.items()}
             if self.choices.estimator == "xgboost" and self.task == CLASSIFICATION and not self._numbered():
                 wrong["estimator"] = "XGBoost takes classes numbered from 0 on; LightGBM takes these."
+            if self.choices.estimator == NETWORK:
+                self._check_layers(wrong)
         except ModelyardError as error:
             wrong["estimator"] = str(error)
+
+    def _check_layers(self, wrong: dict[str, str]) -> None:
+        try:
+            self._network()
+        except InvalidInput as error:
+            wrong["parameters.hidden"] = str(error)
 
     def _numbered(self) -> bool:
         values = self.frames[self.choices.data][self.choices.target].dropna().unique().tolist()
@@ -187,7 +200,7 @@ class TrainForm:
         for where, text in self.problems.items():
             raise InvalidInput(f"{where.removeprefix('parameters.')}: {text}", remedy="Change it in the form.")
         chosen = self.choices
-        model = frames.prepared(self.used, self._estimator())
+        model = self._network() if chosen.estimator == NETWORK else frames.prepared(self.used, self._estimator())
         spec = TrainSpec.of(model, name=chosen.name or self._called(), test_size=float(chosen.test_size),
                             seed=int(chosen.seed))  # fmt: skip
         return model, replace(spec, options={name: repr(value) for name, value in self._options().items()})
@@ -203,12 +216,24 @@ class TrainForm:
 
     def _options(self) -> dict[str, Any]:
         chosen = self.choices
-        found: dict[str, Any] = {"cv": int(chosen.cv)} if chosen.cv else {}
-        found |= {"class_weight": "balanced"} if chosen.balanced and self.task == CLASSIFICATION else {}
+        found: dict[str, Any] = {"class_weight": "balanced"} if chosen.balanced and self.task == CLASSIFICATION else {}
+        if chosen.estimator == NETWORK:
+            return {n: v for n, v in self._values().items() if n not in _LAYERS} | found
+        found |= {"cv": int(chosen.cv)} if int(chosen.cv) else {}
         return found | ({"learning_curve": True} if chosen.learning_curve else {})
 
+    def _values(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults."""
+        return values_of(self._cls(), self.fields(), self.choices.parameters)[0]
+
+    def _network(self) -> Any:
+        given = {name: value for name, value in self._values().items() if name in _LAYERS}
+        if isinstance(given.get("hidden"), int):  # one layer, written as its width
+            given["hidden"] = (given["hidden"],)
+        return networks.table(**given)
+
     def _estimator(self) -> Any:
-        values, _ = values_of(self._cls(), self.fields(), self.choices.parameters)
+        values = self._values()
         if self.choices.estimator != GIVEN:
             return self._cls()(**values)
         from sklearn.base import clone

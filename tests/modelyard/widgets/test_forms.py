@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from modelyard.errors import InvalidInput, NotFound
 from modelyard.widgets import estimators
-from modelyard.widgets.estimators import CLASSIFICATION, REGRESSION
+from modelyard.widgets.estimators import CLASSIFICATION, NETWORK, REGRESSION
 from modelyard.widgets.forms import Field, fields_of, value_of, values_of
 from modelyard.widgets.frames import columns, task_of
 from modelyard.widgets.train_form import TrainForm
@@ -145,6 +145,9 @@ def test_every_classifier_of_the_list_fits_a_frame_of_all_kinds(estimator: str) 
     model, (X, y) = order.model, order.rows
     assert list(X.columns) == [c for c in ("age", "members", "city", "active", "churned", "value") if c != y.name]
     assert not y.isna().any()
+    if estimator == NETWORK:
+        assert repr(model).startswith("yard.networks.table(")
+        return
     if estimator == "lightgbm":
         model.set_params(lgbmclassifier__verbose=-1)
     assert len(model.fit(X.head(40), y.head(40)).predict(X)) == len(X)
@@ -178,6 +181,8 @@ def test_the_code_does_the_same_as_the_form(monkeypatch: pytest.MonkeyPatch) -> 
         ({"target": "churned", "cv": 1}, "cv", "from 2 to 100"),
         ({"target": "churned", "estimator": "xgboost"}, "estimator", "numbered from 0"),
         ({"target": "value", "estimator": "logistic_regression"}, "estimator", "no regression"),
+        ({"target": "churned", "estimator": NETWORK, "cv": 3}, "cv", "trained once"),
+        ({"target": "churned", "estimator": NETWORK, "parameters": {"hidden": "wide"}}, "parameters.hidden", "widths"),
         ({"target": "churned", "estimator": "random_forest", "parameters": {"max_depth": "0"}}, "parameters.max_depth",
          "from 1 on"),
     ],
@@ -207,6 +212,17 @@ def test_frames_come_and_go() -> None:
         made.change(nonsense=1)
     with pytest.raises(NotFound, match="random_forest"):
         estimators.estimator("forest")
+
+
+def test_a_network_takes_the_columns_as_they_are_and_its_training_the_other_fields() -> None:
+    parameters = {"hidden": "16", "dropout": "0.1", "epochs": "5", "lr": "0.01"}
+    made = form("churned", estimator=NETWORK, parameters=parameters, balanced=True)
+    order = made.order()
+    assert repr(order.model) == "yard.networks.table(hidden=(16,), dropout=0.1)"
+    assert (order.options.epochs, order.options.lr, order.options.class_weight) == (5, 0.01, "balanced")
+    assert order.spec.kind == "torch"
+    assert "yard.networks.table(hidden=(16,), dropout=0.1)" in made.code()
+    assert "epochs=5" in made.code()
 
 
 def test_the_frame_is_taken_as_it_is_when_training_starts() -> None:

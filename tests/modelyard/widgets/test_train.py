@@ -185,3 +185,11 @@ def test_the_catalog_and_the_form_are_json(browser: None) -> None:
     panel = TrainPanel(rows(), "label")
     json.dumps([panel.form, panel.catalog], allow_nan=False)
     assert len(json.dumps(panel.form)) < LIMIT
+
+
+def test_a_run_that_ended_goes_on_only_from_a_checkpoint(browser: None, told: Told) -> None:
+    kept = TrainPanel(run=told(("launched", MINE), ("checkpoint", {"step": 4}), ("ended", {"state": "stopped"})))
+    assert kept.view["resumable"]
+    lost = TrainPanel(run=told(("launched", MINE), ("ended", {"state": "stopped"}), number=2))
+    assert "resumable" not in lost.view
+    assert Tab(lost).click("resume")["problem"]["title"] == "Conflict"
