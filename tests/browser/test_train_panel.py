@@ -133,7 +133,7 @@ def _stop_while_the_kernel_is_busy(notebook: Notebook, other: Notebook) -> None:
     expect(notebook.page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").first).to_be_visible()
     notebook.goes_on()
     notebook.button("Stop").click()
-    expect(notebook.panel.locator(".my-state").first).to_contain_text(re.compile("stopping|stopped"), timeout=500)
+    expect(notebook.panel.locator(".my-state").first).to_contain_text(re.compile("stopping|stopped"))
     notebook.state("stopped")
     other.state("stopped")
     assert notebook.cell(2).locator(".jp-InputArea-prompt").inner_text() == "[*]:"  # the kernel is busy still

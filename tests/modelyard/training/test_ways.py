@@ -175,7 +175,7 @@ def test_a_greater_area_under_the_curve_is_better(tmp_path: Path) -> None:
         BaggingClassifier(n_jobs=2, random_state=0),
         MLPClassifier(solver="lbfgs", random_state=0),
     ],
-    ids=repr,
+    ids=["no way to see them", "a generator that goes on", "out-of-bag scores", "two jobs", "lbfgs"],
 )
 def test_where_iterations_would_change_the_model_there_are_none(estimator: Any) -> None:
     assert ways.of(estimator).kind is ProgressKind.elapsed
