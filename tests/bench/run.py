@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import panels  # noqa: E402
+
 from harness.publishing import Publisher  # noqa: E402
 from harness.stack import Stack  # noqa: E402
 
@@ -28,16 +30,17 @@ def main() -> None:
         stack, first = started(home)
         stack.stop()
         stack, second = started(home, stack.port)
-        subprocess.run([sys.executable, str(HERE / "training.py"), "sklearn"], check=True)
-        subprocess.run([sys.executable, str(HERE / "training_torch.py")], check=True)
         print(f"start: first {first:.1f} s, second {second:.1f} s")
         try:
             Publisher(stack).publish("resident")
             subprocess.run([sys.executable, str(HERE / "memory.py"), str(home)], check=True)
             environment = os.environ | stack.library("ada")
             subprocess.run([sys.executable, str(HERE / "publish.py")], check=True, env=environment)
+            panels.drawn(stack)
         finally:
             stack.stop()
+    for script in (["panels.py"], ["training.py", "sklearn"], ["training_torch.py"]):
+        subprocess.run([sys.executable, str(HERE / script[0]), *script[1:]], check=True)
 
 
 if __name__ == "__main__":

@@ -60,16 +60,16 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     with browser(stack.url) as context:
         page = context.new_page()
-        sign_in(page, "ada", stack.sign_in["password"])
+        sign_in(page, "grace", stack.sign_in["password"])
         page.screenshot(path=SCREENSHOTS / "1-home.png")
         page.goto("/hub/spawn")
-        page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
+        page.wait_for_url("**/user/grace/lab/**", timeout=MINUTE)
         page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
         idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
         idle.wait_for(timeout=MINUTE)
         page.screenshot(path=SCREENSHOTS / "2-notebook.png")
         eventually(lambda: runs_all(page), timeout=60, interval=0.5, what="the first cell was sent to the kernel")
-        saved = stack.home / "users" / "ada" / "notebooks" / "01-train-and-publish.ipynb"
+        saved = stack.home / "users" / "grace" / "notebooks" / "01-train-and-publish.ipynb"
         eventually(lambda: finished(page, saved), timeout=180, interval=2, what="all cells ran and were saved")
         assert not errors(saved)
         assert not [o for cell in code_cells(saved) for o in cell["outputs"] if o.get("name") == "stderr"]
