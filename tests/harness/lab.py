@@ -98,6 +98,11 @@ class Lab:
             self.name,
         )
 
+    def hide_files(self) -> None:
+        """Close the file browser, which takes the width of a panel."""
+        self.page.locator("li[data-id=filebrowser]").click()
+        expect(self.page.locator("#filebrowser")).to_be_hidden()
+
     def choose_dark(self) -> None:
         """The dark theme."""
         self.page.get_by_role("menuitem", name="Settings", exact=True).click()
