@@ -37,6 +37,11 @@ def errors(saved: Path) -> list[Any]:
 
 def finished(page: Page, saved: Path) -> bool:
     """Whether the notebook, as just saved, has run: to the end, or to its first error."""
+    ask = page.locator(".jp-Dialog .jp-mod-accept")
+    if ask.count():  # JupyterLab asks for the kernel late on a busy machine, and forgets the cells that waited
+        ask.first.click(timeout=3000)
+        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=3000)
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=3000)
     page.keyboard.press("Control+s")
     return all(cell["execution_count"] for cell in code_cells(saved)) or bool(errors(saved))
 

@@ -53,11 +53,6 @@ class Notebook(Lab):
     def shot(self, name: str) -> None:
         self.panel.screenshot(path=SCREENSHOTS / f"train-{name}.png")
 
-    def kernel(self, what: str) -> None:
-        """An entry of the menu Kernel."""
-        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{what}")).first.click()
-
 
 @pytest.mark.timeout(300)
 def test_a_training_survives_whatever_the_notebook_does(stack: Stack) -> None:
@@ -147,8 +142,7 @@ def _restart_the_kernel(notebook: Notebook) -> None:
     notebook.button("Train").click()
     notebook.state("running")
     notebook.goes_on()
-    notebook.kernel("Restart Kernel…$")
-    notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+    notebook.restart_kernel()
     expect(notebook.panel.get_by_text("The kernel restarted or ended; the run goes on")).to_be_visible(timeout=MINUTE)
     notebook.goes_on()
     notebook.shot("kernel-restarted")

@@ -86,17 +86,15 @@ class Lab:
 
         eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
 
+    def kernel(self, what: str) -> None:
+        """An entry of the menu Kernel."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{what}")).first.click()
+
     def restart_kernel(self) -> None:
-        """As its menu does, without the question."""
-        self.page.evaluate(
-            """async (name) => {
-                const headers = {"X-XSRFToken": /\\b_xsrf=([^;]*)/.exec(document.cookie)[1]};
-                const sessions = await (await fetch("/user/ada/api/sessions", {headers})).json();
-                const {kernel} = sessions.find((session) => session.path === name);
-                await fetch(`/user/ada/api/kernels/${kernel.id}/restart`, {method: "POST", headers});
-            }""",
-            self.name,
-        )
+        """By its menu, answering its question."""
+        self.kernel("Restart Kernel…$")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
 
     def hide_files(self) -> None:
         """Close the file browser, which takes the width of a panel."""

@@ -30,7 +30,11 @@ export function useTrait<T>(model: Model, name: string): T {
 
 /** Tell the kernel something that has no answer. */
 export function tell(model: Model, what: string, given: object = {}): void {
-  model.send({ told: what, given });
+  try {
+    model.send({ told: what, given });
+  } catch {
+    // the kernel is gone, which the panel says
+  }
 }
 
 /** Whether the kernel behind `model` is gone. JupyterLab says that something about its comm changed, and anywidget calls
@@ -81,7 +85,13 @@ export function ask(model: Model, action: string, given: object = {}, onBusy?: (
       else reject(content.problem ?? { title: "Failed", detail: "The kernel gave no reason.", remedy: "" });
     };
     model.on("msg:custom", heard as never);
-    model.send({ action, id, given });
+    try {
+      model.send({ action, id, given });
+    } catch {
+      clearTimeout(busy);
+      model.off("msg:custom", heard as never);
+      reject({ title: "Kernel gone", detail: "The kernel was restarted or ended.", remedy: "Run the cell again." });
+    }
   });
 }
 

@@ -22,6 +22,8 @@ OUTPUT = "output.log"
 RESUMED = "--resumed"
 _MODULE = "modelyard.training"
 _LOCK = "lock"
+_started: list[subprocess.Popen[bytes]] = []
+"""Those that may still run: a process outlives its handle, and Python warns of one that is forgotten while it runs."""
 
 
 @contextmanager
@@ -54,6 +56,7 @@ def launch(folder: Path, lock: int, *, resumed: bool = False) -> subprocess.Pope
             start_new_session=True,  # the kernel's interrupt and restart do not reach it
             pass_fds=(lock,),
         )
+    _started[:] = [one for one in _started if one.poll() is None] + [process]
     try:
         created = psutil.Process(process.pid).create_time()
     except psutil.Error:
