@@ -19,13 +19,13 @@ def trusted_types(model: Any) -> tuple[str, ...]:
     """The types that a reader of `model`'s skops file has to trust, as found here by its owner. Raises NotSkops."""
     if not hasattr(model, "__sklearn_tags__") or is_module(model):
         raise NotSkops("only scikit-learn models are kept as skops")
-    import skops.io
+    from modelyard_server.flavors.skops import io  # imports skops without PyTorch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = skops.io.dumps(model)
-            types = tuple(sorted(skops.io.get_untrusted_types(data=content)))
+            content = io.dumps(model)
+            types = tuple(sorted(io.get_untrusted_types(data=content)))
     except Exception as error:  # skops walks arbitrary objects, which may raise anything
         raise NotSkops(f"skops cannot write it: {type(error).__name__}: {str(error)[:200]}") from error
     own = [name for name in types if name.startswith("__main__.") or "<lambda>" in name or "<locals>" in name]
