@@ -102,12 +102,12 @@ class Stack:
         return pid
 
     def descendants(self) -> list[psutil.Process]:
-        """All processes that run on behalf of this stack."""
-        mine = f"MODELYARD_HOME={self.home}"
+        """All processes that run on behalf of this stack: its parts, notebook servers and model servers."""
+        mine = {f"MODELYARD_HOME={self.home}", f"MODELYARD_WORKLOADS={self.home / 'workloads'}"}
         found = []
         for process in psutil.process_iter():
             try:
-                if mine in (f"{k}={v}" for k, v in process.environ().items()) and process.pid != os.getpid():
+                if process.pid != os.getpid() and mine & {f"{k}={v}" for k, v in process.environ().items()}:
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue

@@ -27,6 +27,7 @@ def crowded(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     monkeypatch.setenv("MODELYARD_IDENTITY_CACHE", "0")  # JupyterHub, whose disk is full, is asked each time
     running = Stack(disk.path / "home").wait_ready()
     yield running
+    disk.fill()
     running.stop()
     eventually(lambda: not running.descendants(), what="nothing is left running")
 
@@ -42,6 +43,8 @@ def test_a_full_disk(crowded: Stack, disk: Disk) -> None:
     assert process.returncode != 0
     assert said.rstrip().splitlines()[-1].startswith("modelyard_api.errors.StorageFull: "), said
     assert call().status_code == 200
+    crowded.kill("traefik")
+    eventually(lambda: call().status_code == 200, timeout=60, what="the router is started again")
 
     disk.free()
     eventually(lambda: crowded.command("status").returncode == 0, timeout=60, what="all parts answer")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from modelyard_api.errors import Unavailable
+from modelyard_api.errors import ModelyardError, Unavailable
 from modelyard_hub.embedded.processes import end, log_path, log_tail, record, signal_group, spawn
 from modelyard_hub.embedded.siblings import Sibling
 
@@ -57,7 +57,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(s) for s in self._siblings if s.name != "traefik"))
         await asyncio.gather(*(self._end(s) for s in self._siblings if s.name == "traefik"))
-        record(self._home, {})
+        self._record()
 
     async def _end(self, sibling: Sibling) -> None:
         process = self._running.get(sibling.name)
@@ -93,7 +93,7 @@ class Supervisor:
             started = time.monotonic()
             process = await spawn(self._home, sibling, os.environ)
             self._running[sibling.name] = process
-            record(self._home, {name: p.pid for name, p in self._running.items() if p.returncode is None})
+            self._record()
             async with AsyncExitStack() as stack:
                 probe = asyncio.create_task(self._probe(sibling), name=f"probe-{sibling.name}")
                 stack.callback(probe.cancel)
@@ -104,6 +104,13 @@ class Supervisor:
             healthy = time.monotonic() - started > _HEALTHY_AFTER
             delay = 0.0 if healthy else min(max(1.0, delay * 2), _MAX_BACKOFF) if delay else 0.1
             self._progress(sibling.name, f"died (exit code {code}); starting it again")
+
+    def _record(self) -> None:
+        """Note who runs. Where that fails, as on a full disk, parts are started and ended all the same."""
+        try:
+            record(self._home, {name: p.pid for name, p in self._running.items() if p.returncode is None})
+        except ModelyardError as error:
+            _log.warning("noting which parts run: %s", error)
 
     async def _probe(self, sibling: Sibling) -> None:
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
