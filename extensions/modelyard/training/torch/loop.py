@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,9 +140,10 @@ class Fit:
             return batch
         return tuple(t.to(device, non_blocking=True) for t in batch[0]), batch[1].to(device, non_blocking=True)
 
-    def _autocast(self) -> torch.autocast:
-        enabled = self.precision is not None
-        return torch.autocast(self.plan.device.type, dtype=self.precision, enabled=enabled)
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(self.plan.device.type, dtype=self.precision)
 
     def _settle(self, inputs: tuple[torch.Tensor, ...] = ()) -> None:
         """Count the loss that was computed last; all processes agree on it, and on what is to be done."""

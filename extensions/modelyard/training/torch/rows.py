@@ -74,7 +74,7 @@ class ArrayReader:
                 f"the rows have shape {list(array.shape)}", remedy=f"Give the columns {', '.join(self.columns)}."
             )
         dtype = self._dtype(array.dtype)
-        return lambda index: (_tensor(array[index], dtype),)
+        return lambda index: (_tensor(rows_of(array, index), dtype),)
 
     def _dtype(self, given: np.dtype[Any]) -> torch.dtype:
         return torch.int64 if self.lookup and given.kind in "iu" else self.dtype
@@ -180,7 +180,12 @@ def numbers(frame: Any, names: Sequence[str]) -> list[NDArray[Any]]:
 
 def gather(columns: list[NDArray[Any]], index: Any) -> NDArray[Any]:
     """The rows of `index`, columns side by side."""
-    return np.stack([column[index] for column in columns], axis=1)
+    return np.stack([rows_of(column, index) for column in columns], axis=1)
+
+
+def rows_of(array: NDArray[Any], index: Any) -> NDArray[Any]:
+    """The rows of `index`: a view for a slice, else gathered by `take`, which is faster than indexing."""
+    return array[index] if isinstance(index, slice) else array.take(index, axis=0)
 
 
 def _tensor(rows: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:

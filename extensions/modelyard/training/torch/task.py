@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from modelyard.errors import InvalidInput
 from modelyard.training.options import TorchOptions
-from modelyard.training.torch.rows import Take, as_array
+from modelyard.training.torch.rows import Take, as_array, rows_of
 
 Kind = Literal["classification", "regression", "other"]
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
@@ -93,7 +93,7 @@ def targets(y: NDArray[Any], classes: NDArray[Any] | None) -> Take:
     """Reads targets: the numbers of classes, else the values."""
     if classes is None:
         dtype = "float32" if y.dtype.kind == "f" else "int64"
-        return lambda index: (torch.from_numpy(np.require(y[index], dtype, ["C", "W"])),)
+        return lambda index: (torch.from_numpy(np.require(rows_of(y, index), dtype, ["C", "W"])),)
     unknown = np.setdiff1d(y, classes)
     if len(unknown):
         raise InvalidInput(
@@ -102,7 +102,9 @@ def targets(y: NDArray[Any], classes: NDArray[Any] | None) -> Take:
     if y.dtype.kind == "O":
         codes = np.searchsorted(classes, y.astype(classes.dtype))
         return lambda index: (torch.from_numpy(np.require(codes[index], "int64", ["C", "W"])),)
-    return lambda index: (torch.from_numpy(np.searchsorted(classes, y[index])),)
+    if y.dtype == np.int64 and np.array_equal(classes, np.arange(len(classes))):  # they are their numbers
+        return targets(y, None)
+    return lambda index: (torch.from_numpy(np.searchsorted(classes, rows_of(y, index))),)
 
 
 @dataclass(frozen=True)
