@@ -40,3 +40,27 @@ export function useLooking(model: Model, place: RefObject<HTMLElement | null>): 
   }, [model, place]);
   return looking;
 }
+
+/** Seconds without a word from a kernel that looks every two, after which it is taken for gone. */
+export const SILENCE = 30;
+
+/** Whether the kernel has been silent for long while it should have spoken: JupyterLab does not notice every restart. */
+export function useSilent(model: Model, expected: boolean): boolean {
+  const [silent, setSilent] = useState(false);
+  useEffect(() => {
+    if (!expected) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const heard = () => {
+      clearTimeout(timer);
+      setSilent(false);
+      timer = setTimeout(() => setSilent(true), SILENCE * 1000);
+    };
+    heard();
+    for (const event of ["change:live", "change:view", "msg:custom"]) model.on(event, heard);
+    return () => {
+      clearTimeout(timer);
+      for (const event of ["change:live", "change:view", "msg:custom"]) model.off(event, heard);
+    };
+  }, [model, expected]);
+  return silent;
+}

@@ -3,7 +3,7 @@ import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { curves, merged, type Point } from "../src/endpoint/live";
 import { canary, rebalanced, type View, words } from "../src/endpoint/state";
-import { AGAIN } from "../src/look";
+import { AGAIN, SILENCE } from "../src/look";
 import { EndpointPanel } from "../src/panels/endpoint";
 import { FakeModel } from "./fake_model";
 
@@ -215,6 +215,21 @@ test("a hub that is away leaves the last state, and a kernel that is gone says h
   expect(screen.getByRole("table", { name: "Revisions" })).toBeTruthy();
   act(() => model.emit("comm:close"));
   expect(screen.getByText('yard.EndpointPanel("ada/churn")')).toBeTruthy();
+});
+
+test("a kernel that looks and says nothing for long is taken for gone, until it speaks again", () => {
+  vi.useFakeTimers();
+  const model = shown();
+  act(() => Observer.last?.see(true));
+  act(() => void vi.advanceTimersByTime(1000 * (SILENCE - 1)));
+  act(() => model.set({ live: { at: 1, revisions: {} } }));
+  act(() => void vi.advanceTimersByTime(1000 * (SILENCE - 1)));
+  expect(screen.queryByText(/kernel of this panel is gone/)).toBeNull();
+  act(() => void vi.advanceTimersByTime(2000));
+  expect(screen.getByText(/kernel of this panel is gone/)).toBeTruthy();
+  act(() => model.set({ live: { at: 2, revisions: {} } }));
+  expect(screen.queryByText(/kernel of this panel is gone/)).toBeNull();
+  vi.useRealTimers();
 });
 
 test("an endpoint that was deleted says so", () => {

@@ -7,7 +7,7 @@ import { Settings } from "../endpoint/settings";
 import type { View } from "../endpoint/state";
 import { Traffic } from "../endpoint/traffic";
 import { TryIt } from "../endpoint/tryit";
-import { useLooking } from "../look";
+import { useLooking, useSilent } from "../look";
 import { type Model, useAction, useGone, useTrait } from "../model";
 import { panel } from "../mount";
 import { Box, Code, Gone, ProblemBox, Tabs } from "../ui";
@@ -17,7 +17,8 @@ export function EndpointPanel({ model }: { model: Model }) {
   const place = useRef<HTMLDivElement>(null);
   const looking = useLooking(model, place);
   const points = usePoints(model);
-  const gone = useGone(model);
+  const silent = useSilent(model, looking && !view.problem && !view.gone);
+  const gone = useGone(model) || silent;
   const traffic = useAction(model);
   const title = `${view.owner}/${view.name}`;
   const tabs = [
