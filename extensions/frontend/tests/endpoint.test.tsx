@@ -182,6 +182,23 @@ test("the form is filled in by row, asked, and the answer shown with its probabi
   expect(table.getByText(/yes 75.0 %/)).toBeTruthy();
 });
 
+test("the form of another revision cannot be typed into, nor come late over the one that is wanted", async () => {
+  const user = userEvent.setup();
+  const model = shown();
+  await user.click(screen.getByRole("tab", { name: "Try it" }));
+  const fields = [{ name: "age", kind: "number", whole: true, required: true, levels: [] }];
+  const first = asked(model, "form")[0]?.id;
+  await user.selectOptions(screen.getByLabelText("Which revision"), "1");
+  await reply(model, "form", { layout: "table", fields, rows: [{ age: "4" }] }, 2);
+  await user.clear(screen.getByLabelText("age"));
+  await act(async () =>
+    model.emit("msg:custom", { reply: first, ok: true, value: { layout: "table", fields, rows: [{ age: "3" }] } }),
+  );
+  expect(screen.getByLabelText<HTMLInputElement>("age").value).toBe("");
+  await user.selectOptions(screen.getByLabelText("Which revision"), "");
+  expect(screen.queryByLabelText("age")).toBeNull();
+});
+
 test("a secret is shown once, and gone when it was taken", async () => {
   const user = userEvent.setup();
   const model = shown();

@@ -34,10 +34,21 @@ export function TryIt({ model, view }: { model: Model; view: View }) {
   const given = revision ? { revision: Number(revision) } : {};
 
   useEffect(() => {
+    let wanted = true;
     load("form", revision ? { revision: Number(revision) } : {}).then((found) => {
-      if (found) setForm(found as Form);
+      if (found && wanted) setForm(found as Form);
     });
+    return () => {
+      wanted = false;
+    };
   }, [load, revision]);
+
+  // At once: what is typed into the form of another revision would be lost when this one's comes.
+  const choose = (chosen: string) => {
+    setForm(null);
+    setAnswer(null);
+    setRevision(chosen);
+  };
 
   const send = async (event: Event) => {
     event.preventDefault();
@@ -56,7 +67,7 @@ export function TryIt({ model, view }: { model: Model; view: View }) {
   return (
     <form onSubmit={send}>
       <div class="my-row">
-        <Choice label="Which revision" value={revision} options={options} onChange={setRevision} />
+        <Choice label="Which revision" value={revision} options={options} onChange={choose} />
         {/* A submit button, so that Enter in a field asks. */}
         <button type="submit" class="my-button my-primary" disabled={!form || asking.pending !== ""} {...quiet}>
           {asking.pending ? "Asking…" : "Ask"}
