@@ -151,10 +151,12 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
         # concurrent calls, which move the turn on, don't find the dead one each time.
         CONNECT: {"retry": {"attempts": 10, "initialInterval": "20ms"}},
         # A model's answer changes nothing, so a call whose server died is sent once more. Only once, and only a small
-        # one: it may be what killed the server, most likely for want of memory.
+        # one: it may be what killed the server, most likely for want of memory. After a moment: until Traefik has seen
+        # the server's idle connections close, it would send the call over another of them.
         AGAIN: {
             "retry": {
                 "attempts": 2,
+                "initialInterval": "100ms",
                 "status": ["502"],
                 "disableRetryOnNetworkError": True,
                 "retryNonIdempotentMethod": True,

@@ -66,6 +66,7 @@ def test_the_whole_document() -> None:
                 "modelyard-again": {
                     "retry": {
                         "attempts": 2,
+                        "initialInterval": "100ms",
                         "status": ["502"],
                         "disableRetryOnNetworkError": True,
                         "retryNonIdempotentMethod": True,
