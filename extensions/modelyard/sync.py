@@ -64,7 +64,7 @@ def train(
     in training is raised by `run.wait()`.
     """
     from modelyard.training.options import options_of
-    from modelyard.training.run import Order, start
+    from modelyard.training.order import Order, start
     from modelyard.training.spec import TrainSpec
 
     spec = TrainSpec.of(estimator, name=name, test_size=test_size, seed=seed, metrics=metrics)
@@ -115,7 +115,7 @@ def search(
     which the estimator raises is a failed trial. `run.wait()` raises TrainingFailed when all of them failed.
     """
     from modelyard.training.options import SearchOptions
-    from modelyard.training.run import Order, start
+    from modelyard.training.order import Order, start
     from modelyard.training.search.inferred import space_for
     from modelyard.training.search.space import space_of
     from modelyard.training.spec import TrainSpec, searchable

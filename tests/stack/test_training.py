@@ -11,8 +11,8 @@ from lightgbm import LGBMClassifier
 
 import modelyard as yard
 from harness.stack import Stack
-from modelyard.training import run as runs
 from modelyard.training.options import SklearnOptions
+from modelyard.training.order import Order, start
 from modelyard.training.spec import TrainSpec
 
 pytestmark = [pytest.mark.stack]
@@ -24,8 +24,8 @@ def test_curves_reports_and_code_are_in_mlflow(stack: Stack, tmp_path: Path, mon
     monkeypatch.setenv("MODELYARD_RUNS", str(tmp_path))
     X = np.random.default_rng(0).normal(size=(200, 3))
     model = LGBMClassifier(n_estimators=700, n_jobs=1, verbose=-1)  # two curves: more than one batch of MLflow's
-    order = runs.Order(TrainSpec.of(model, name="told", seed=4), model, (X, X[:, 0] > 0), None, SklearnOptions(cv=2))
-    run = runs.start(order).wait(120)
+    order = Order(TrainSpec.of(model, name="told", seed=4), model, (X, X[:, 0] > 0), None, SklearnOptions(cv=2))
+    run = start(order).wait(120)
     assert run.warnings == []
     assert yard.attach(run.id).mlflow_run == run.mlflow_run
     with httpx.Client(base_url=f"{stack.url}/mlflow/api/2.0", timeout=30) as mlflow:

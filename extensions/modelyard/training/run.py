@@ -5,30 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from modelyard import config, display
 from modelyard.command import CommandLine
-from modelyard.errors import Conflict, InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import code, control, data, faults, handover, record, runlog, workers
+from modelyard.errors import Conflict, NotFound, TimedOut, TrainingFailed, TrainingStopped
+from modelyard.training import code, control, faults, record, runlog, workers
 from modelyard.training.job import CHECKPOINT
 from modelyard.training.launch import OUTPUT, launch, locked
 from modelyard.training.progress import Progress, Reader, RunState
-from modelyard.training.spec import Metric, TrainSpec
+from modelyard.training.spec import TrainSpec
 
 _GRACE = 5.0
-_KEPT_SECONDS = 30 * 86400
 _POLL = 0.1
 _TAIL = 20
 _LEFTOVERS = 10.0
@@ -359,82 +354,10 @@ class TrainingRun:
                 self._process.wait(_GRACE)
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is to be trained: `rows` (X, y), `validation` (X, y), a Dataset or None, `options` those of the trainer,
-    `functions` the user's own metrics, `code` the cell that does the same, where that is known better than `code.of`
-    can."""
-
-    spec: TrainSpec
-    model: Any
-    rows: tuple[Any, Any]
-    validation: Any
-    options: Any
-    functions: Mapping[str, Metric] = field(default_factory=dict)
-    code: str = ""
-
-
-def start(order: Order) -> TrainingRun:
-    """Start the process; returns when it is started. InvalidInput for what cannot be sent to it, StorageFull."""
-    held = _pair(order.validation)
-    found = _check(order, held)
-    root = config.runs_folder()
-    root.mkdir(parents=True, exist_ok=True)
-    _prune(root)
-    folder = root / f"{order.spec.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    folder.mkdir(mode=0o700)
-    try:
-        order.spec.save(folder)
-        handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
-        handover.give(folder, "data", (*order.rows, held), "the data")
-        (folder / "paths.json").write_text(json.dumps(sys.path))
-        text = order.code or code.of(order.spec, order.model, order.functions, held=held is not None)
-        (folder / code.FILE).write_text(text)
-        with locked(folder) as lock:
-            process = launch(folder, lock)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    for warning in found:
-        runlog.append(folder, "warning", text=warning)
-    return TrainingRun(folder, process)
-
-
-def _pair(validation: Any) -> tuple[Any, Any] | None:
-    """Rows and targets; a Dataset is both in one."""
-    if validation is None:
-        return None
-    pair = (validation, None) if data.is_dataset(validation) else validation
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise InvalidInput("validation is not a pair", remedy="Give (X_val, y_val).")
-    return pair[0], pair[1]
-
-
-def _check(order: Order, held: tuple[Any, Any] | None) -> list[str]:
-    """Warnings; InvalidInput for what is sure to fail."""
-    if held is not None:
-        data.check(*held)
-    data.check(*order.rows)
-    if order.spec.kind not in ("sklearn", "search"):
-        return []
-    from modelyard.training import problems
-
-    drawn = order.spec.test_size if held is None else 0.0
-    return problems.check(order.model, *order.rows, test_size=drawn, options=order.options)
-
-
 def _known() -> list[str]:
     """Ids of the runs on this machine, the newest first: they end with date, time and a random part."""
     found = config.runs_folder().glob(f"*/{runlog.FILE}")
     return sorted((log.parent.name for log in found), key=lambda run_id: run_id.rsplit("-", 3)[1:], reverse=True)
-
-
-def _prune(root: Path) -> None:
-    """Forget runs that ended a month ago."""
-    for log in root.glob(f"*/{runlog.FILE}"):
-        with contextlib.suppress(OSError):
-            if time.time() - log.stat().st_mtime > _KEPT_SECONDS:
-                shutil.rmtree(log.parent, ignore_errors=True)
 
 
 def _execution_count() -> int | None:

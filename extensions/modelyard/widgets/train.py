@@ -12,8 +12,9 @@ import traitlets
 from modelyard import display
 from modelyard.errors import InvalidInput
 from modelyard.training import control
+from modelyard.training.order import start
 from modelyard.training.portrait import as_html, as_text
-from modelyard.training.run import TrainingRun, start
+from modelyard.training.run import TrainingRun
 from modelyard.training.snapshot import ended, part, snapshot
 from modelyard.widgets.base import Panel
 from modelyard.widgets.train_form import TrainForm

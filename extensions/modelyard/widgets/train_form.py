@@ -10,7 +10,7 @@ from modelyard import networks
 from modelyard.errors import InvalidInput, ModelyardError
 from modelyard.training import code
 from modelyard.training.options import options_of
-from modelyard.training.run import Order
+from modelyard.training.order import Order
 from modelyard.training.spec import TrainSpec
 from modelyard.widgets import estimators, frames
 from modelyard.widgets.estimators import CLASSIFICATION, NETWORK, REGRESSION, Estimator

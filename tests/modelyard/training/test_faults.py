@@ -20,9 +20,10 @@ import modelyard as yard
 from harness.wait import eventually
 from modelyard.errors import NotFound, TrainingFailed, TrainingStopped
 from modelyard.training import faults, runlog, usage
-from modelyard.training import run as runs
 from modelyard.training.options import SklearnOptions
+from modelyard.training.order import Order, start
 from modelyard.training.progress import RunState
+from modelyard.training.run import TrainingRun
 from modelyard.training.spec import TrainSpec
 
 X = np.random.default_rng(0).normal(size=(200, 3))
@@ -66,9 +67,7 @@ def _hang(_rows: Any, place: str, number: int) -> None:
 
 
 def begin(estimator: Any, **functions: Any) -> Any:
-    return runs.start(
-        runs.Order(TrainSpec.of(estimator), estimator, (X, Y), None, SklearnOptions(importance=False), functions)
-    )
+    return start(Order(TrainSpec.of(estimator), estimator, (X, Y), None, SklearnOptions(importance=False), functions))
 
 
 def alive(place: Path, count: int) -> list[psutil.Process]:
@@ -165,7 +164,7 @@ def test_a_process_that_leaves_without_a_word(tmp_path: Path) -> None:
     process = subprocess.Popen(["sh", "-c", "exit 3"])
     runlog.append(tmp_path, "launched", pid=process.pid, created=0.0)
     with pytest.raises(TrainingFailed, match="ended with status 3"):
-        runs.TrainingRun(tmp_path, process).wait(30)
+        TrainingRun(tmp_path, process).wait(30)
 
 
 def test_a_log_that_cannot_be_written_does_not_hide_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +176,7 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_end(tmp_path: Path, monk
     runlog.append(tmp_path, "launched", pid=process.pid, created=0.0)
     process.wait()
     monkeypatch.setattr(runlog, "append", full)
-    assert runs.TrainingRun(tmp_path, process).state is RunState.failed
+    assert TrainingRun(tmp_path, process).state is RunState.failed
 
 
 class Strange(Exception):

@@ -24,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 import modelyard as yard
 from harness.wait import eventually
 from modelyard.errors import InvalidInput, NotFound, TimedOut, TrainingFailed, TrainingStopped
-from modelyard.training import run as runs
 from modelyard.training.options import SklearnOptions
+from modelyard.training.order import Order, start
 from modelyard.training.progress import ProgressKind, RunState
 from modelyard.training.spec import TrainSpec
 
@@ -63,7 +63,7 @@ def rows() -> tuple[pd.DataFrame, Any]:
 
 def begin(estimator: Any) -> Any:
     """A run that nobody waits for yet."""
-    return runs.start(runs.Order(TrainSpec.of(estimator), estimator, rows(), None, SklearnOptions()))
+    return start(Order(TrainSpec.of(estimator), estimator, rows(), None, SklearnOptions()))
 
 
 @pytest.fixture

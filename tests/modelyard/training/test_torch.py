@@ -25,6 +25,7 @@ from modelyard.errors import Conflict, TrainingFailed
 from modelyard.training import run as runs
 from modelyard.training.launch import locked
 from modelyard.training.options import TorchOptions
+from modelyard.training.order import Order, start
 from modelyard.training.progress import ProgressKind, RunState
 from modelyard.training.spec import TrainSpec
 
@@ -101,7 +102,7 @@ def net() -> nn.Module:
 def begin(rows: Any = (X, Y), **options: Any) -> Any:
     """A run that nobody waits for yet."""
     module = net()
-    return runs.start(runs.Order(TrainSpec.of(module), module, rows, None, TorchOptions(**options)))
+    return start(Order(TrainSpec.of(module), module, rows, None, TorchOptions(**options)))
 
 
 def takes(stack: contextlib.ExitStack, folder: Path) -> bool:
@@ -187,8 +188,8 @@ def test_two_processes_train_as_one_does() -> None:
     module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
     spec = TrainSpec.of(module)
     options = TorchOptions(epochs=3, batch_size=25, lr=0.01, clip_norm=1.0)  # the last batch has an odd row
-    alone = runs.start(runs.Order(spec, module, (X, Y), None, replace(options, processes=1)))
-    both = runs.start(runs.Order(spec, module, (X, Y), None, replace(options, processes=2)))
+    alone = start(Order(spec, module, (X, Y), None, replace(options, processes=1)))
+    both = start(Order(spec, module, (X, Y), None, replace(options, processes=2)))
     for one, two in zip(alone.model.parameters(), both.model.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
     assert "2 processes" in both.progress.source

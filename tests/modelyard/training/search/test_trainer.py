@@ -26,12 +26,13 @@ from sklearn.tree import DecisionTreeClassifier
 import modelyard as yard
 from harness.wait import eventually
 from modelyard.errors import InvalidInput, NotFound, TrainingFailed
-from modelyard.training import run as runs
 from modelyard.training.control import Control, Stop
 from modelyard.training.job import CHECKPOINT, Job, Result
 from modelyard.training.journal import Journal
 from modelyard.training.options import SearchOptions
+from modelyard.training.order import Order, start
 from modelyard.training.progress import Progress, ProgressKind, Reader, RunState
+from modelyard.training.run import TrainingRun
 from modelyard.training.search import reports, trainer
 from modelyard.training.search.inferred import space_for
 from modelyard.training.search.space import Choice, Range
@@ -265,10 +266,10 @@ def begin(tmp_path: Path) -> Any:
     """Begins a search over moods in a process of its own; whatever still runs in the end is killed."""
     begun = []
 
-    def begin(*moods: str, parallel: int) -> runs.TrainingRun:
+    def begin(*moods: str, parallel: int) -> TrainingRun:
         spec = TrainSpec(name="moods", model="Moody", kind="search")
         options = SearchOptions({"mood": Choice(moods)}, metric=threads_left, parallel=parallel)
-        begun.append(runs.start(runs.Order(spec, Moody(gate=str(tmp_path / "gate")), rows(), None, options)))
+        begun.append(start(Order(spec, Moody(gate=str(tmp_path / "gate")), rows(), None, options)))
         return begun[-1]
 
     yield begin
