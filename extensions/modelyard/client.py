@@ -24,10 +24,12 @@ from modelyard_api.names import check_label
 if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions, Say
     from modelyard.remote import AsyncEndpoint
+    from modelyard.training.run import TrainingRun
 
 TOKEN_MARGIN = timedelta(seconds=60)
 """A call token is replaced this long before it expires."""
 _LONGEST_PAUSE = 1.0
+_RUN_POLL = 0.1
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -129,6 +131,25 @@ class AsyncClient:
         from modelyard.publishing import publish
 
         return await publish(self, model, name, options, say, **fields)
+
+    async def train(self, estimator: Any, X: Any, y: Any = None, **fields: Any) -> TrainingRun:
+        """A training run, started and not waited for; see `modelyard.sync.train` for the fields."""
+        from modelyard.training.order import start, to_train
+
+        return await asyncio.to_thread(lambda: start(to_train(estimator, X, y, **fields)))
+
+    async def search(self, estimator: Any, X: Any, y: Any, **fields: Any) -> TrainingRun:
+        """A search of parameters, started and not waited for; see `modelyard.sync.search` for the fields."""
+        from modelyard.training.order import start, to_search
+
+        return await asyncio.to_thread(lambda: start(to_search(estimator, X, y, **fields)))
+
+    async def wait(self, run: TrainingRun) -> TrainingRun:
+        """`run`, once it has succeeded; raises as `TrainingRun.wait` does. Cancelled, it leaves the run running."""
+        while True:
+            if (await asyncio.to_thread(lambda: run.progress)).ended is not None:
+                return await asyncio.to_thread(run.wait)
+            await asyncio.sleep(_RUN_POLL)
 
     async def call_token(self, fresh: bool = False) -> CallToken:
         """A short-lived token to call endpoints; kept until a minute before it expires, unless `fresh`."""

@@ -6,7 +6,6 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +62,16 @@ def train(
     Raises InvalidInput for data that do not fit together or an estimator that cannot be sent to a process; what fails
     in training is raised by `run.wait()`.
     """
-    from modelyard.training.options import options_of
-    from modelyard.training.order import Order, start
-    from modelyard.training.spec import TrainSpec
+    from modelyard.training.order import start, to_train
 
-    spec = TrainSpec.of(estimator, name=name, test_size=test_size, seed=seed, metrics=metrics)
-    functions = metrics if isinstance(metrics, Mapping) else {}
-    chosen = options_of(spec.kind, options)
-    shown = {key: repr(value) for key, value in options.items()}
-    return _shown(start(Order(replace(spec, options=shown), estimator, (X, y), validation, chosen, functions)))
+    fields: dict[str, Any] = {
+        "name": name,
+        "test_size": test_size,
+        "validation": validation,
+        "seed": seed,
+        "metrics": metrics,
+    }
+    return _shown(start(to_train(estimator, X, y, **fields, **options)))
 
 
 def search(
@@ -114,20 +114,18 @@ def search(
     Raises InvalidInput for a space that does not fit the estimator, and as `yard.train` does; a combination for
     which the estimator raises is a failed trial. `run.wait()` raises TrainingFailed when all of them failed.
     """
-    from modelyard.training.options import SearchOptions
-    from modelyard.training.order import Order, start
-    from modelyard.training.search.inferred import space_for
-    from modelyard.training.search.space import space_of
-    from modelyard.training.spec import TrainSpec, searchable
+    from modelyard.training.order import start, to_search
 
-    spec = TrainSpec.of(searchable(estimator), name=name, test_size=test_size, seed=seed, metrics=metrics)
-    tried = space_for(estimator, preprocessing=preprocessing) if space is None else space_of(space, estimator)
-    options = SearchOptions(tried, trials, metric, direction, cv, timeout, parallel, pruning)
-    shown = {key: getattr(value, "__name__", repr(value)) for key, value in vars(options).items() if value is not None}
-    shown["space"] = "{" + ", ".join(f"{key!r}: {part}" for key, part in tried.items()) + "}"
-    functions = metrics if isinstance(metrics, Mapping) else {}
-    spec = replace(spec, kind="search", options=shown)
-    return _shown(start(Order(spec, estimator, (X, y), validation, options, functions)))
+    fields: dict[str, Any] = {
+        "name": name,
+        "test_size": test_size,
+        "validation": validation,
+        "seed": seed,
+        "metrics": metrics,
+    }
+    how: dict[str, Any] = {"trials": trials, "metric": metric, "direction": direction, "cv": cv, "timeout": timeout}
+    how |= {"parallel": parallel, "pruning": pruning}
+    return _shown(start(to_search(estimator, X, y, space=space, preprocessing=preprocessing, **fields, **how)))
 
 
 def _shown(started: TrainingRun) -> TrainingRun:

@@ -1,4 +1,5 @@
-"""`Order` and `start`: what is to be trained is checked, laid down in a folder of its own, and its process started."""
+"""An order, from what `yard.train` or `yard.search` was asked; `start`: it is checked, laid down in a folder of its
+own, and its process started."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from modelyard import config
 from modelyard.errors import InvalidInput
 from modelyard.training import code, data, handover, runlog
 from modelyard.training.launch import launch, locked
+from modelyard.training.options import SearchOptions, options_of
 from modelyard.training.run import TrainingRun
-from modelyard.training.spec import Metric, TrainSpec
+from modelyard.training.spec import Metric, Metrics, TrainSpec, searchable
 
 _KEPT_SECONDS = 30 * 86400
 
@@ -36,6 +38,55 @@ class Order:
     options: Any
     functions: Mapping[str, Metric] = field(default_factory=dict)
     code: str = ""
+
+
+def to_train(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    name: str | None = None,
+    test_size: float = 0.2,
+    validation: Any = None,
+    seed: int = 0,
+    metrics: Metrics = None,
+    **options: Any,
+) -> Order:
+    """What `yard.train` is asked, as an order; see there. InvalidInput."""
+    spec = TrainSpec.of(estimator, name=name, test_size=test_size, seed=seed, metrics=metrics)
+    spec = replace(spec, options={key: repr(value) for key, value in options.items()})
+    return Order(spec, estimator, (X, y), validation, options_of(spec.kind, options), _functions(metrics))
+
+
+def to_search(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    space: Mapping[str, Any] | None = None,
+    preprocessing: bool = False,
+    name: str | None = None,
+    test_size: float = 0.2,
+    validation: Any = None,
+    seed: int = 0,
+    metrics: Metrics = None,
+    **how: Any,
+) -> Order:
+    """What `yard.search` is asked, as an order; see there. `how`: fields of SearchOptions. InvalidInput."""
+    from modelyard.training.search.inferred import space_for
+    from modelyard.training.search.space import space_of
+
+    spec = TrainSpec.of(searchable(estimator), name=name, test_size=test_size, seed=seed, metrics=metrics)
+    tried = space_for(estimator, preprocessing=preprocessing) if space is None else space_of(space, estimator)
+    options = SearchOptions(tried, **how)
+    shown = {key: getattr(value, "__name__", repr(value)) for key, value in vars(options).items() if value is not None}
+    shown["space"] = "{" + ", ".join(f"{key!r}: {part}" for key, part in tried.items()) + "}"
+    spec = replace(spec, kind="search", options=shown)
+    return Order(spec, estimator, (X, y), validation, options, _functions(metrics))
+
+
+def _functions(metrics: Metrics) -> Mapping[str, Metric]:
+    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def start(order: Order) -> TrainingRun:
