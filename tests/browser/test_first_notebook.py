@@ -11,12 +11,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from harness.chromium import SCREENSHOTS, browser
+from harness.lab import MINUTE, wait_for_kernel
 from harness.stack import Stack
 from harness.wait import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
-
-MINUTE = 60_000
 
 
 def sign_in(page: Page, username: str, password: str) -> None:
@@ -36,28 +35,14 @@ def errors(saved: Path) -> list[Any]:
 
 
 def finished(page: Page, saved: Path) -> bool:
-    """Whether the notebook, as just saved, has run: to the end, or to its first error."""
-    ask = page.locator(".jp-Dialog .jp-mod-accept")
-    if ask.count():  # JupyterLab asks for the kernel late on a busy machine, and forgets the cells that waited
-        ask.first.click(timeout=3000)
-        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=3000)
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=3000)
+    """Whether the notebook, as just saved, has run: to the end, or to its first error. Else says where it stands."""
     page.keyboard.press("Control+s")
-    return all(cell["execution_count"] for cell in code_cells(saved)) or bool(errors(saved))
-
-
-def runs_all(page: Page) -> bool:
-    """Ask for all cells, and look whether the first one was taken; JupyterLab may first ask for the kernel."""
-    ask = page.locator(".jp-Dialog .jp-mod-accept")
-    taken = page.locator(".jp-CodeCell .jp-InputArea-prompt").filter(has_text=re.compile(r"\[(\*|\d+)\]:"))
-    if not ask.count() and not taken.count():
-        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=3000)
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=3000)
-        taken.or_(ask).first.wait_for(timeout=5000)
-    if ask.count():
-        ask.first.click(timeout=3000)
-    taken.first.wait_for(timeout=5000)
-    return True
+    counts = [cell["execution_count"] for cell in code_cells(saved)]
+    if all(counts) or errors(saved):
+        return True
+    dialogs = page.locator(".jp-Dialog").all_inner_texts()
+    kernel = page.locator("#jp-main-statusbar").inner_text()
+    raise AssertionError(f"cells saved as {counts}; dialogs: {dialogs}; status bar: {kernel!r}")
 
 
 @pytest.mark.timeout(600)
@@ -69,14 +54,15 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
         page.screenshot(path=SCREENSHOTS / "1-home.png")
         page.goto("/hub/spawn")
         page.wait_for_url("**/user/grace/lab/**", timeout=MINUTE)
-        page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
-        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        idle.wait_for(timeout=MINUTE)
+        wait_for_kernel(page)
         page.screenshot(path=SCREENSHOTS / "2-notebook.png")
-        eventually(lambda: runs_all(page), timeout=60, interval=0.5, what="the first cell was sent to the kernel")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         saved = stack.home / "users" / "grace" / "notebooks" / "01-train-and-publish.ipynb"
         eventually(lambda: finished(page, saved), timeout=180, interval=2, what="all cells ran and were saved")
         assert not errors(saved)
+        counts = [cell["execution_count"] for cell in code_cells(saved)]
+        assert counts == list(range(1, len(counts) + 1))
         assert not [o for cell in code_cells(saved) for o in cell["outputs"] if o.get("name") == "stderr"]
         page.screenshot(path=SCREENSHOTS / "3-ran.png")
         panel = page.locator(".jp-WindowedPanel-outer").first

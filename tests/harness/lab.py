@@ -49,6 +49,25 @@ def listen(context: BrowserContext) -> list[str]:
     return said
 
 
+def wait_for_kernel(page: Page) -> None:
+    """Until the open notebook's kernel is connected and idle.
+
+    By the status bar: the notebook's own indicator says idle also before there is a kernel. Cells that are run before
+    then make JupyterLab start a second session, of which it drops one, and with it, without a word, those cells. Where
+    it does not know the kernels yet, it asks which one to start.
+    """
+    ask = page.locator(".jp-Dialog", has_text="Select Kernel").locator(".jp-mod-accept")
+    connected = page.locator("#jp-main-statusbar").get_by_text(re.compile(r"\| Idle$"))
+
+    def ready() -> bool:
+        if ask.count():
+            ask.first.click(timeout=2000)
+        return connected.is_visible() and not page.locator(".jp-Dialog, .jp-Spinner").count()
+
+    page.locator(".jp-Notebook").first.wait_for(timeout=MINUTE)
+    eventually(ready, timeout=60, interval=0.1, what="the notebook's kernel is connected")
+
+
 class Lab:
     """A notebook in a tab."""
 
@@ -59,8 +78,7 @@ class Lab:
     def open(self) -> None:
         """Until its kernel is idle."""
         self.page.goto(f"/user/ada/lab/tree/{self.name}?reset")
-        self.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=MINUTE)
+        wait_for_kernel(self.page)
 
     def cell(self, number: int) -> Locator:
         """A code cell."""
@@ -71,17 +89,14 @@ class Lab:
         return self.page.locator(".jp-CodeCell").count()
 
     def run(self, number: int, *, ends: bool = True) -> None:
-        """Run a cell, to its end or until it has begun; JupyterLab may first ask for the kernel."""
-        ask = self.page.locator(".jp-Dialog .jp-mod-accept")
+        """Run a cell, to its end or until it has begun."""
         prompt = self.cell(number).locator(".jp-InputArea-prompt")
 
         def ran() -> bool:
-            if ask.count():
-                ask.first.click(timeout=2000)
-            elif prompt.inner_text() == "[ ]:":
+            if prompt.inner_text() == "[ ]:":
                 self.cell(number).locator(".cm-content").click(timeout=2000)
                 self.page.keyboard.press("Control+Enter")
-                expect(ask.or_(prompt.filter(has_not_text="[ ]")).first).to_be_visible(timeout=2000)
+                expect(prompt.filter(has_not_text="[ ]")).to_be_visible(timeout=2000)
             return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
 
         eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
