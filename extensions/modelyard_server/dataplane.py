@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from modelyard_api.errors import InvalidInput, ModelFailed
-from modelyard_api.models import FORMAT_VERSION, MANIFEST_PATH, PackageManifest
+from modelyard_api.errors import ModelFailed
+from modelyard_api.models import PackageManifest
 from modelyard_server.columns import check
 from modelyard_server.flavors.base import Columns, Model
+from modelyard_server.manifest import read_manifest
 
 _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
 """The folders of an absolute path in a sentence; URLs are left alone."""
@@ -45,23 +45,6 @@ class DataPlane:
                 f"the model raised {type(error).__name__}: {_FOLDERS.sub('…/', str(error))}",
                 remedy="Send values like those of the example that it was published with.",
             ) from error
-
-
-def read_manifest(directory: Path) -> PackageManifest:
-    """The package's manifest. Raises InvalidInput when it is missing, malformed, or of a newer format."""
-    path = directory / MANIFEST_PATH
-    try:
-        manifest = PackageManifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise InvalidInput(f"no {MANIFEST_PATH} in the package", remedy="Publish it with yard.publish.") from None
-    except ValidationError as error:
-        raise InvalidInput(f"{MANIFEST_PATH} is not a package manifest: {error}") from error
-    if manifest.format > FORMAT_VERSION:
-        raise InvalidInput(
-            f"the package has format {manifest.format}, this server reads up to {FORMAT_VERSION}",
-            remedy="Update the model server.",
-        )
-    return manifest
 
 
 def load(directory: Path, threads: int = 1) -> DataPlane:

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
 
 from modelyard_hub import service
+from modelyard_hub.artifacts import Artifacts, FolderArtifacts, S3Artifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
@@ -86,8 +86,10 @@ async def _open(
     return parts, router
 
 
-def _artifacts(settings: Settings) -> Path:
-    return settings.artifacts or settings.home / "mlflow" / "artifacts"
+def _artifacts(settings: Settings) -> Artifacts:
+    if settings.artifacts_url:
+        return S3Artifacts(settings.artifacts_url)
+    return FolderArtifacts(settings.artifacts or settings.home / "mlflow" / "artifacts")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -34,15 +34,19 @@ def create_app() -> Asgi:
     )
 
 
-def server_environment(database: str, artifacts: Path, base_url: str) -> dict[str, str]:
-    """What `mlflow server` tells its workers, for a server at `/mlflow` behind the router at `base_url`."""
+def server_environment(database: str, artifacts: str, base_url: str) -> dict[str, str]:
+    """What `mlflow server` tells its workers, for a server at `/mlflow` behind the router at `base_url`.
+
+    `artifacts` is a directory or `s3://bucket/prefix`, which needs the extra `s3`; keys and endpoint of the S3 store
+    come from the AWS_* variables.
+    """
     host = urlsplit(base_url).netloc
     return {
         "_MLFLOW_SERVER_FILE_STORE": database,
         "_MLFLOW_SERVER_REGISTRY_STORE": database,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        _ARTIFACTS_VARIABLE: str(artifacts),
+        _ARTIFACTS_VARIABLE: artifacts,
         "_MLFLOW_STATIC_PREFIX": PREFIX,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"{host},localhost,localhost:*,127.0.0.1,127.0.0.1:*",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 import httpx
+from pydantic import ValidationError
 
 from modelyard_api.errors import InvalidInput, Unavailable, UnknownVersion
-from modelyard_api.models import MANIFEST_PATH
+from modelyard_api.models import MANIFEST_PATH, PackageManifest
+from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.runtimes.base import Package
 
 TOKEN_HEADER = "X-Modelyard-Token"
@@ -27,9 +26,9 @@ class Registry(Protocol):
 
 
 class MlflowRegistry:
-    """MLflow's registry over REST, its artifacts in a folder that this process can read."""
+    """MLflow's registry over REST, with the store that its artifacts are in."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, artifacts: Path, token: Callable[[], str]) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, artifacts: Artifacts, token: Callable[[], str]) -> None:
         """`url` of the MLflow server with its prefix; `token` makes what it accepts from this service."""
         self._http = http
         self._url = url.rstrip("/")
@@ -44,33 +43,25 @@ class MlflowRegistry:
         entry: dict[str, Any] = found["model_version"]
         if entry.get("status", "READY") != "READY":
             raise InvalidInput(f"version {version} of {model} is {entry['status']} in the registry, not READY")
-        path = self._local(str(entry.get("source", "")))
-        if path is None:
+        location = self._artifacts.locate(str(entry.get("source", "")))
+        if location is None:
             answer = await self._get("get-download-uri", name=model, version=version) or {}
-            path = self._local(str(answer.get("artifact_uri", "")))
-        if path is None:
+            location = self._artifacts.locate(str(answer.get("artifact_uri", "")))
+        if location is None:
             raise InvalidInput(
                 f"the files of version {version} of {model} are at {entry.get('source')!r}, not in the artifact store",
                 remedy=_PUBLISH,
             )
-        if not await asyncio.to_thread((path / MANIFEST_PATH).is_file):
+        text = await self._artifacts.read(location, MANIFEST_PATH)
+        if text is None:
             raise InvalidInput(f"version {version} of {model} holds no package ({MANIFEST_PATH})", remedy=_PUBLISH)
-        return Package(path, model, version)
-
-    def _local(self, source: str) -> Path | None:
-        """The folder that an artifact URI stands for, or None when it is not below the artifact store."""
-        parts = urlsplit(source)
-        if parts.scheme == "mlflow-artifacts":
-            path = self._artifacts / unquote(parts.path).lstrip("/")
-        elif parts.scheme in ("", "file") and parts.path.startswith("/"):
-            path = Path(unquote(parts.path))
-        else:
-            return None
         try:
-            resolved = path.resolve()
-        except (OSError, ValueError):
-            return None
-        return resolved if resolved.is_relative_to(self._artifacts.resolve()) else None
+            flavor = PackageManifest.model_validate_json(text).flavor
+        except ValidationError as error:
+            raise InvalidInput(
+                f"{MANIFEST_PATH} of version {version} of {model} is no package manifest", remedy=_PUBLISH
+            ) from error
+        return Package(location, model, version, flavor)
 
     async def _unknown(self, model: str, version: str) -> UnknownVersion:
         known: list[str] = []

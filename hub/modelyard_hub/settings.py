@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from modelyard_api.locations import parse_s3
 from modelyard_api.resources import MiB
 
 
@@ -57,11 +58,20 @@ class Settings(BaseSettings):
     routing_token: SecretStr = Field(SecretStr(""), description="Bearer with which Traefik pulls the routing document.")
     signing_key: Path | None = Field(None, description="PEM file of the Ed25519 key that signs call tokens.")
     artifacts: Path | None = Field(None, description="Directory of MLflow's artifacts.")
+    artifacts_url: str = Field("", description="s3://BUCKET/PREFIX of MLflow's artifacts, with keys and endpoint in "
+                                               "the AWS_* variables; empty: the directory.")  # fmt: skip
 
     @field_validator("home")
     @classmethod
     def _home(cls, value: Path) -> Path:
         return _absolute(value)
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _artifacts_url(cls, value: str) -> str:
+        if value and parse_s3(value) is None:
+            raise ValueError("it is no s3://bucket/prefix")
+        return value.rstrip("/")
 
     @property
     def store_url(self) -> str:

@@ -50,7 +50,7 @@ class FolderRegistry:
         if not path.is_dir():
             known = sorted(p.name for p in (self._root / model).glob("*"))
             raise UnknownVersion(f"{model} has no version {version}; it has {', '.join(known)}")
-        return Package(path, model, version)
+        return Package(str(path), model, version)
 
 
 @dataclass

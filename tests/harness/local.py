@@ -49,7 +49,7 @@ class LocalYard:
         small = Server(
             name="ada-churn-1",
             endpoint="churn",
-            package=Package(self.home, "ada.churn", "7"),
+            package=Package(str(self.home), "ada.churn", "7"),
             resources=Resources(memory=128 * MiB),
             labels={"modelyard.dev/revision": "1"},
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from modelyard_api.endpoints import EndpointSpec
@@ -19,4 +18,4 @@ def spec(traffic: dict[int, int] | None = None, *numbers: int, **members: Any) -
 
 def packages(*numbers: int) -> dict[int, Package]:
     """A package per revision."""
-    return {n: Package(Path(f"/packages/{n}"), "ada.churn", str(n)) for n in numbers}
+    return {n: Package(f"/packages/{n}", "ada.churn", str(n)) for n in numbers}

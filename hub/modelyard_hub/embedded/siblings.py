@@ -97,7 +97,9 @@ def siblings(settings: Settings, ports: Ports, secrets: Secrets, where: Installa
             (python, "-W", "ignore", "-m", "modelyard_hub.mlflow_app", str(ports.mlflow)),
             f"http://127.0.0.1:{ports.mlflow}{PREFIX}/health",
             server_environment(
-                f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}", home / "mlflow" / "artifacts", settings.base_url
+                f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}",
+                settings.artifacts_url or str(home / "mlflow" / "artifacts"),
+                settings.base_url,
             )
             | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub"), "MODELYARD_HOME": str(home)},
         ),

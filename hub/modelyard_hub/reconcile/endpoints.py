@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import assert_never
 
 from modelyard_api.errors import ModelyardError, NotFound
-from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
 from modelyard_api.names import serve_path
 from modelyard_hub.reconcile.names import ENDPOINT, OWNER
 from modelyard_hub.reconcile.needs import AccessSource, DesiredState, Key, Router
 from modelyard_hub.reconcile.plan import Action, Apply, Delete, Forget, Plan, plan
 from modelyard_hub.reconcile.state import DesiredEndpoint, Failure, RoutedState
-from modelyard_hub.runtimes.base import ObservedServer, Package, Runtime
+from modelyard_hub.runtimes.base import ObservedServer, Runtime
 from modelyard_hub.store.records import StoredEndpoint
 
 log = logging.getLogger(__name__)
@@ -30,7 +28,6 @@ class EndpointReconciler:
         self._store, self._runtime, self._router, self._access = store, runtime, router, access
         self._base_url = base_url
         self._failures: dict[Key, dict[str, Failure]] = {}
-        self._flavors: dict[str, Flavor] = {}
         self._saved = ""
 
     async def step(self, key: Key) -> bool:
@@ -86,7 +83,6 @@ class EndpointReconciler:
     async def _desired(self, stored: StoredEndpoint) -> DesiredEndpoint:
         endpoint = stored.endpoint
         access = await self._access.access(stored)
-        running = {r.number for r in endpoint.spec.revisions if r.active}
         return DesiredEndpoint(
             owner=endpoint.owner,
             name=endpoint.name,
@@ -94,26 +90,11 @@ class EndpointReconciler:
             spec=endpoint.spec,
             deleting=endpoint.deleting,
             packages=stored.packages,
-            flavors=await self._known_flavors({n: p for n, p in stored.packages.items() if n in running}),
             stable_history=stored.stable_history,
             access=access.model_dump_json(),
             url=self._base_url + serve_path(endpoint.owner, endpoint.name),
             status=endpoint.status,
         )
-
-    async def _known_flavors(self, packages: Mapping[int, Package]) -> dict[int, Flavor]:
-        """Flavors by revision; a package is immutable, so each is read once. Missing ones are left out."""
-        found: dict[int, Flavor] = {}
-        for number, package in packages.items():
-            place = str(package.path)
-            if place not in self._flavors:
-                try:
-                    text = await asyncio.to_thread((package.path / MANIFEST_PATH).read_text)
-                    self._flavors[place] = PackageManifest.model_validate_json(text).flavor
-                except (OSError, ValueError):
-                    continue
-            found[number] = self._flavors[place]
-        return found
 
     async def _carry_out(self, key: Key, step: Plan) -> dict[str, Failure]:
         """Do all actions, each whether or not another one fails; failures by workload."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelyard_api.endpoints import EndpointSpec, EndpointStatus
-from modelyard_api.models import Flavor
 from modelyard_hub.routing.document import EndpointRoute
 from modelyard_hub.runtimes.base import Package
 
@@ -21,7 +20,6 @@ class DesiredEndpoint:
     spec: EndpointSpec
     deleting: bool = False
     packages: Mapping[int, Package] = field(default_factory=dict)
-    flavors: Mapping[int, Flavor] = field(default_factory=dict)
     stable_history: tuple[int, ...] = ()
     access: str = "{}"
     url: str = ""

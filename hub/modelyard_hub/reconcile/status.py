@@ -59,6 +59,7 @@ def _percent(situation: Situation, number: int) -> int:
 
 def _revision(situation: Situation, spec: RevisionSpec) -> RevisionStatus:
     desired, server = situation.desired, _observed(situation, spec.number)
+    package = desired.packages.get(spec.number)
     replicas = () if server is None else server.replicas
     worst = _worst(replicas)
     percent = _percent(situation, spec.number)
@@ -68,7 +69,7 @@ def _revision(situation: Situation, spec: RevisionSpec) -> RevisionStatus:
         ready_replicas=sum(r.phase is Phase.ready for r in replicas),
         desired_replicas=desired.spec.scaling.min if not desired.deleting and (spec.active or percent) else 0,
         percent=percent,
-        flavor=desired.flavors.get(spec.number),
+        flavor=None if package is None else package.flavor,
         restarts=sum(r.restarts for r in replicas),
         conditions=merge(before, [_revision_ready(situation, spec, replicas)]),
         log_tail=worst.log_tail if worst is not None else (),

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
+from modelyard_api.models import Flavor
 from modelyard_api.resources import Resources
 
 
@@ -26,11 +26,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Package:
-    """A model version's files, as a runtime can reach them."""
+    """A model version's files, as a runtime can reach them: `location` is an absolute path or `s3://bucket/key`.
 
-    path: Path
+    `flavor` was read when the version was looked up; None where an earlier version did not keep it.
+    """
+
+    location: str
     model: str
     version: str
+    flavor: Flavor | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Server:
 
     def template_digest(self) -> str:
         """Digest of what needs new replicas when it changes."""
-        parts = [self.endpoint, str(self.package.path), self.package.model, self.package.version]
+        parts = [self.endpoint, self.package.location, self.package.model, self.package.version]
         parts += [self.resources.model_dump_json(), json.dumps(dict(self.environment), sort_keys=True)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

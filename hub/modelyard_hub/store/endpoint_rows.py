@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
@@ -13,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.endpoints import Endpoint, EndpointSpec, EndpointStatus
 from modelyard_api.errors import Conflict, NotFound, StaleWrite
+from modelyard_api.models import Flavor
 from modelyard_hub.runtimes.base import Package
 from modelyard_hub.store import rules
 from modelyard_hub.store.records import StoredEndpoint
@@ -34,7 +34,7 @@ class Desired:
         return {
             "spec": self.spec.model_dump(mode="json"),
             "packages": {
-                str(n): {"path": str(p.path), "model": p.model, "version": p.version}
+                str(n): {"location": p.location, "model": p.model, "version": p.version, "flavor": p.flavor}
                 for n, p in sorted(self.packages.items())
                 if self.spec.revision(n) is not None
             },
@@ -155,8 +155,13 @@ def _record(row: Row[Any]) -> StoredEndpoint:
         rollback_to=rules.rollback_target(history, spec),
         etag=f'"{row.generation}"',
     )
-    packages = {int(n): Package(Path(p["path"]), p["model"], p["version"]) for n, p in row.packages.items()}
+    packages = {int(n): _package(p) for n, p in row.packages.items()}
     return StoredEndpoint(endpoint, row.id, packages, history)
+
+
+def _package(kept: Mapping[str, Any]) -> Package:
+    flavor = kept["flavor"]
+    return Package(kept["location"], kept["model"], kept["version"], None if flavor is None else Flavor(flavor))
 
 
 def _stale(endpoint: Endpoint, expected: int) -> StaleWrite:

@@ -41,7 +41,7 @@ class Service:
         self.router: TraefikRouter | None = None
         self.traefik = RealTraefik(folder, lambda: self.router.document() if self.router else None)
         self.caller = httpx.AsyncClient(base_url=self.traefik.url, trust_env=False, timeout=10)
-        self.packages = {n: Package(folder / f"package-{n}", "ada.churn", str(n)) for n in range(1, 6)}
+        self.packages = {n: Package(str(folder / f"package-{n}"), "ada.churn", str(n)) for n in range(1, 6)}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -27,7 +27,7 @@ async def test_a_package_is_served_to_who_has_a_key(yard: LocalYard, tmp_path: P
     write_skops(tmp_path / "package")
     key = KeyHash(id="1", sha256=hashlib.sha256(KEY.encode()).hexdigest())
     server = yard.server(
-        package=Package(tmp_path / "package", "ada.churn", "7"),
+        package=Package(str(tmp_path / "package"), "ada.churn", "7"),
         resources=Resources(memory=512 * MiB),
         files={"access.json": Access(owner="ada", keys=(key,)).model_dump_json()},
         labels={"modelyard.dev/revision": "3"},

@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from alembic.script import ScriptDirectory
 
 from harness.specs import packages, spec
 from modelyard_api.endpoints import EndpointSpec
+from modelyard_api.models import Flavor
 from modelyard_api.resources import MiB
 from modelyard_hub.store.database import MIGRATIONS
 from modelyard_hub.store.records import Actor
@@ -70,7 +72,7 @@ async def test_endpoints_with_their_state(store: Store) -> None:
     assert endpoint.spec == EndpointSpec.model_validate(expected.model_dump())
     assert (endpoint.generation, endpoint.created_by, endpoint.deleting) == (4, "ada", False)
     assert endpoint.created_at == datetime(2026, 1, 2, 3, 6, 5, tzinfo=UTC)
-    assert churn.packages == packages(1, 2)
+    assert {n: replace(p, flavor=None) for n, p in churn.packages.items()} == packages(1, 2)
     assert churn.stable_history == (1, 2)
     assert endpoint.status.observed_generation == 4
     assert endpoint.status.ready
@@ -81,6 +83,23 @@ async def test_endpoints_with_their_state(store: Store) -> None:
     (other,) = tips.endpoint.spec.revisions
     assert (other.resources.memory, other.resources.cpu, other.environment) == (256 * MiB, 0.5, {"A": "b"})
     assert [r.key for r in await store.list({"carol"}, {"team"})] == [("ada", "churn")]
+
+
+async def test_flavors_are_read_from_the_folders_that_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    (folder / "modelyard").mkdir(parents=True)
+    (folder / "modelyard" / "package.json").write_text('{"flavor": "skops"}')
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript((OLD[0].parent / "0001.sql").read_text().replace("/packages/2", str(folder)))
+    store = Store(f"sqlite:///{path}")
+    await store.open()
+    found = (await store.get("ada", "churn")).packages
+    await store.close()
+    assert {n: (p.location, p.flavor) for n, p in found.items()} == {
+        1: ("/packages/1", None),
+        2: (str(folder), Flavor.skops),
+    }
 
 
 async def test_keys(store: Store) -> None:

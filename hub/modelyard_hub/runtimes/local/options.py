@@ -35,9 +35,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class LocalOptions:
-    """Options of `LocalRuntime`. `command` runs one replica; `nice` is added to its priority (0: same as ours)."""
+    """Options of `LocalRuntime`. `command` runs one replica, after `fetch` brought its package where it is not here;
+    `nice` is added to its priority (0: same as ours)."""
 
     command: tuple[str, ...] = (sys.executable, "-m", "modelyard_server")
+    fetch: tuple[str, ...] = (sys.executable, "-m", "modelyard_server.fetch")
     timing: Timing = field(default_factory=Timing)
     crash_loop_after: int = 3
     max_body: int = 64 * MiB

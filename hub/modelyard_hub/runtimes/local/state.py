@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard_api.errors import InvalidInput
+from modelyard_api.models import Flavor
 from modelyard_api.resources import Resources
 from modelyard_hub.runtimes.base import Package, Server
 from modelyard_hub.runtimes.local.process import Identity, as_unavailable
@@ -161,7 +162,7 @@ def _server_to_json(record: ServerRecord) -> dict[str, Any]:
         "deleting": record.deleting,
         "name": server.name,
         "endpoint": server.endpoint,
-        "package": {"path": str(server.package.path), "model": server.package.model, "version": server.package.version},
+        "package": asdict(server.package),
         "resources": server.resources.model_dump(mode="json"),
         "replicas": server.replicas,
         "environment": dict(server.environment),
@@ -171,11 +172,10 @@ def _server_to_json(record: ServerRecord) -> dict[str, Any]:
 
 
 def _server_from_json(data: Mapping[str, Any]) -> ServerRecord:
-    package = data["package"]
     server = Server(
         name=data["name"],
         endpoint=data["endpoint"],
-        package=Package(Path(package["path"]), package["model"], package["version"]),
+        package=_package(data["package"]),
         resources=Resources.model_validate(data["resources"]),
         replicas=data["replicas"],
         environment=data["environment"],
@@ -183,3 +183,10 @@ def _server_from_json(data: Mapping[str, Any]) -> ServerRecord:
         labels=data["labels"],
     )
     return ServerRecord(server, data["deleting"])
+
+
+def _package(data: Mapping[str, Any]) -> Package:
+    # A replica of an earlier version is taken up too; that one said `path` and kept no flavor.
+    location = data["location"] if "location" in data else data["path"]
+    flavor = data.get("flavor")
+    return Package(location, data["model"], data["version"], None if flavor is None else Flavor(flavor))

@@ -14,11 +14,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.runtimes.base import Phase, Replica, Server
+from modelyard_hub.runtimes.local.fetched import local_package
 from modelyard_hub.runtimes.local.logs import rotate, tail
 from modelyard_hub.runtimes.local.options import LocalOptions
 from modelyard_hub.runtimes.local.ports import Ports
@@ -140,6 +142,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         """Checkpoint a nonce, spawn, checkpoint the pid: killed in between, the process is found by the nonce."""
+        package = await local_package(self._server.package, self._folder, self._around.options.fetch)
         port = self._around.ports.take(self.record.port)
         nonce = uuid.uuid4().hex
         starting = replace(self.record, nonce=nonce, port=port, pid=None, started="", ready=False)
@@ -150,7 +153,7 @@ class Supervisor:
         options = self._around.options
         launch = Launch(
             command=options.command,
-            environment=self._environment(port, nonce),
+            environment=self._environment(port, nonce, package),
             directory=self._folder.path,
             output=self._folder.log(self.record.index),
             memory=self._server.resources.memory,
@@ -160,7 +163,7 @@ class Supervisor:
         self.record = self.record.of(self._process.identity)
         await self._checkpoint_if_possible()
 
-    def _environment(self, port: int, nonce: str) -> dict[str, str]:
+    def _environment(self, port: int, nonce: str, package: Path) -> dict[str, str]:
         """What the process gets: none of the hub service's secrets; the owner's variables, but none that is
         ours to say (such as to answer everybody)."""
         server, options = self._server, self._around.options
@@ -170,7 +173,7 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
             NONCE: nonce,
             ROOT: self._around.root,
-            "MODELYARD_SERVER_PACKAGE": str(server.package.path),
+            "MODELYARD_SERVER_PACKAGE": str(package),
             "MODELYARD_SERVER_ENDPOINT": server.endpoint,
             "MODELYARD_SERVER_MODEL": server.package.model,
             "MODELYARD_SERVER_VERSION": server.package.version,
