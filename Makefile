@@ -22,7 +22,7 @@ up: $(READY_UP)
 
 test: check
 	$(NPM) run --silent test
-	$(RUN)/pytest -n 2
+	$(RUN)/pytest -n 2 --ignore=tests/cluster
 
 check: .venv/.ready-dev
 	$(RUN)/ruff format --check .

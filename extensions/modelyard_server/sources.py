@@ -6,7 +6,7 @@ Methods raise NotFound (no such place), Forbidden (not for us), Unavailable (no 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -38,14 +38,14 @@ class Source(Protocol):
         """The content of one of them, in pieces."""
 
 
-def open_source(location: str, patience: float, environment: Mapping[str, str] = os.environ) -> Source:
+def open_source(location: str, patience: float) -> Source:
     """The source that a location names: an absolute path, `file://…` or `s3://…`. InvalidInput for anything else.
 
     A store that does not answer is asked again for `patience` seconds.
     """
     place = parse_s3(location)
     if place is not None:
-        return S3Source(place, S3Access.of(environment), patience)
+        return S3Source(place, S3Access.of(os.environ), patience)
     path = unquote(urlsplit(location).path) if location.startswith("file://") else location
     if not path.startswith("/"):
         raise InvalidInput(f"{location!r} is neither an absolute path nor s3://bucket/key")

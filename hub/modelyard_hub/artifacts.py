@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -65,13 +64,13 @@ class FolderArtifacts:
 class S3Artifacts:
     """Artifacts below `s3://bucket/prefix`, such as in a Ceph RGW."""
 
-    def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, url: str) -> None:
         """Raises InvalidInput when `url` is no `s3://bucket/prefix`. Keys and endpoint: the AWS_* variables."""
         root = parse_s3(url)
         if root is None:
             raise InvalidInput(f"the artifact store is at {url!r}, which is no s3://bucket/prefix")
         self._root = root
-        self._access = S3Access.of(environment)
+        self._access = S3Access.of(os.environ)
 
     def locate(self, uri: str) -> str | None:
         """See `Artifacts.locate`."""

@@ -1,6 +1,7 @@
 """`/endpoints` as clients see it."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ async def test_create_read_list(yard: Yard) -> None:
         assert (await ada.get(f"{API}/endpoints")).json() == {"items": [created]}
         assert (await ada.get(f"{API}/endpoints?owner=bob")).json() == {"items": []}
     record = await yard.parts.store.get("ada", "churn")
-    assert record.packages[1].path.is_dir()
+    assert Path(record.packages[1].location).is_dir()
 
 
 async def test_status_does_not_change_the_etag(yard: Yard) -> None:

@@ -1,0 +1,53 @@
+#!/bin/sh
+# The steps of the Containerfiles' builders.  wheel: the project with its front end, to /dist.
+# dependencies EXTRA…: the locked versions, to /opt/modelyard.  project: the wheel, to the same place.
+#
+# Secrets, both optional, never in a layer: `build-environment` holds shell assignments (the indexes of packages, a
+# proxy), `build-ca` certificates to trust.
+set -eu
+UV_VERSION=0.13.9
+
+if [ -f /run/secrets/build-environment ]; then
+    set -a
+    . /run/secrets/build-environment
+    set +a
+fi
+if [ -f /run/secrets/build-ca ]; then
+    export SSL_CERT_FILE=/run/secrets/build-ca PIP_CERT=/run/secrets/build-ca NODE_EXTRA_CA_CERTS=/run/secrets/build-ca
+fi
+export UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+export PATH="/opt/uv/bin:$PATH"
+
+if ! command -v uv >/dev/null; then
+    python3 -m venv /opt/uv
+    /opt/uv/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+fi
+
+step=$1
+shift
+case $step in
+wheel)
+    uv build --quiet --wheel --out-dir /dist
+    ;;
+dependencies)
+    extras=
+    for extra in "$@"; do
+        extras="$extras --extra $extra"
+    done
+    uv venv --quiet --python "$(command -v python3)" /opt/modelyard
+    # shellcheck disable=SC2086
+    uv export --quiet --locked --no-dev --no-emit-project $extras --output-file /tmp/requirements.txt >/dev/null
+    uv pip install --quiet --python /opt/modelyard --require-hashes --requirement /tmp/requirements.txt
+    # Tests of the big libraries: a tenth of the image, and nothing imports them.
+    for library in numpy scipy pandas sklearn pyarrow; do
+        find /opt/modelyard/lib/python3*/site-packages/$library -type d -name tests -prune -exec rm -rf {} + 2>/dev/null || true
+    done
+    ;;
+project)
+    uv pip install --quiet --python /opt/modelyard --no-deps /dist/*.whl
+    ;;
+*)
+    echo "install.sh: $step is no step" >&2
+    exit 2
+    ;;
+esac
