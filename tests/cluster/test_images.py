@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,10 @@ MEGABYTES = {"server": 700, "hub": 1500, "notebook": 1500}
 
 
 @pytest.fixture(scope="module", params=images.NAMES)
-def name(request: pytest.FixtureRequest) -> Iterator[str]:
+def name(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     images.build(found)
-    yield found
+    return found
 
 
 @pytest.mark.timeout(1800)

@@ -1,7 +1,6 @@
 """`/endpoints` as clients see it."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ async def test_create_read_list(yard: Yard) -> None:
         assert (await ada.get(f"{API}/endpoints")).json() == {"items": [created]}
         assert (await ada.get(f"{API}/endpoints?owner=bob")).json() == {"items": []}
     record = await yard.parts.store.get("ada", "churn")
-    assert Path(record.packages[1].location).is_dir()
+    assert record.packages[1].location == str(yard.parts.settings.home / "artifacts" / "ada.churn" / "1")
 
 
 async def test_status_does_not_change_the_etag(yard: Yard) -> None:
