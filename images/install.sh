@@ -1,5 +1,5 @@
 #!/bin/sh
-# The steps of the Containerfiles' builders.  wheel: the project with its front end, to /dist.
+# The steps of the Containerfiles' builders.  tools: uv.  wheel: the project with its front end, to /dist.
 # dependencies EXTRA…: the locked versions, to /opt/modelyard.  project: the wheel, to the same place.
 #
 # Secrets, both optional, never in a layer: `build-environment` holds shell assignments (the indexes of packages, a
@@ -18,14 +18,13 @@ fi
 export UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 export PATH="/opt/uv/bin:$PATH"
 
-if ! command -v uv >/dev/null; then
-    python3 -m venv /opt/uv
-    /opt/uv/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-fi
-
 step=$1
 shift
 case $step in
+tools)
+    python3 -m venv /opt/uv
+    /opt/uv/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+    ;;
 wheel)
     uv build --quiet --wheel --out-dir /dist
     ;;
