@@ -22,7 +22,7 @@ _UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info
            "var/log")  # fmt: skip
 
 
-def make() -> Path:
+def base_image() -> Path:
     """The OCI archive of the base image, and the image in buildah's storage; made where they are not there yet (about a
     minute and a half)."""
     with alone("base-image"):

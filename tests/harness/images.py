@@ -26,6 +26,7 @@ from harness.debian import CACHE, alone  # noqa: E402
 
 NAMES = ("server", "hub", "notebook")
 """Those that the tests build; `notebook-gpu` is 6 GB of the same."""
+_CONTAINERFILES = ("hub", "notebook", "notebook-gpu", "server")
 _INPUTS = (
     *("pyproject.toml", "uv.lock", "hatch_build.py", "README.md", "LICENSE", "jupyterhub_config.py"),
     *(".containerignore", "hub", "extensions", "notebooks", "images"),
@@ -55,17 +56,18 @@ def build(name: str) -> Path:
     with alone("images"):
         if archive.exists():
             return archive
-        base_image.make()
+        base_image.base_image()
+        _tidy()
         with _secrets() as secrets:
-            buildah(
-                "build",
+            common = (
                 *("--layers", "--pull-never", "--network", "host"),
                 *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
-                *("--build-arg", f"BASE={base_image.NAME}", "--build-arg", f"REVISION={digest}"),
-                *secrets,
-                *_package_cache(),
-                *("--file", str(ROOT / "images" / name / "Containerfile"), "--tag", tag(name), str(ROOT)),
+                *("--build-arg", f"BASE={base_image.NAME}", *secrets, *_package_cache()),
+                *("--file", str(ROOT / "images" / name / "Containerfile"), str(ROOT)),
             )
+            # By a name of its own, so that it stays when the layers of older sources go: it takes the longest.
+            buildah("build", "--target", "dependencies", "--tag", tag(f"{name}-dependencies"), *common)
+            buildah("build", "--build-arg", f"REVISION={digest}", "--tag", tag(name), *common)
         for old in archive.parent.glob(f"{name}-????????????.tar"):
             old.unlink()
         pending = archive.with_suffix(".new")
@@ -76,6 +78,14 @@ def build(name: str) -> Path:
     return archive
 
 
+def _tidy() -> None:
+    """Let go of layers of older sources, which would fill the disk. Those of these sources serve the next image too."""
+    mark, sources = CACHE / "images" / "sources", _digest()
+    if not mark.exists() or mark.read_text() != sources:
+        buildah("rmi", "--prune")
+        mark.write_text(sources)
+
+
 def size(name: str) -> int:
     """Bytes of a built image's files."""
     with mounted(tag(name)) as root:
@@ -83,8 +93,8 @@ def size(name: str) -> int:
     return int(done.stdout.split()[0])
 
 
-def _digest(name: str) -> str:
-    """Of everything that goes into an image."""
+def _digest(name: str = "") -> str:
+    """Of everything that goes into an image; without a name, into any."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *_INPUTS],
         cwd=ROOT,
@@ -93,13 +103,9 @@ def _digest(name: str) -> str:
         check=True,
     )
     found = hashlib.sha256(f"{name} {base_image.NAME}".encode())
+    others = tuple(f"images/{other}/" for other in _CONTAINERFILES if name and other not in (name, "notebook"))
     for path in sorted(set(listed.stdout.split("\0")) - {""}):
-        mine = (
-            not path.startswith("images/")
-            or path.count("/") == 1
-            or path.startswith(("images/notebook/", f"images/{name}/"))
-        )
-        if mine and (ROOT / path).is_file():
+        if not path.startswith(others) and (ROOT / path).is_file():
             found.update(path.encode() + b"\0" + hashlib.sha256((ROOT / path).read_bytes()).digest())
     return found.hexdigest()[:12]
 
