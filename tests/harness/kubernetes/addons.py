@@ -45,6 +45,7 @@ def start(programs: Programs, identity: Identity, folder: Path, processes: Proce
             f"--kubelet-certificate-authority={identity.file('ca.crt')}",
             "--kubelet-preferred-address-types=InternalIP",
             "--metric-resolution=10s",
+            "--kubelet-request-timeout=5s",
         ],
     )
 

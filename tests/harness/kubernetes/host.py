@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.base_image import base_image
 from harness.debian import CACHE, alone, need
 from harness.kubernetes import addons, control_plane, network, node
 from harness.kubernetes.binaries import KUBERNETES, build
@@ -48,7 +49,7 @@ class Host:
             iptables="iptables", ip="iproute2", **{"/usr/lib/cni/ptp": "containernetworking-plugins"},
         )  # fmt: skip
         assert os.geteuid() == 0, "a cluster's kubelet and containerd need root; or set MODELYARD_TEST_KUBECONFIG"
-        programs, sandbox = build(KUBERNETES), pause()
+        programs, sandbox, base = build(KUBERNETES), pause(), base_image()
         addon_programs = addons.build_all()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         _CURRENT.write_text(str(self.folder))
@@ -67,6 +68,7 @@ class Host:
         start("kube-proxy", node.proxy(programs, identity, self.folder))
         addons.start(addon_programs, identity, self.folder, self.processes)
         self._kubectl("apply", "--server-side", "-f", "-", input=addons.manifests(identity))
+        self.containers.load(base)
         self._wait_node()
         self.processes.check()
 
