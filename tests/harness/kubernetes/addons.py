@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.kubernetes.binaries import DNS, METRICS, Module, build
-from harness.kubernetes.control_plane import Identity
+from harness.kubernetes.binaries import DNS, METRICS, STORAGE, Module, build
+from harness.kubernetes.control_plane import NODE, Identity
 from harness.kubernetes.network import DNS_SERVICE_IP, NODE_IP
 from harness.kubernetes.processes import Processes
 
 _METRICS_PORT = 10443
+_DRIVER = "disk.modelyard.test"
+STORAGE_CLASS = "disk"
 
 Programs = Mapping[str, Path]
 """The folder of a module's programs, by the module's folder."""
@@ -21,7 +23,7 @@ Programs = Mapping[str, Path]
 
 def build_all() -> Programs:
     """Build them where they are not yet there."""
-    modules: tuple[Module, ...] = (DNS, METRICS)
+    modules: tuple[Module, ...] = (DNS, METRICS, STORAGE)
     return {module.folder: build(module) for module in modules}
 
 
@@ -48,6 +50,13 @@ def start(programs: Programs, identity: Identity, folder: Path, processes: Proce
             "--kubelet-request-timeout=5s",
         ],
     )
+    kubelet = folder / "kubelet"
+    driver = ["-name", _DRIVER, "-node", NODE, "-images", folder / "disks", "-kubelet", kubelet]
+    processes.start("storage", [programs["storage"] / "storage", *driver])
+    socket = kubelet / "plugins" / _DRIVER / "csi.sock"
+    for name in ("csi-provisioner", "csi-resizer"):
+        command = [programs["storage"] / name, f"--kubeconfig={admin}", f"--csi-address={socket}"]
+        processes.start(name, command)
 
 
 def manifests(identity: Identity) -> str:
@@ -69,6 +78,24 @@ def manifests(identity: Identity) -> str:
                 "caBundle": authority,
                 "service": {"namespace": "kube-system", "name": "metrics-server", "port": _METRICS_PORT},
             },
+        },
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSIDriver",
+            "metadata": {"name": _DRIVER},
+            "spec": {"attachRequired": False, "fsGroupPolicy": "File"},
+        },
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {
+                "name": STORAGE_CLASS,
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
+            "provisioner": _DRIVER,
+            "allowVolumeExpansion": True,
+            "reclaimPolicy": "Delete",
+            "volumeBindingMode": "Immediate",
         },
     ]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
