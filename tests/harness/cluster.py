@@ -1,7 +1,7 @@
 """The Kubernetes that the cluster tests use: `running()` gives one, `python -m harness.cluster up` keeps one.
 
-`MODELYARD_TEST_KUBECONFIG` names a cluster that is there already. If `up` started it on this machine, tests can stop its
-parts as well; of a foreign one, they can't, and those that want to fail.
+`MODELYARD_TEST_KUBECONFIG` names a cluster that is there already. If `up` started it on this machine, tests can stop
+its parts as well; of a foreign one, they can't, and those that want to fail.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Cluster:
     def get(self, kind: str, name: str = "", namespace: str = "") -> dict[str, Any]:
         """One object, or with no name a List."""
         where = ["--namespace", namespace] if namespace else []
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, *([name] if name else []), *where, "--output=json"))
+        found: dict[str, Any] = json.loads(
+            self.kubectl("get", kind, *([name] if name else []), *where, "--output=json")
+        )
         return found
 
     def apply(self, *manifests: dict[str, Any], namespace: str) -> None:
@@ -116,7 +118,7 @@ class Cluster:
 
     def _on_this_machine(self) -> Host:
         assert self._host, (
-            f"{self.kubeconfig} is of a cluster that was not started here, so that its parts can't be stopped nor images "
+            f"{self.kubeconfig} is of a cluster that was not started here: its parts can't be stopped, nor images "
             f"loaded. Unset {_VARIABLE}, or set it to what `python -m harness.cluster up` writes."
         )
         return self._host

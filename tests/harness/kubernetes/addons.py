@@ -1,4 +1,4 @@
-"""What a cluster needs beside Kubernetes itself: DNS, metrics, volumes. All run as processes beside the control plane."""
+"""What a cluster needs beside Kubernetes itself: DNS, metrics, volumes: processes beside the control plane."""
 
 from __future__ import annotations
 

@@ -64,9 +64,7 @@ class Authority:
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """As a PEM file."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(pem)
     path.chmod(0o600)
 

@@ -1,7 +1,7 @@
 """The machine's side of the cluster's network: a bridge device that carries the node's address.
 
-Pods are connected point to point and routed by the kernel, so that what pods of this one node send each other passes its
-packet filter too: on a bridge the answers would bypass the translation of Service addresses.
+Pods are connected point to point and routed by the kernel, so that what pods of this one node send each other passes
+its packet filter too: on a bridge the answers would bypass the translation of Service addresses.
 """
 
 from __future__ import annotations

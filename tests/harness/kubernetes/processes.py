@@ -1,4 +1,4 @@
-"""Processes by name, recorded in a file: any process can end and start them again, and nothing that a killed one left is lost."""
+"""Processes by name, recorded in a file: any other can end and start them again, also once their starter is gone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Processes:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str | Path] = ()) -> None:
-        """Start `command`, or the one that it was started with before, its output in a log; it outlives this process."""
+        """Start `command`, or the one that it was started with before; it outlives this process."""
         with self._entries() as entries:
             line = [str(part) for part in command] or entries[name]["command"]
             self._logs.mkdir(parents=True, exist_ok=True)
