@@ -14,7 +14,7 @@ NPM := $(RUN)/python $(FRONTEND)/npm.py
 # Imports without byte code take twice as long at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test check bench format clean
+.PHONY: up test test-cluster cluster check bench format clean
 .DEFAULT_GOAL := up
 
 up: $(READY_UP)
@@ -23,6 +23,14 @@ up: $(READY_UP)
 test: check
 	$(NPM) run --silent test
 	$(RUN)/pytest -n 2 --ignore=tests/cluster
+
+# What is built from source is built before the tests, whose time is limited.
+test-cluster: .venv/.ready-dev
+	@$(if $(MODELYARD_TEST_KUBECONFIG),,PYTHONPATH=tests $(RUN)/python -m harness.cluster build)
+	$(RUN)/pytest tests/cluster
+
+cluster: .venv/.ready-dev
+	@PYTHONPATH=tests exec $(RUN)/python -m harness.cluster up
 
 check: .venv/.ready-dev
 	$(RUN)/ruff format --check .

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from harness.stack import Stack
+
+_CLUSTER = Path(__file__).parent / "cluster"
 
 
 class OneWorkerPerStack(LoadScopeScheduling):
@@ -24,6 +27,11 @@ class OneWorkerPerStack(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerStack:
     """xdist asks for it where `-n` is given."""
     return OneWorkerPerStack(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """The tests that need a cluster run only where they are named, as by `make test-cluster`."""
+    return True if collection_path == _CLUSTER else None
 
 
 @pytest.fixture(scope="session")

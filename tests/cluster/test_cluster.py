@@ -1,0 +1,113 @@
+"""The cluster does what tests of Modelyard on it rely on."""
+
+from __future__ import annotations
+
+import json
+
+from harness import pods
+from harness.cluster import Cluster
+from harness.wait import eventually
+
+
+def _wait(cluster: Cluster, what: str, condition: str, namespace: str) -> None:
+    cluster.kubectl("wait", what, f"--for={condition}", "--timeout=60s", "--namespace", namespace)
+
+
+def _python(cluster: Cluster, pod: str, code: str, namespace: str) -> str:
+    return cluster.kubectl("exec", pod, "--namespace", namespace, "--", "python3", "-c", code).strip()
+
+
+def _get(url: str) -> str:
+    return f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read().decode())"
+
+
+def _restarts(cluster: Cluster, pod: str, namespace: str) -> int:
+    return int(cluster.get("pod", pod, namespace)["status"]["containerStatuses"][0]["restartCount"])
+
+
+def test_every_node_is_ready(cluster: Cluster) -> None:
+    nodes = cluster.get("nodes")["items"]
+    assert nodes
+    for node in nodes:
+        assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"] == "True"
+
+
+def test_a_service_is_found_by_name_and_spreads_calls_over_its_pods(cluster: Cluster, namespace: str) -> None:
+    web = pods.deployment("web", pods.pod_spec(pods.serve()), replicas=2)
+    cluster.apply(web, pods.service("web"), pods.pod("caller", pods.pod_spec(pods.SLEEP)), namespace=namespace)
+    _wait(cluster, "deployment/web", "condition=Available", namespace)
+    _wait(cluster, "pod/caller", "condition=Ready", namespace)
+    replicas = {item["metadata"]["name"] for item in cluster.get("pods", namespace=namespace)["items"]} - {"caller"}
+    assert len(replicas) == 2
+
+    answers: set[str] = set()
+
+    def both() -> bool:
+        answers.add(_python(cluster, "caller", _get("http://web:8080/"), namespace))
+        return answers == replicas
+
+    eventually(both, what=f"answers of both pods {replicas}")
+    assert _python(cluster, "caller", _get(f"http://web.{namespace}.svc.cluster.local:8080/"), namespace) in replicas
+
+
+def test_shared_memory_has_the_size_that_its_volume_says(cluster: Cluster, namespace: str) -> None:
+    memory = {"/dev/shm": {"emptyDir": {"medium": "Memory", "sizeLimit": "96Mi"}}}
+    cluster.apply(pods.pod("shm", pods.pod_spec(pods.SLEEP, volumes=memory)), namespace=namespace)
+    _wait(cluster, "pod/shm", "condition=Ready", namespace)
+    code = "import os; s = os.statvfs('/dev/shm'); print(s.f_blocks * s.f_frsize)"
+    assert int(_python(cluster, "shm", code, namespace)) == 96 * 2**20
+
+
+def test_a_volume_is_made_kept_and_expanded(cluster: Cluster, namespace: str) -> None:
+    claim = pods.claim("home", "64Mi", cluster.storage_class)
+    at_home = {"/home/user": {"persistentVolumeClaim": {"claimName": "home"}}}
+    one = pods.pod("one", pods.pod_spec(pods.SLEEP, volumes=at_home))
+    cluster.apply(claim, one, namespace=namespace)
+    _wait(cluster, "pod/one", "condition=Ready", namespace)
+    _python(cluster, "one", "open('/home/user/note', 'w').write('kept')", namespace)
+    cluster.kubectl("delete", "pod", "one", "--namespace", namespace)
+
+    cluster.apply(
+        pods.claim("home", "128Mi", cluster.storage_class),
+        pods.pod("two", pods.pod_spec(pods.SLEEP, volumes=at_home)),
+        namespace=namespace,
+    )
+    _wait(cluster, "pod/two", "condition=Ready", namespace)
+    assert _python(cluster, "two", "print(open('/home/user/note').read())", namespace) == "kept"
+    _wait(cluster, "pvc/home", "jsonpath={.status.capacity.storage}=128Mi", namespace)
+
+    volume = cluster.get("pvc", "home", namespace)["spec"]["volumeName"]
+    cluster.kubectl("delete", "pod/two", "pvc/home", "--namespace", namespace)
+    cluster.kubectl("wait", f"pv/{volume}", "--for=delete", "--timeout=60s")
+
+
+def test_metrics_of_pods_are_served(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(pods.pod("busy", pods.pod_spec(["python3", "-c", "while True: pass"])), namespace=namespace)
+    path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
+
+    def usage() -> list[str]:
+        items = json.loads(cluster.kubectl("get", "--raw", path))["items"]
+        return [container["usage"]["cpu"] for item in items for container in item["containers"]]
+
+    eventually(usage, timeout=90, interval=1, what="the metrics of a pod")
+
+
+def test_pods_run_on_while_the_api_server_restarts(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(pods.pod("web", pods.pod_spec(pods.serve())), namespace=namespace)
+    _wait(cluster, "pod/web", "condition=Ready", namespace)
+    cluster.restart_api_server()
+    _wait(cluster, "pod/web", "condition=Ready", namespace)
+    assert _python(cluster, "web", _get("http://127.0.0.1:8080/"), namespace) == "web"
+    assert _restarts(cluster, "web", namespace) == 0
+
+
+def test_pods_run_on_while_the_kubelet_is_stopped(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(pods.pod("web", pods.pod_spec(pods.serve())), namespace=namespace)
+    _wait(cluster, "pod/web", "condition=Ready", namespace)
+    cluster.stop_kubelet()
+    try:
+        cluster.kubectl("wait", f"node/{cluster.node}", "--for=condition=Ready=Unknown", "--timeout=60s")
+    finally:
+        cluster.start_kubelet()
+    _wait(cluster, "pod/web", "condition=Ready", namespace)
+    assert _restarts(cluster, "web", namespace) == 0

@@ -1,0 +1,3 @@
+module modelyard/tests/pause
+
+go 1.24

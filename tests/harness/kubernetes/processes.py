@@ -1,0 +1,106 @@
+"""Processes by name, recorded in a file: any other can end and start them again, also once their starter is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.wait import eventually
+
+
+class Processes:
+    """The processes of one cluster; `folder` holds their record and their output."""
+
+    def __init__(self, folder: Path) -> None:
+        self._record = folder / "processes.json"
+        self._logs = folder / "logs"
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: Sequence[str | Path] = ()) -> None:
+        """Start `command`, or the one that it was started with before; it outlives this process."""
+        with self._entries() as entries:
+            line = [str(part) for part in command] or entries[name]["command"]
+            self._logs.mkdir(parents=True, exist_ok=True)
+            with self._log(name).open("ab") as output:
+                process = subprocess.Popen(
+                    line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                )
+            self._children[process.pid] = process
+            entries.pop(name, None)  # the record keeps the order of starting
+            entries[name] = {"pid": process.pid, "started": started(process.pid), "command": line}
+
+    def stop(self, name: str, grace: float = 10.0) -> None:
+        """End it, at the latest after `grace` seconds."""
+        with self._entries() as entries:
+            if name in entries:
+                self._end(entries[name], grace)
+
+    def stop_all(self, names: Sequence[str] = ()) -> None:
+        """End these, or all that are recorded, whoever started them: the last one first."""
+        with self._entries() as entries:
+            for name in reversed(list(entries)):
+                if not names or name in names:
+                    self._end(entries[name], 10.0)
+
+    def check(self) -> None:
+        """AssertionError with the output of one that ended by itself."""
+        with self._entries() as entries:
+            for name, entry in entries.items():
+                assert self._runs(entry), f"{name} ended:\n{self.tail(name)}"
+
+    def tail(self, name: str, size: int = 3000) -> str:
+        """The end of its output."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._log(name).read_bytes()[-size:].decode(errors="replace")
+        return ""
+
+    def _end(self, entry: dict[str, Any], grace: float) -> None:
+        end(entry["pid"], entry["started"], grace)
+        if child := self._children.pop(entry["pid"], None):
+            child.wait()
+
+    def _runs(self, entry: dict[str, Any]) -> bool:
+        return entry["started"] is not None and started(entry["pid"]) == entry["started"]
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    @contextlib.contextmanager
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        with self._record.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entries = json.loads(self._record.read_text()) if self._record.exists() else {}
+            try:
+                yield entries
+            finally:
+                pending = self._record.with_suffix(".new")
+                pending.write_text(json.dumps(entries))
+                pending.replace(self._record)
+
+
+def started(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; with its id that names it for good. None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def end(pid: int, start: str | None, grace: float) -> None:
+    """End the process that started at `start`, if it still runs."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if start is None or started(pid) != start:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: started(pid) != start, timeout=grace)
