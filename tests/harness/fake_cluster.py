@@ -53,10 +53,12 @@ async def expired_event(request: web.Request) -> web.StreamResponse:
 
 @dataclass
 class FakeCluster:
-    """`objects` by (plural, name); `requests` as 'METHOD plural' with WATCH for watches; `faults` by the same."""
+    """`objects` by (plural, name); `requests` as 'METHOD plural' with WATCH for watches; `faults` by the
+    same; `verbs` as the rules of access call them."""
 
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    verbs: set[tuple[str, str]] = field(default_factory=set)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     logs: dict[tuple[str, str, bool], str] = field(default_factory=dict)
     version: int = 100
@@ -121,6 +123,7 @@ class FakeCluster:
         watching = request.query.get("watch") == "true"
         what = f"{'WATCH' if watching else request.method} {plural}"
         self.requests.append(what)
+        self.verbs.add((plural, _verb(request, watching=watching, named=bool(name))))
         if faults := self.faults.get(what):
             answer: web.StreamResponse = await faults.pop(0)(request)
             return answer
@@ -143,6 +146,7 @@ class FakeCluster:
         return await self._refuse(request, 404, f'{plural} "{name}" not found')
 
     async def log(self, request: web.Request) -> web.StreamResponse:
+        self.verbs.add(("pods/log", "get"))
         query = request.query
         text = self.logs.get((request.match_info["name"], query["container"], query["previous"] == "true"))
         if text is None:
@@ -177,18 +181,18 @@ class FakeCluster:
             return await self._refuse(request, 410, "too old resource version")
         response = web.StreamResponse()
         await response.prepare(request)
-        at = 0
+        told = 0
         try:
             async with asyncio.timeout(float(request.query["timeoutSeconds"])):
                 while True:
-                    while at < len(self._history):
-                        version, kind, changed, found = self._history[at]
-                        at += 1
+                    news, told = self._history[told:], len(self._history)
+                    for version, kind, changed, found in news:
                         if version > seen and changed == plural and _matches(found, request):
                             line = {"type": kind, "object": found}
                             await response.write(json.dumps(line).encode() + b"\n")
                     async with self._news:
-                        await self._news.wait_for(lambda: at < len(self._history))
+                        if told == len(self._history):
+                            await self._news.wait()
         except TimeoutError:
             bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self.version)}}}
             await response.write(json.dumps(bookmark).encode() + b"\n")
@@ -220,6 +224,12 @@ async def fake_cluster() -> AsyncIterator[FakeCluster]:
         yield cluster
     finally:
         await runner.cleanup()
+
+
+def _verb(request: web.Request, *, watching: bool, named: bool) -> str:
+    """As a cluster's rules call what was asked."""
+    reading = "watch" if watching else "get" if named else "list"
+    return {"GET": reading, "PATCH": "patch", "POST": "create", "DELETE": "delete"}[request.method]
 
 
 def _matches(found: dict[str, Any], request: web.Request) -> bool:
