@@ -54,13 +54,14 @@ async def expired_event(request: web.Request) -> web.StreamResponse:
 @dataclass
 class FakeCluster:
     """`objects` by (plural, name); `requests` as 'METHOD plural' with WATCH for watches; `faults` by the
-    same; `verbs` as the rules of access call them."""
+    same; `verbs` as the rules of access call them, `denied` likewise."""
 
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     verbs: set[tuple[str, str]] = field(default_factory=set)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     logs: dict[tuple[str, str, bool], str] = field(default_factory=dict)
+    denied: set[tuple[str, str]] = field(default_factory=set)
     version: int = 100
     oldest: int = 0
     url: str = ""
@@ -153,6 +154,11 @@ class FakeCluster:
             return await self._refuse(request, 400, "container is waiting to start")
         return web.Response(text="".join(text.splitlines(keepends=True)[-int(query["tailLines"]) :]))
 
+    async def review(self, request: web.Request) -> web.Response:
+        asked = (await request.json())["spec"]["resourceAttributes"]
+        name = "/".join(part for part in (asked["resource"], asked["subresource"]) if part)
+        return web.json_response({"status": {"allowed": (name, asked["verb"]) not in self.denied}}, status=201)
+
     async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
         body, known = await request.json(), self.objects.get((plural, name))
         if request.content_type == "application/apply-patch+yaml":
@@ -214,6 +220,7 @@ async def fake_cluster() -> AsyncIterator[FakeCluster]:
         app.router.add_get(base + "/{name}/log", cluster.log)
         app.router.add_route("*", base + "/{name}", cluster.handle)
         app.router.add_route("*", base, cluster.handle)
+    app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", cluster.review)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -26,6 +26,7 @@ _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PAGE = 500
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_REVIEW = "authorization.k8s.io/v1"
 _AWAY = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
@@ -89,6 +90,14 @@ class Client:
         path = POD.path(self.namespace, pod) + "/log"
         text = await self._text("GET", path, f"get pods/log of {pod}", query=query)
         return tuple(text.splitlines())
+
+    async def allowed(self, group: str, resource: str, verb: str) -> bool:
+        """Whether we may do that in the namespace; `resource` may name a subresource."""
+        plural, _, sub = resource.partition("/")
+        asked = {"namespace": self.namespace, "group": group, "resource": plural, "subresource": sub, "verb": verb}
+        body = {"apiVersion": _REVIEW, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
+        answer = await self._json("POST", f"/apis/{_REVIEW}/selfsubjectaccessreviews", f"ask for {verb}", body=body)
+        return bool((answer.get("status") or {}).get("allowed"))
 
     async def watch(self, kind: Kind, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
         """Changes after `version`, bookmarks among them, until the cluster ends the watch."""
