@@ -134,7 +134,9 @@ class FakeCluster:
             return await self._watch(request, plural)
         match request.method:
             case "GET" if not name:
-                items = [o for (kind, _), o in self.objects.items() if kind == plural and _matches(o, request)]
+                found = [o for (kind, _), o in self.objects.items() if kind == plural and _matches(o, request)]
+                # As the real one: the members of a list do not say their own kind.
+                items = [{k: v for k, v in o.items() if k not in ("apiVersion", "kind")} for o in found]
                 return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
             case "GET" if (plural, name) in self.objects:
                 return web.json_response(self.objects[plural, name])

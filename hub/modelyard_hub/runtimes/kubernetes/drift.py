@@ -12,7 +12,9 @@ _KEYS = ("uid", "name", "containerPort", "port", "topologyKey")
 def drift(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str, ...]:
     """Paths of the fields that `manifest` names and that are missing or other in `live`, such as
     `spec.template.spec.containers[server].image`. Fields that only `live` has belong to others or are defaults."""
-    return tuple(_mapping("", manifest, live))
+    # The members of a list do not say their own kind.
+    said = {k: v for k, v in manifest.items() if k not in ("apiVersion", "kind")}
+    return tuple(_mapping("", said, live))
 
 
 def _mapping(path: str, wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:

@@ -101,6 +101,25 @@ async def test_a_half_made_workload_is_finished_by_the_next_process(around: Any,
         await second.close()
 
 
+async def test_the_next_process_finds_nothing_to_put_right(around: Any, options: KubernetesOptions) -> None:
+    await around.runtime.apply(replace(SERVER, max_replicas=3))
+    await around.runtime.close()
+    writes = [r for r in around.cluster.requests if r.startswith("PATCH")]
+    second = KubernetesRuntime(options)
+    await second.open()
+    try:
+        await around.cluster.put("pods", ready_pod(0))
+
+        async def seen() -> object:
+            return (await second.observe())[SERVER.name].replicas
+
+        await eventually_async(seen, timeout=5.0)
+    finally:
+        await second.close()
+    assert [r for r in around.cluster.requests if r.startswith("PATCH")] == writes
+    assert around.cluster.events() == []
+
+
 async def test_changed_files_are_brought_to_the_pods_by_name(around: Any) -> None:
     await around.runtime.apply(SERVER)
     await around.cluster.put("pods", ready_pod(0))
