@@ -40,9 +40,12 @@ def describe(situation: Situation) -> EndpointStatus:
     conditions = [_ready(situation, revisions), _routed(situation), _traffic_applied(situation, revisions)]
     if desired.spec.scaling.max > desired.spec.scaling.min:
         conditions.append(_autoscaling(situation))
-    if unseen := [o.unseen_since for o in situation.observed.values() if o.unseen_since is not None]:
-        text = f"The cluster does not answer since {min(unseen):%Y-%m-%d %H:%M:%S} UTC; this is what was seen last."
-        conditions.append(_condition(situation, "Observed", False, "ClusterAway", text))
+    for server in situation.observed.values():
+        if server.unseen_since is not None:
+            since = f"{server.unseen_since:%Y-%m-%d %H:%M:%S} UTC"
+            text = f"All this was seen last at {since}; since then: {server.unseen_because}"
+            conditions.append(_condition(situation, "Observed", False, "ClusterAway", text))
+            break
     return EndpointStatus(
         observed_generation=desired.generation,
         url=desired.url,

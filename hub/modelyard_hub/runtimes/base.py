@@ -83,7 +83,7 @@ class ObservedServer:
     """What runs of a `Server`; `digest` is that of the last applied one.
 
     `scaled_to`: replicas that the runtime aims at now, where it scales by load. `unseen_since`: since then the runtime
-    could not look, so that this is what it saw last.
+    could not look, `unseen_because` of this, so that the rest is what it saw last.
     """
 
     name: str
@@ -92,6 +92,7 @@ class ObservedServer:
     labels: Mapping[str, str] = field(default_factory=dict)
     scaled_to: int | None = None
     unseen_since: datetime | None = None
+    unseen_because: str = ""
 
 
 @dataclass(frozen=True)

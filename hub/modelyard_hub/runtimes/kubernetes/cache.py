@@ -17,6 +17,8 @@ class Cache:
 
     def __init__(self) -> None:
         self._objects: dict[str, Object] = {}
+        self._of: dict[str, dict[str, Object]] = {}
+        self._listed = 0
         # An answer to one of our calls may come after the news that its object is gone.
         self._gone: deque[str] = deque(maxlen=_REMEMBERED)
 
@@ -26,7 +28,7 @@ class Cache:
 
     def of(self, workload: str) -> list[Object]:
         """The objects of a workload."""
-        return [o for o in self._objects.values() if instance(o) == workload]
+        return list(self._of.get(workload, {}).values())
 
     def __iter__(self) -> Iterator[Object]:
         return iter(tuple(self._objects.values()))
@@ -37,7 +39,10 @@ class Cache:
         known = self._objects.get(meta["name"])
         if meta["uid"] in self._gone or (known is not None and version(known) >= version(found)):
             return False
+        if known is not None:
+            self._drop(known)
         self._objects[meta["name"]] = found
+        self._of.setdefault(instance(found), {})[meta["name"]] = found
         return True
 
     def remove(self, last: Object) -> bool:
@@ -47,22 +52,35 @@ class Cache:
         known = self._objects.get(meta["name"])
         if known is None or known["metadata"]["uid"] != meta["uid"]:
             return False
-        del self._objects[meta["name"]]
+        self._drop(known)
         return True
 
     def replace(self, found: Iterable[Object], listed: str) -> set[str]:
         """Take a whole list, of resource version `listed`; workloads that it has news of."""
         news: set[str] = set()
+        if _number(listed) < self._listed:  # a cluster that was brought back from a backup counts from there
+            news |= {instance(known) for known in self}
+            self._objects.clear()
+            self._of.clear()
+        self._listed = _number(listed)
         names = set()
         for item in found:
             names.add(item["metadata"]["name"])
             if self.put(item):
                 news.add(instance(item))
-        for name, known in tuple(self._objects.items()):
-            if name not in names and version(known) <= _number(listed):
-                del self._objects[name]
+        for known in self:
+            if known["metadata"]["name"] not in names and version(known) <= self._listed:
+                self._drop(known)
                 news.add(instance(known))
         return news
+
+    def _drop(self, known: Object) -> None:
+        name = known["metadata"]["name"]
+        del self._objects[name]
+        group = self._of[instance(known)]
+        del group[name]
+        if not group:
+            del self._of[instance(known)]
 
 
 def instance(found: Object) -> str:

@@ -7,10 +7,11 @@ import logging
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modelyard_api.errors import Conflict, ModelyardError, NotFound
+from modelyard_api.errors import ClusterForbidden, Conflict, ModelyardError, NotFound, QuotaExceeded, Unavailable
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.runtimes.base import Server
 from modelyard_hub.runtimes.changes import Feed
@@ -26,6 +27,15 @@ from modelyard_hub.runtimes.kubernetes.view import View
 
 log = logging.getLogger(__name__)
 _NAMED_FIELDS = 10
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What was written: an object that was missing, or changed in these fields."""
+
+    kind: Kind
+    how: str
+    fields: tuple[str, ...]
 
 
 class Keeper:
@@ -72,18 +82,33 @@ class Keeper:
         for handle in self._resting.values():
             handle.cancel()
 
-    async def converge(self, view: View, server: Server, record: Object) -> list[tuple[Kind, str, tuple[str, ...]]]:
-        """Make the objects of a workload as they should be; those that existed and were other, with the fields. Raises
-        ModelyardError."""
+    async def converge(self, view: View, server: Server, record: Object) -> list[Correction]:
+        """Make the objects of a workload as they should be; what was written.
+
+        Raises ModelyardError, which the view says too until it is over."""
+        try:
+            corrected = await self._write(view, server, record)
+        except Unavailable as error:
+            # A cluster that is away is said of all workloads alike; the next look is soon.
+            if isinstance(error, (QuotaExceeded, ClusterForbidden)):
+                view.refused(server.name, error)
+            raise
+        except ModelyardError as error:
+            view.refused(server.name, error)
+            raise
+        view.refused(server.name, None)
+        return corrected
+
+    async def _write(self, view: View, server: Server, record: Object) -> list[Correction]:
         name, corrected = server.name, []
         if not scales(server) and (scaler := view.of(AUTOSCALER).get(name)) is not None and not deleting(scaler):
             await self._delete(view, AUTOSCALER, scaler)
         for kind, manifest in objects(server, record, view.of(DEPLOYMENT).get(name), self._options):
-            live = view.of(kind).get(name)
+            live = view.of(kind).get(manifest["metadata"]["name"])
             fields = ("everything",) if live is None else drift(manifest, live)
             if fields and not (live is not None and deleting(live)):
                 view.put(kind, await self._client.apply(kind, manifest))
-                corrected.append((kind, "missing" if live is None else "changed", fields))
+                corrected.append(Correction(kind, "missing" if live is None else "changed", fields))
         return corrected
 
     async def nudge(self, view: View, server: Server) -> None:
@@ -101,12 +126,10 @@ class Keeper:
         record = view.record(name)
         server = None if record is None else read(record)
         if record is None or server is None or deleting(record):
-            if record is None:
-                self._locks.pop(name, None)
             return False
         corrected = await self.converge(view, server, record)
-        for kind, how, fields in corrected:
-            text = f"{kind.name} was {how}, and was put back: {_listed(fields)}"
+        for one in corrected:
+            text = f"{one.kind.name} was {one.how}, and was put back: {_listed(one.fields)}"
             log.warning("%s: %s", name, text)
             with suppress(ModelyardError):
                 await self._client.create_event(_event(record, text))

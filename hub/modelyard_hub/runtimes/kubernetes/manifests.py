@@ -31,7 +31,13 @@ def objects(
     for kind, manifest in made:
         manifest["apiVersion"], manifest["kind"] = kind.api_version, kind.name
         manifest["metadata"] = _metadata(server, record)
+    made[0][1]["metadata"]["name"] = service_name(server.name)
     return made
+
+
+def service_name(workload: str) -> str:
+    """A Service's name begins with a letter, and an owner's need not."""
+    return workload if workload[0].isalpha() else f"m{workload}"
 
 
 def deployment(server: Server, options: KubernetesOptions, replicas: int | None) -> dict[str, Any]:

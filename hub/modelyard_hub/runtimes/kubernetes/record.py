@@ -26,7 +26,7 @@ def record(server: Server, namespace: str) -> dict[str, Any]:
     for name in server.files:
         if not _FILE_NAME.fullmatch(name) or name == SERVER:
             raise InvalidInput(f"{name!r} is not a plain file name")
-    told = {k: v for k, v in server_to_json(server).items() if k != "files"}
+    told = {**server_to_json(server), "files": sorted(server.files)}
     data = {SERVER: json.dumps(told, sort_keys=True), **server.files}
     return {
         "apiVersion": SECRET.api_version,
@@ -41,7 +41,9 @@ def read(secret: Object) -> Server | None:
     """The server of a Secret; None where somebody else wrote into it."""
     try:
         data = {k: base64.b64decode(v).decode() for k, v in (secret.get("data") or {}).items()}
-        return server_from_json({**json.loads(data.pop(SERVER)), "files": data})
+        told = json.loads(data[SERVER])
+        # What somebody else put beside them is none of the server's.
+        return server_from_json({**told, "files": {name: data[name] for name in told["files"]}})
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from modelyard_api.errors import ModelyardError
 from modelyard_hub.runtimes.base import ObservedServer, Phase, Replica, Server
 from modelyard_hub.runtimes.kubernetes.errors import quota
 from modelyard_hub.runtimes.kubernetes.kinds import Object
@@ -20,12 +21,13 @@ _LONGEST = 4000
 
 @dataclass(frozen=True)
 class Seen:
-    """A workload's objects. `pods` by the replica's index."""
+    """A workload's objects. `pods` by the replica's index; `trouble`: why the objects could not be written, if so."""
 
     record: Object
     server: Server | None
     deployment: Object | None
     pods: Mapping[int, Object]
+    trouble: ModelyardError | None = None
 
 
 def observed(seen: Seen, options: KubernetesOptions) -> ObservedServer:
@@ -148,7 +150,9 @@ def _last_end(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _refused(seen: Seen) -> Cause | None:
-    """Why the cluster makes no pod at all."""
+    """Why the cluster makes no pods, or not all."""
+    if seen.trouble is not None:
+        return Cause(type(seen.trouble).__name__, str(seen.trouble))
     for condition in ((seen.deployment or {}).get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             said = str(condition.get("message", ""))

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
-from modelyard_api.errors import Conflict, InvalidInput, ModelyardError, NotFound, Unavailable
+from modelyard_api.errors import Conflict, InvalidInput, NotFound, Unavailable
 from modelyard_api.names import check_label
 from modelyard_hub.runtimes.base import ObservedServer, ReplicaLog, Server
 from modelyard_hub.runtimes.changes import Changes
@@ -107,10 +107,6 @@ class KubernetesRuntime:
     def changes(self) -> AsyncIterator[str]:
         """Names of workloads whose observed state changed, from this call on."""
         return self._changes.read()
-
-    def trouble(self) -> ModelyardError | None:
-        """Why the cluster cannot be watched just now, if so."""
-        return self._open()[2].trouble()
 
     def _open(self) -> tuple[Client, Keeper, View]:
         assert self._parts is not None, "open() comes first"

@@ -30,6 +30,7 @@ class View:
         self.watchers = {k: Watcher(client, k, SELECTOR, self._news, self._health) for k in WATCHED}
         self._indexes: dict[str, dict[str, int]] = {}
         self._observed: dict[str, ObservedServer] = {}
+        self._refused: dict[str, ModelyardError] = {}
 
     async def list(self) -> None:
         """Take all there is. Raises ModelyardError."""
@@ -44,14 +45,20 @@ class View:
         found = self.of(SECRET).get(name)
         return found if found is not None and found.get("type") == TYPE else None
 
-    def names(self) -> set[str]:
-        """All workloads that any object is there of."""
-        return {instance(o) for w in self.watchers.values() for o in w.cache} - {""}
-
     def put(self, kind: Kind, answer: Object) -> None:
         """Take what the cluster answered to a call of ours."""
         if self.of(kind).put(answer):
             self._news(instance(answer))
+
+    def refused(self, name: str, error: ModelyardError | None) -> None:
+        """A workload's objects could not be written, or can be again: its record alone would say that all is well."""
+        before = self._refused.get(name)
+        if error is not None:
+            self._refused[name] = error
+        elif before is not None:
+            del self._refused[name]
+        if str(before) != str(error):
+            self._news(name, touch=False)
 
     def pods(self, name: str) -> dict[int, Object]:
         """Pods of a workload by replica index, which a pod keeps as long as this process."""
@@ -68,11 +75,8 @@ class View:
         since = self.unseen_since()
         if since is None:
             return dict(self._observed)
-        return {name: replace(o, unseen_since=since) for name, o in self._observed.items()}
-
-    def trouble(self) -> ModelyardError | None:
-        """Why one of the kinds cannot be watched, if so."""
-        return next((w.trouble for w in self.watchers.values() if w.trouble is not None), None)
+        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
+        return {name: replace(o, unseen_since=since, unseen_because=why) for name, o in self._observed.items()}
 
     def away_since(self) -> datetime | None:
         """Since when what replicas are known by is not seen."""
@@ -86,24 +90,27 @@ class View:
             return None
         return since
 
-    def _news(self, name: str) -> None:
+    def _news(self, name: str, *, touch: bool = True) -> None:
         if not name:
             return
         before, now = self._observed.get(name), self._look(name)
         if now is None:
             self._observed.pop(name, None)
             self._indexes.pop(name, None)
+            self._refused.pop(name, None)
         else:
             self._observed[name] = now
         if before != now:
             self._tell(name)
-        self._touched(name)
+        if touch:
+            self._touched(name)
 
     def _look(self, name: str) -> ObservedServer | None:
         secret = self.record(name)
         if secret is None:
             return None
-        seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name))
+        trouble = self._refused.get(name)
+        seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
         return observed(seen, self._options)
 
     def _health(self) -> None:

@@ -96,6 +96,12 @@ def test_a_gpu_is_a_limit_of_the_server_alone() -> None:
     assert spec["tolerations"] == [{"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
+def test_a_service_is_named_with_a_letter_first() -> None:
+    found = made(small_server(name="3d-team-r1"))
+    assert found["Service"]["metadata"]["name"] == "m3d-team-r1"
+    assert found["Deployment"]["metadata"]["name"] == "3d-team-r1"
+
+
 def test_shared_memory_leaves_room_for_the_rest() -> None:
     volumes = pod_template(small_server(resources=Resources(memory=64 * MiB)), OPTIONS)["spec"]["volumes"]
     assert volumes[2] == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(32 * MiB)}}

@@ -105,6 +105,11 @@ def test_a_record_gives_back_the_server() -> None:
     assert observed(seen(server), OPTIONS).scaled_to == 1
 
 
+def test_what_others_put_into_a_record_is_not_the_servers() -> None:
+    made = record(small_server(), "yard")
+    assert read({**made, "data": {**made["data"], "extra": "eA=="}}) == small_server()
+
+
 def test_a_record_that_nobody_can_read_is_to_be_written_again() -> None:
     broken = {**record(small_server(), "yard"), "data": {"server.json": "e30="}}
     assert read(broken) is None

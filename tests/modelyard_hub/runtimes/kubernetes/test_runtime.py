@@ -221,6 +221,20 @@ async def test_a_refusal_is_the_callers_to_see(
     await around.runtime.apply(SERVER)
 
 
+async def test_what_the_cluster_does_not_take_is_said_until_it_does(around: Any) -> None:
+    """The record is there by then, so that nobody would ask again; the runtime does."""
+    quota = refuse(403, QUOTA.replace("secrets", "count/deployments.apps"))
+    around.cluster.faults["PATCH deployments"] = [quota] * 2
+    with pytest.raises(QuotaExceeded):
+        await around.runtime.apply(SERVER)
+    said = await until(around, lambda o: o.replicas)
+    assert said.digest == SERVER.digest()
+    assert (said.replicas[0].phase, said.replicas[0].reason) == (Phase.backoff, "QuotaExceeded")
+    assert "used: count/deployments.apps=5" in said.replicas[0].message
+    await there(around.cluster, "deployments", lambda o: o["spec"])
+    await until(around, lambda o: not o.replicas)
+
+
 async def test_a_conflict_is_tried_again(around: Any) -> None:
     around.cluster.faults["PATCH deployments"] = [refuse(409, "modified") for _ in range(2)]
     await around.runtime.apply(SERVER)

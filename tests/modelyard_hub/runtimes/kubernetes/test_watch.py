@@ -137,6 +137,14 @@ def test_a_late_answer_undoes_nothing() -> None:
     assert list(cache) == []
 
 
+def test_a_cluster_from_a_backup_is_believed() -> None:
+    cache = Cache()
+    cache.replace([ready_pod(0)], "500")
+    cache.put({**ready_pod(1), "metadata": {**ready_pod(1)["metadata"], "resourceVersion": "600"}})
+    assert cache.replace([ready_pod(1)], "90") == {"ada-churn-r1"}
+    assert [o["metadata"]["resourceVersion"] for o in cache.of("ada-churn-r1")] == ["1"]
+
+
 def test_a_list_takes_away_what_it_does_not_have_but_not_what_is_newer() -> None:
     cache = Cache()
     for number, version in ((0, "10"), (1, "30")):
