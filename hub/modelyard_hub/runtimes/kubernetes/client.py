@@ -120,6 +120,9 @@ class Client:
         except ValueError as error:
             raise Unavailable(f"{what}: the answer was cut off or is no JSON") from error
         finally:
+            # The cluster would go on sending while TLS says goodbye, and the connection would stay for half a minute.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def _json(self, method: str, path: str, what: str, **more: Any) -> dict[str, Any]:
