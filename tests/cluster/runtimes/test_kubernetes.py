@@ -51,8 +51,12 @@ async def test_what_is_changed_by_hand_is_put_back_with_an_event(yard: ClusterYa
     await until(yard, NAME, ready(1))
     yard.kubectl("scale", "deployment", NAME, "--replicas=2")
     yard.kubectl("delete", "service", NAME)
-    told = eventually(lambda: len(events(yard, "DriftCorrected")) == 2 and events(yard, "DriftCorrected"), timeout=30)
-    assert told
+
+    async def both() -> list[dict[str, Any]]:
+        found = events(yard, "DriftCorrected")
+        return found if len(found) == 2 else []
+
+    told = await eventually_async(both, timeout=30)
     messages = " ".join(e["message"] for e in told)
     assert "spec.replicas" in messages
     assert "Service was missing" in messages
