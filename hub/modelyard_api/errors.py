@@ -18,7 +18,9 @@ ModelyardError                500
 ├── PublishFailed             422   the package is refused: the model does not load or does not answer
 ├── ModelFailed               500   the model raised on this input
 ├── Unavailable               503   a part is away; try again
-│   └── StorageFull           507
+│   ├── StorageFull           507
+│   ├── QuotaExceeded         503   a quota of the cluster is used up
+│   └── ClusterForbidden      503   the hub's account may not do it in the cluster
 └── TimedOut                  504
 """
 
@@ -128,6 +130,14 @@ class Unavailable(ModelyardError):
 class StorageFull(Unavailable):
     status = 507
     remedy = "Free disk space, then try again."
+
+
+class QuotaExceeded(Unavailable):
+    remedy = "Ask for less, stop something, or ask an administrator for a larger quota."
+
+
+class ClusterForbidden(Unavailable):
+    remedy = "An administrator must grant it to the hub's service account; the chart's Role does."
 
 
 class TimedOut(ModelyardError):

@@ -33,9 +33,9 @@ _TIMEOUT = 5.0
 
 
 def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = None) -> FastAPI:
-    """The hub service. Nothing is opened before the server starts; `runtime` stands in for the local one."""
+    """The hub service. Nothing is opened before the server starts; `runtime` stands in for the one of the settings."""
     signer = load_or_make(settings.signing_key or settings.home / "secrets" / "signing.pem")
-    runs = runtime or LocalRuntime(workloads_folder(settings.home), LocalOptions.from_settings(settings))
+    runs = runtime or make_runtime(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +55,16 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             yield
 
     return service.build(hub.root, settings.max_body, lifespan)
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """What the settings say that workloads run on; not open yet."""
+    if settings.runtime == "kubernetes":
+        # Its client takes a second to import, and is not there where only processes are run.
+        from modelyard_hub.runtimes.kubernetes import KubernetesOptions, KubernetesRuntime
+
+        return KubernetesRuntime(KubernetesOptions.from_settings(settings))
+    return LocalRuntime(workloads_folder(settings.home), LocalOptions.from_settings(settings))
 
 
 async def _open(

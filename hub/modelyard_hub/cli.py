@@ -93,8 +93,8 @@ def delete_endpoint(owner: str, name: str) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """What is broken and why; exit code 1 when something is."""
+    from modelyard_hub.doctor import cluster, folder, parts
     from modelyard_hub.doctor import endpoints as endpoint_check
-    from modelyard_hub.doctor import folder, parts
     from modelyard_hub.doctor.base import Patient, examine
 
     settings = Settings()
@@ -102,7 +102,7 @@ def doctor(as_json: Json = False) -> None:
         admin = Admin(settings)
     except Unavailable:
         admin = None
-    findings = examine(Patient(settings, admin), (folder.check, parts.check, endpoint_check.check))
+    findings = examine(Patient(settings, admin), (folder.check, parts.check, cluster.check, endpoint_check.check))
     _show([finding.row() for finding in findings], as_json)
     if findings:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -60,6 +60,28 @@ class Settings(BaseSettings):
     artifacts: Path | None = Field(None, description="Directory of MLflow's artifacts.")
     artifacts_url: str = Field("", description="s3://BUCKET/PREFIX of MLflow's artifacts, with keys and endpoint in "
                                                "the AWS_* variables; empty: the directory.")  # fmt: skip
+    runtime: Literal["local", "kubernetes"] = Field("local", description="What runs endpoints: `local` (processes on "
+                                                                         "this machine) or `kubernetes`.")  # fmt: skip
+    namespace: str = Field("", description="Namespace of the workloads; empty: the hub's own.")
+    kubeconfig: Path | None = Field(None, description="File that tells how to reach the cluster; "
+                                                      "none: the pod's service account.")  # fmt: skip
+    server_image: str = Field("", description="Image of model servers on Kubernetes.")
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        "IfNotPresent", description="When nodes pull images.")  # fmt: skip
+    image_pull_secrets: tuple[str, ...] = Field((), description="Secrets for pulling images, as a JSON list.")
+    artifacts_claim: str = Field("", description="Volume claim that model pods mount read-only at `ARTIFACTS`.")
+    artifacts_secret: str = Field(
+        "", description="Secret with the AWS_* variables with which model pods fetch packages."
+    )
+    priority_class: str = Field("", description="Priority class of model pods.")
+    gpu_resource: str = Field("nvidia.com/gpu", description="Resource by which the cluster counts GPUs.")
+    server_shm: int = Field(64 * MiB, ge=MiB, description="Bytes of a model pod's /dev/shm, part of its memory.")
+    leave_notice: float = Field(
+        5.0, ge=0, description="Seconds between a model pod's leaving the route and its SIGTERM."
+    )
+    autoscale_cpu: int = Field(
+        80, ge=1, le=100, description="Percent of the CPU limit that an autoscaled endpoint aims at."
+    )
 
     @field_validator("home")
     @classmethod

@@ -29,6 +29,8 @@ QUICK = Timing(
 class LocalYard:
     """A local runtime whose replicas run the misbehaving server."""
 
+    patience = 20.0
+
     def __init__(self, home: Path) -> None:
         self.home = home
         self.switches = home / "switches"

@@ -2,7 +2,8 @@
 
 The first argument names a folder; a file in it named after a misbehaviour switches it on for all replicas, now or
 later, and its text is the argument (`crash-after`: requests); the variable MISBEHAVE switches one on for a process.
-Without any it behaves: answers `/v2/health/ready`, echoes what it was asked and told, drains at SIGTERM.
+`/switches` tells which are on, whatever they do. Without any it behaves: answers `/v2/health/ready`, echoes what it was
+asked and told, drains at SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 switches = Path(sys.argv[1])
+process = uuid.uuid4().hex
 served = 0
 eaten: list[bytearray] = []
 
@@ -41,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         global served
+        if self.path == "/switches":
+            self._answer(sorted(p.name for p in switches.glob("[a-z]*")))
+            return
         if switched("hang") is not None:
             time.sleep(3600)
         health = self.path.startswith("/v2/health/")
@@ -49,21 +55,15 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.5)
         status = 503 if health and switched("never-ready") is not None else 200
         access = os.environ.get("MODELYARD_SERVER_ACCESS")
-        body = json.dumps(
-            {
-                "pid": os.getpid(),
-                "path": self.path,
-                "headers": {k.lower(): v for k, v in self.headers.items()},
-                "environment": dict(os.environ),
-                "access": Path(access).read_text() if access else None,
-            }
-        ).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Modelyard-Revision", os.environ["MODELYARD_SERVER_REVISION"])
-        self.end_headers()
-        self.wfile.write(body)
+        document = {
+            "pid": os.getpid(),
+            "process": process,
+            "path": self.path,
+            "headers": {k.lower(): v for k, v in self.headers.items()},
+            "environment": dict(os.environ),
+            "access": Path(access).read_text() if access else None,
+        }
+        self._answer(document, status)
         if not health:
             served += 1
             limit = switched("crash-after")
@@ -71,6 +71,15 @@ class Handler(BaseHTTPRequestHandler):
                 os._exit(9)
             if switched("eat-memory") is not None:
                 eaten.append(bytearray(os.urandom(1024)) * 1024 * 200)
+
+    def _answer(self, document: object, status: int = 200) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Modelyard-Revision", os.environ["MODELYARD_SERVER_REVISION"])
+        self.end_headers()
+        self.wfile.write(body)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -97,7 +106,7 @@ def main() -> None:
         once.unlink()
         (switches / "port-refused").write_text(str(port))
         sys.exit(4)
-    server = Server(("127.0.0.1", port), Handler)
+    server = Server((os.environ["MODELYARD_SERVER_HOST"], port), Handler)
     Handler.timeout = 0.2
     stop = threading.Event()
     if switched("ignore-term") is not None:

@@ -20,8 +20,7 @@ from modelyard_hub.reconcile.status import Situation, describe
 from modelyard_hub.routing.document import EndpointRoute
 from modelyard_hub.routing.weights import effective
 from modelyard_hub.runtimes.base import ObservedServer, Package, Phase, Server
-
-ACCESS_FILE = "access.json"
+from modelyard_hub.runtimes.environment import ACCESS_FILE
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,7 @@ def _server(desired: DesiredEndpoint, revision: RevisionSpec, package: Package) 
         package=package,
         resources=revision.resources,
         replicas=desired.spec.scaling.min,
+        max_replicas=desired.spec.scaling.max,
         environment=revision.environment,
         files={ACCESS_FILE: desired.access},
         labels=workload_labels(desired.owner, desired.name, revision.number),

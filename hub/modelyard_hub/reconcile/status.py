@@ -39,8 +39,13 @@ def describe(situation: Situation) -> EndpointStatus:
     )
     conditions = [_ready(situation, revisions), _routed(situation), _traffic_applied(situation, revisions)]
     if desired.spec.scaling.max > desired.spec.scaling.min:
-        text = "The local runtime keeps min replicas."
-        conditions.append(_condition(situation, "Autoscaling", False, "NotSupported", text))
+        conditions.append(_autoscaling(situation))
+    for server in situation.observed.values():
+        if server.unseen_since is not None:
+            since = f"{server.unseen_since:%Y-%m-%d %H:%M:%S} UTC"
+            text = f"All this was seen last at {since}; since then: {server.unseen_because}"
+            conditions.append(_condition(situation, "Observed", False, "ClusterAway", text))
+            break
     return EndpointStatus(
         observed_generation=desired.generation,
         url=desired.url,
@@ -67,13 +72,31 @@ def _revision(situation: Situation, spec: RevisionSpec) -> RevisionStatus:
     return RevisionStatus(
         number=spec.number,
         ready_replicas=sum(r.phase is Phase.ready for r in replicas),
-        desired_replicas=desired.spec.scaling.min if not desired.deleting and (spec.active or percent) else 0,
+        desired_replicas=_wanted(situation, server) if not desired.deleting and (spec.active or percent) else 0,
         percent=percent,
         flavor=None if package is None else package.flavor,
         restarts=sum(r.restarts for r in replicas),
         conditions=merge(before, [_revision_ready(situation, spec, replicas)]),
         log_tail=worst.log_tail if worst is not None else (),
     )
+
+
+def _wanted(situation: Situation, server: ObservedServer | None) -> int:
+    """Replicas that a revision should have now."""
+    if server is not None and server.scaled_to is not None:
+        return server.scaled_to
+    return situation.desired.spec.scaling.min
+
+
+def _autoscaling(situation: Situation) -> Condition:
+    """Autoscaling: whether the runtime follows the load between min and max."""
+    scaling = situation.desired.spec.scaling
+    if not situation.observed:
+        return _condition(situation, "Autoscaling", False, "Starting", "Nothing runs yet.")
+    if all(o.scaled_to is None for o in situation.observed.values()):
+        return _condition(situation, "Autoscaling", False, "NotSupported", "This runtime keeps min replicas.")
+    text = f"From {scaling.min} to {scaling.max} replicas, by CPU."
+    return _condition(situation, "Autoscaling", True, "ByLoad", text)
 
 
 def _revision_ready(situation: Situation, spec: RevisionSpec, replicas: tuple[Replica, ...]) -> Condition:
@@ -99,7 +122,8 @@ def _revision_ready(situation: Situation, spec: RevisionSpec, replicas: tuple[Re
     if worst is not None and worst.phase in _REASONS:
         cause = f"{worst.reason}: {worst.message}" if worst.reason else worst.message
         return say(False, _REASONS[worst.phase], cause)
-    return say(False, "Starting", f"{ready} of {wanted} replicas are ready.")
+    cause = f" {worst.reason}: {worst.message}" if worst is not None and worst.reason and worst.message else ""
+    return say(False, "Starting", f"{ready} of {wanted} replicas are ready.{cause}")
 
 
 def _worst(replicas: tuple[Replica, ...]) -> Replica | None:

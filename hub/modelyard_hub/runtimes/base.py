@@ -42,7 +42,8 @@ class Server:
     """A replicated, long-lived workload: what should run. `name` is a DNS label, unique over the runtime.
 
     `files` are small documents (access rules) that the runtime places beside the workload and replaces in one step when
-    they change; changing them or `replicas` never restarts a replica, changing anything else does.
+    they change; changing them or `replicas` never restarts a replica, changing anything else does. Where `max_replicas`
+    is greater than `replicas`, a runtime that can scales between them by load; one that cannot keeps `replicas`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Server:
     package: Package
     resources: Resources = field(default_factory=Resources)
     replicas: int = 1
+    max_replicas: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Server:
 
     def digest(self) -> str:
         """Digest of everything desired; equal digests need no apply."""
-        rest = json.dumps([self.replicas, dict(self.files), dict(self.labels)], sort_keys=True)
+        rest = json.dumps([self.replicas, self.max_replicas, dict(self.files), dict(self.labels)], sort_keys=True)
         return hashlib.sha256((self.template_digest() + rest).encode()).hexdigest()
 
 
@@ -82,12 +84,19 @@ class Replica:
 
 @dataclass(frozen=True)
 class ObservedServer:
-    """What runs of a `Server`; `digest` is that of the last applied one."""
+    """What runs of a `Server`; `digest` is that of the last applied one.
+
+    `scaled_to`: replicas that the runtime aims at now, where it scales by load. `unseen_since`: since then the runtime
+    could not look, `unseen_because` of this, so that the rest is what it saw last.
+    """
 
     name: str
     digest: str
     replicas: tuple[Replica, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    scaled_to: int | None = None
+    unseen_since: datetime | None = None
+    unseen_because: str = ""
 
 
 @dataclass(frozen=True)

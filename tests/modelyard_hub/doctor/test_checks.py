@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.fake_cluster import fake_cluster
 from modelyard_api.conditions import Condition, ConditionStatus
 from modelyard_api.endpoints import Endpoint, EndpointSpec, EndpointStatus, RevisionSpec, RevisionStatus, TrafficTarget
-from modelyard_hub.doctor import endpoints, folder, parts
+from modelyard_hub.doctor import cluster, endpoints, folder, parts
 from modelyard_hub.doctor.base import Patient, examine
 from modelyard_hub.settings import Settings
 
@@ -50,3 +52,28 @@ def test_an_endpoint_that_crashes_is_named_with_its_last_words() -> None:
 
 def test_a_ready_endpoint_is_no_finding() -> None:
     assert not list(endpoints.not_ready(endpoint(ConditionStatus.true)))
+
+
+def test_no_cluster_is_asked_where_none_is_named(tmp_path: Path) -> None:
+    assert not list(cluster.check(Patient(Settings(home=tmp_path), None)))
+
+
+def test_a_cluster_that_is_away_is_a_finding(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, runtime="kubernetes", kubeconfig=tmp_path / "none", namespace="yard")
+    image, away = cluster.check(Patient(settings, None))
+    assert image.subject == "MODELYARD_SERVER_IMAGE"
+    assert "MODELYARD_KUBECONFIG" in away.remedy
+
+
+async def test_each_right_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+    async with fake_cluster() as made:
+        made.denied = {("deployments", "patch"), ("pods/log", "get")}
+        settings = Settings(
+            home=tmp_path,
+            runtime="kubernetes",
+            kubeconfig=made.kubeconfig(tmp_path),
+            namespace="yard",
+            server_image="server:1",
+        )
+        found = await asyncio.to_thread(lambda: list(cluster.check(Patient(settings, None))))
+        assert [f.subject for f in found] == ["patch deployments", "get pods/log"]

@@ -11,7 +11,7 @@ import pytest
 from harness.specs import packages, spec
 from modelyard_api.conditions import Condition, find
 from modelyard_api.endpoints import EndpointSpec
-from modelyard_hub.reconcile.names import REVISION, workload_name
+from modelyard_hub.reconcile.names import REVISION, workload_labels, workload_name
 from modelyard_hub.reconcile.plan import Apply, Delete, Forget, Plan, plan
 from modelyard_hub.reconcile.state import DesiredEndpoint, Failure, RoutedState
 from modelyard_hub.routing.document import EndpointRoute
@@ -261,12 +261,39 @@ def test_what_could_not_be_done_is_said() -> None:
     assert says(find(missing.status.conditions, "Ready")) == ("False", "NoPackage")
 
 
-def test_scaling_beyond_what_the_runtime_does_is_said() -> None:
-    made = plan(desired(spec(scaling={"min": 2, "max": 5})), {}, RoutedState(), NOW)
+def test_scaling_is_as_the_runtime_does_it() -> None:
+    wanted = desired(spec(scaling={"min": 2, "max": 5}))
+    made = plan(wanted, {}, RoutedState(), NOW)
     (action,) = made.actions
     assert isinstance(action, Apply)
-    assert action.server.replicas == 2
-    assert says(find(made.status.conditions, "Autoscaling")) == ("False", "NotSupported")
+    assert (action.server.replicas, action.server.max_replicas) == (2, 5)
+    assert says(find(made.status.conditions, "Autoscaling")) == ("False", "Starting")
+    fixed = ObservedServer(action.server.name, action.server.digest(), labels=action.server.labels)
+    kept = plan(wanted, {fixed.name: fixed}, RoutedState(), NOW).status
+    assert says(find(kept.conditions, "Autoscaling")) == ("False", "NotSupported")
+    assert kept.revisions[0].desired_replicas == 2
+    grown = plan(wanted, {fixed.name: replace(fixed, scaled_to=4)}, RoutedState(), NOW).status
+    assert says(find(grown.conditions, "Autoscaling")) == ("True", "ByLoad")
+    assert grown.revisions[0].desired_replicas == 4
+
+
+def test_why_a_replica_does_not_start_is_said() -> None:
+    wanted = desired(spec())
+    pending = Replica(0, Phase.starting, reason="Unschedulable", message="0/1 nodes are available.")
+    name = workload_name("ada", "churn", 1)
+    seen = ObservedServer(name, "", (pending,), workload_labels("ada", "churn", 1))
+    status = plan(wanted, {name: seen}, RoutedState(), NOW).status
+    found = find(status.revisions[0].conditions, "Ready")
+    assert found is not None
+    assert found.reason == "Starting"
+    assert "Unschedulable: 0/1 nodes are available." in found.message
+
+
+def test_what_was_not_seen_lately_is_said_to_be_so() -> None:
+    name = workload_name("ada", "churn", 1)
+    seen = ObservedServer(name, "", (), workload_labels("ada", "churn", 1), unseen_since=NOW)
+    status = plan(desired(spec()), {name: seen}, RoutedState(), NOW).status
+    assert says(find(status.conditions, "Observed")) == ("False", "ClusterAway")
 
 
 def test_since_stays_while_nothing_changes() -> None:

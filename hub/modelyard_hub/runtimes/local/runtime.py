@@ -18,7 +18,7 @@ import httpx
 from modelyard_api.errors import ModelyardError, NotFound, Unavailable
 from modelyard_api.names import check_label
 from modelyard_hub.runtimes.base import ObservedServer, ReplicaLog, Server
-from modelyard_hub.runtimes.local.changes import Changes
+from modelyard_hub.runtimes.changes import Changes
 from modelyard_hub.runtimes.local.options import LocalOptions
 from modelyard_hub.runtimes.local.ports import Ports
 from modelyard_hub.runtimes.local.process import Process, as_unavailable, find_by_root

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from modelyard_api.errors import InvalidInput
-from modelyard_api.models import Flavor
-from modelyard_api.resources import Resources
-from modelyard_hub.runtimes.base import Package, Server
+from modelyard_hub.runtimes.base import Server
 from modelyard_hub.runtimes.local.process import Identity, as_unavailable
+from modelyard_hub.runtimes.record import server_from_json, server_to_json
 
 _SERVER = "server.json"
 _REPLICA = re.compile(r"replica-(\d+)\.json")
@@ -84,7 +83,7 @@ class WorkloadFolder:
         for name, text in record.server.files.items():
             if _read(self.path / "files" / name) != text:
                 write_atomic(self.path / "files" / name, text)
-        write_atomic(self.path / _SERVER, json.dumps(_server_to_json(record), indent=1, sort_keys=True))
+        write_atomic(self.path / _SERVER, json.dumps(_to_json(record), indent=1, sort_keys=True))
         for stale in (self.path / "files").glob("*"):
             if stale.name not in names:
                 stale.unlink(missing_ok=True)
@@ -92,7 +91,7 @@ class WorkloadFolder:
     def read_server(self) -> ServerRecord | None:
         """The recorded server; None where a crash came before it was written."""
         text = _read(self.path / _SERVER)
-        return None if text is None else _server_from_json(json.loads(text))
+        return None if text is None else _from_json(json.loads(text))
 
     def write_replica(self, record: ReplicaRecord) -> None:
         """Checkpoint a replica."""
@@ -156,37 +155,9 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _server_to_json(record: ServerRecord) -> dict[str, Any]:
-    server = record.server
-    return {
-        "deleting": record.deleting,
-        "name": server.name,
-        "endpoint": server.endpoint,
-        "package": asdict(server.package),
-        "resources": server.resources.model_dump(mode="json"),
-        "replicas": server.replicas,
-        "environment": dict(server.environment),
-        "files": dict(server.files),
-        "labels": dict(server.labels),
-    }
+def _to_json(record: ServerRecord) -> dict[str, Any]:
+    return {"deleting": record.deleting, **server_to_json(record.server)}
 
 
-def _server_from_json(data: Mapping[str, Any]) -> ServerRecord:
-    server = Server(
-        name=data["name"],
-        endpoint=data["endpoint"],
-        package=_package(data["package"]),
-        resources=Resources.model_validate(data["resources"]),
-        replicas=data["replicas"],
-        environment=data["environment"],
-        files=data["files"],
-        labels=data["labels"],
-    )
-    return ServerRecord(server, data["deleting"])
-
-
-def _package(data: Mapping[str, Any]) -> Package:
-    # A replica of an earlier version is taken up too; that one said `path` and kept no flavor.
-    location = data["location"] if "location" in data else data["path"]
-    flavor = data.get("flavor")
-    return Package(location, data["model"], data["version"], None if flavor is None else Flavor(flavor))
+def _from_json(data: Mapping[str, Any]) -> ServerRecord:
+    return ServerRecord(server_from_json(data), data["deleting"])

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import httpx
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.runtimes.base import Phase, Replica, Server
+from modelyard_hub.runtimes.environment import Place, server_environment
 from modelyard_hub.runtimes.local.fetched import local_package
 from modelyard_hub.runtimes.local.logs import rotate, tail
 from modelyard_hub.runtimes.local.options import LocalOptions
@@ -164,30 +165,18 @@ class Supervisor:
         await self._checkpoint_if_possible()
 
     def _environment(self, port: int, nonce: str, package: Path) -> dict[str, str]:
-        """What the process gets: none of the hub service's secrets; the owner's variables, but none that is
-        ours to say (such as to answer everybody)."""
-        server, options = self._server, self._around.options
-        threads = str(max(1, round(server.resources.cpu)))
+        """What the process gets: none of the hub service's secrets."""
+        options = self._around.options
+        place = Place(
+            package=str(package),
+            host="127.0.0.1",
+            port=port,
+            access=str(self._folder.access),
+            max_body=options.max_body,
+            drain_timeout=options.timing.drain_timeout,
+        )
         passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
-        ours: Mapping[str, str] = {
-            "PYTHONUNBUFFERED": "1",
-            NONCE: nonce,
-            ROOT: self._around.root,
-            "MODELYARD_SERVER_PACKAGE": str(package),
-            "MODELYARD_SERVER_ENDPOINT": server.endpoint,
-            "MODELYARD_SERVER_MODEL": server.package.model,
-            "MODELYARD_SERVER_VERSION": server.package.version,
-            "MODELYARD_SERVER_REVISION": server.labels.get("modelyard.dev/revision", "1"),
-            "MODELYARD_SERVER_HOST": "127.0.0.1",
-            "MODELYARD_SERVER_PORT": str(port),
-            "MODELYARD_SERVER_THREADS": threads,
-            "MODELYARD_SERVER_MAX_BODY": str(options.max_body),
-            "MODELYARD_SERVER_DRAIN_TIMEOUT": str(options.timing.drain_timeout),
-        }
-        if "access.json" in server.files:
-            ours = {**ours, "MODELYARD_SERVER_ACCESS": str(self._folder.access)}
-        owners = {k: v for k, v in server.environment.items() if not k.startswith("MODELYARD_")}
-        return {**passed, "OMP_NUM_THREADS": threads, **owners, **ours}
+        return {**passed, **server_environment(self._server, place), NONCE: nonce, ROOT: self._around.root}
 
     async def _watch(self, process: Process) -> Ended:
         """Poll until the process is gone, or must go. Death is noticed at once, not at the next poll."""

@@ -1,0 +1,89 @@
+"""What may be chosen about the Kubernetes runtime."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelyard_api.resources import MiB
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.settings import Settings
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. `notice`: between a pod's leaving and its SIGTERM, in which the router looks away. `healthy_after`: a
+    replica that ran this long does not crash in a loop. `watch`: after which the cluster ends a watch that is begun
+    again at once; silence of `silence` more is a cluster that is away."""
+
+    start_timeout: float = 120.0
+    drain_timeout: float = 10.0
+    notice: float = 5.0
+    margin: float = 5.0
+    starting_poll: int = 1
+    ready_poll: int = 5
+    live_poll: int = 10
+    probe_timeout: int = 5
+    healthy_after: float = 600.0
+    request: float = 15.0
+    watch: float = 60.0
+    silence: float = 15.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.2, cap=15.0, jitter=0.5))
+
+    @property
+    def grace(self) -> int:
+        """Seconds from a pod's leaving to its SIGKILL."""
+        return math.ceil(self.notice + self.drain_timeout + self.margin)
+
+
+@dataclass(frozen=True)
+class KubernetesOptions:
+    """Options of `KubernetesRuntime`. `namespace` empty: the one of the pod that this runs in; `kubeconfig` None: its
+    service account. `artifacts`: where `artifacts_claim` is mounted for fetching packages. `shm` in bytes,
+    `autoscale_cpu` in percent of the CPU limit. `command` and `fetch` run a replica and fetch its package; the image's
+    own entry where `command` is empty, and `fetch` is given the source and the target."""
+
+    namespace: str = ""
+    kubeconfig: Path | None = None
+    image: str = ""
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    artifacts: str = ""
+    artifacts_claim: str = ""
+    artifacts_secret: str = ""
+    priority_class: str = ""
+    gpu_resource: str = "nvidia.com/gpu"
+    shm: int = 64 * MiB
+    max_body: int = 64 * MiB
+    autoscale_cpu: int = 80
+    crash_loop_after: int = 3
+    tail_lines: int = 20
+    command: tuple[str, ...] = ()
+    fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch")
+    timing: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> KubernetesOptions:
+        """The options that the hub side's settings ask for."""
+        return cls(
+            namespace=settings.namespace,
+            kubeconfig=settings.kubeconfig,
+            image=settings.server_image,
+            image_pull_policy=settings.image_pull_policy,
+            image_pull_secrets=tuple(settings.image_pull_secrets),
+            artifacts=str(settings.artifacts or ""),
+            artifacts_claim=settings.artifacts_claim,
+            artifacts_secret=settings.artifacts_secret,
+            priority_class=settings.priority_class,
+            gpu_resource=settings.gpu_resource,
+            shm=settings.server_shm,
+            max_body=settings.serve_max_body,
+            autoscale_cpu=settings.autoscale_cpu,
+            crash_loop_after=settings.crash_loop_after,
+            timing=Timing(
+                start_timeout=settings.start_timeout,
+                drain_timeout=settings.drain_timeout,
+                notice=settings.leave_notice,
+            ),
+        )

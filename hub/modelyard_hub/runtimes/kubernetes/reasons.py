@@ -1,0 +1,94 @@
+"""Why a replica does not run, in a word and in a sentence that says what to do. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard_hub.runtimes.kubernetes.kinds import Object
+
+_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
+          "RegistryUnavailable"}  # fmt: skip
+_START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
+          "ContainerCannotRun"}  # fmt: skip
+_KILLED = 128 + signal.SIGKILL
+_TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Cause:
+    """`lines`: the last log lines, where something ended."""
+
+    reason: str = ""
+    message: str = ""
+    lines: tuple[str, ...] = ()
+
+
+def waiting(state: Mapping[str, Any]) -> Cause | None:
+    """Why a container cannot be started at all; None where it only has not been yet, or ended before."""
+    reason, said = str(state.get("reason", "")), str(state.get("message", "")).strip()
+    if reason in _IMAGE:
+        return Cause(reason, f"Its image cannot be had: {said or reason}. The image's name is a setting of the hub.")
+    if reason in _START:
+        return Cause(reason, f"It cannot be started: {said or reason}.")
+    return None
+
+
+def of_pod(pod: Object) -> Cause | None:
+    """Why a whole pod is of no use any more; None where it is."""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    reason, said = str(status.get("reason", "")), str(status.get("message", "")).strip()
+    node = (pod.get("spec") or {}).get("nodeName", "its node")
+    if reason == "Evicted":
+        return Cause("Evicted", f"Its node {node} had no room for it any more: {said} Another one is started.")
+    if reason == "NodeLost" or _node_is_silent(status):
+        return Cause("NodeLost", f"Its node {node} does not report any more. It is replaced when the node stays away.")
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return Cause(reason or "Ended", f"Its pod ended: {said or reason or status['phase']}. Another one is started.")
+    return None
+
+
+def fetch_failed(end: Mapping[str, Any]) -> Cause:
+    """The package could not be fetched."""
+    lines = _lines(end)
+    last = f": {lines[-1]}" if lines else "."
+    if end.get("reason") == "OOMKilled":
+        last = ": fetching took more memory than the replica's limit."
+    return Cause("FetchFailed", f"The package could not be fetched (exit code {end.get('exitCode')}){last}", lines)
+
+
+def ended(end: Mapping[str, Any], memory: int) -> Cause:
+    """A server ended; `memory` is its limit in bytes, 0 where it is not known."""
+    code, lines = int(end.get("exitCode", 0)), _lines(end)
+    if end.get("reason") == "OOMKilled":
+        return Cause("OutOfMemory", f"It used more memory than its limit of {memory // 2**20} MiB.", lines)
+    if end.get("reason") in _START:
+        return Cause("StartError", f"It cannot be started: {' '.join(lines)}")
+    if code != 0 and any("MemoryError" in line or "bad_alloc" in line for line in lines[-3:]):
+        return Cause("OutOfMemory", f"It could not get more memory (exit code {code}).", lines)
+    if code in (0, _KILLED, _TERMINATED):
+        # A server does not end by itself like this: it was told to, for it failed its liveness probe.
+        text = f"It did not answer and was ended (exit code {code}), unless the node ended it."
+        return Cause("Unresponsive", text, lines)
+    if code > 128:
+        return Cause("Signaled", f"It ended by {_signal(code - 128)}.", lines)
+    return Cause("Exited", f"It ended with exit code {code}.", lines)
+
+
+def _node_is_silent(status: Mapping[str, Any]) -> bool:
+    """The cluster sets only Ready back, and leaves ContainersReady as the node said it last."""
+    said = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
+    return said.get("Ready") in ("False", "Unknown") and said.get("ContainersReady") == "True"
+
+
+def _lines(end: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(end.get("message") or "").splitlines())
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

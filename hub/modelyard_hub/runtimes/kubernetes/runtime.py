@@ -1,0 +1,170 @@
+"""`KubernetesRuntime`: the contract of `runtimes.base` on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TypeVar
+
+from modelyard_api.errors import Conflict, InvalidInput, NotFound, Unavailable
+from modelyard_api.names import check_label
+from modelyard_hub.runtimes.base import ObservedServer, ReplicaLog, Server
+from modelyard_hub.runtimes.changes import Changes
+from modelyard_hub.runtimes.kubernetes.client import Client, connect
+from modelyard_hub.runtimes.kubernetes.keeper import Keeper
+from modelyard_hub.runtimes.kubernetes.kinds import SECRET, Object
+from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
+from modelyard_hub.runtimes.kubernetes.pods import CONTAINER, FETCH
+from modelyard_hub.runtimes.kubernetes.record import TYPE, read, record
+from modelyard_hub.runtimes.kubernetes.replicas import crashed, deleting
+from modelyard_hub.runtimes.kubernetes.view import View
+
+log = logging.getLogger(__name__)
+_TRIES = 3
+T = TypeVar("T")
+
+
+class KubernetesRuntime:
+    """Runs servers as Deployments in one namespace. It keeps nothing but what the cluster has: another process may take
+    over at any moment."""
+
+    def __init__(self, options: KubernetesOptions) -> None:
+        self._options = options
+        self._changes = Changes()
+        self._stack = AsyncExitStack()
+        self._parts: tuple[Client, Keeper, View] | None = None
+
+    async def open(self) -> None:
+        """See what runs. Raises ModelyardError where the cluster does not answer or does not allow it."""
+        async with AsyncExitStack() as stack:
+            client = await connect(self._options)
+            stack.push_async_callback(client.close)
+            keeper = Keeper(client, self._options)
+            view = View(client, self._options, keeper.touch, self._changes.tell)
+            await view.list()
+            stack.callback(keeper.close)
+            for kind, watcher in view.watchers.items():
+                self._start(stack, f"watch {kind.plural}", partial(watcher.run, self._options.timing))
+            self._start(stack, "keep workloads", partial(keeper.run, view))
+            self._parts = client, keeper, view
+            self._stack = stack.pop_all()
+
+    async def close(self) -> None:
+        """Let go of everything and leave the workloads running."""
+        self._changes.close()
+        await self._stack.aclose()
+        self._parts = None
+
+    async def apply(self, server: Server) -> None:
+        """Write the record, then what it owns. Raises QuotaExceeded, ClusterForbidden, InvalidInput, Unavailable."""
+        check_label(server.name, "workload name")
+        client, keeper, view = self._open()
+        async with keeper.lock(server.name):
+            known = view.record(server.name)
+            before = None if known is None else read(known)
+            if known is not None and deleting(known):
+                raise Unavailable(f"workload {server.name} is still being deleted")
+            if known is None:
+                await self._not_taken(client, server.name)
+            if known is None or before != server:
+                known = await self._retried(lambda: client.apply(SECRET, record(server, client.namespace)))
+                view.put(SECRET, known)
+            written: Object = known
+            await self._retried(lambda: keeper.converge(view, server, written))
+            if before is not None and dict(before.files) != dict(server.files):
+                await keeper.nudge(view, server)
+
+    async def delete(self, name: str) -> None:
+        """Delete the record and, with it, what it owns; `observe` shows it until it is gone."""
+        client, keeper, view = self._open()
+        async with keeper.lock(name):
+            known = view.record(name)
+            if known is None or deleting(known):
+                return
+            try:
+                answer = await client.delete(SECRET, known)
+            except NotFound:
+                return  # the watch will say so
+            if "uid" in (answer.get("metadata") or {}):
+                view.put(SECRET, answer)
+
+    async def observe(self) -> Mapping[str, ObservedServer]:
+        """All workloads by name, as last seen; the cluster is not asked."""
+        return self._open()[2].observe()
+
+    async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
+        """The last lines of each replica, with those of its crash before; NotFound for an unknown name."""
+        client, _, view = self._open()
+        if view.record(name) is None:
+            raise NotFound(f"no workload {name!r} runs")
+        pods = sorted(view.pods(name).items())
+        found = await asyncio.gather(*(self._log(client, pod, lines) for _, pod in pods))
+        return tuple(ReplicaLog(index, text) for (index, _), text in zip(pods, found, strict=True))
+
+    def changes(self) -> AsyncIterator[str]:
+        """Names of workloads whose observed state changed, from this call on."""
+        return self._changes.read()
+
+    def _open(self) -> tuple[Client, Keeper, View]:
+        assert self._parts is not None, "open() comes first"
+        return self._parts
+
+    async def _not_taken(self, client: Client, name: str) -> None:
+        try:
+            found = await client.get(SECRET, name)
+        except NotFound:
+            return
+        if found.get("type") != TYPE:
+            raise Conflict(f"a Secret {name} is there that is not Modelyard's", remedy="Rename or delete it.")
+        if deleting(found):
+            raise Unavailable(f"workload {name} is still being deleted")
+
+    async def _log(self, client: Client, pod: Object, lines: int) -> tuple[str, ...]:
+        name = pod["metadata"]["name"]
+        found: tuple[str, ...] = ()
+        wanted = [(CONTAINER, True)] if crashed(pod) else []
+        for container, previous in [*wanted, (CONTAINER, False)]:
+            found += await self._log_of(client, name, container, lines, previous=previous)
+        return (found or await self._log_of(client, name, FETCH, lines, previous=False))[-lines:]
+
+    @staticmethod
+    async def _log_of(client: Client, pod: str, container: str, lines: int, *, previous: bool) -> tuple[str, ...]:
+        try:
+            return await client.log(pod, container, lines, previous=previous)
+        except (NotFound, InvalidInput):
+            return ()  # not started yet, or gone meanwhile
+
+    async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Once more after a conflict: somebody else wrote at the same moment. Says since when a cluster is away."""
+        for attempt in range(_TRIES):
+            try:
+                return await call()
+            except Conflict:
+                if attempt == _TRIES - 1:
+                    raise
+            except Unavailable as error:
+                since = self._open()[2].away_since()
+                if type(error) is Unavailable and since is not None:
+                    detail = f"{error.detail}; it is away since {since:%H:%M:%S} UTC"
+                    raise Unavailable(detail, remedy=error.remedy) from error
+                raise
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _start(stack: AsyncExitStack, what: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = asyncio.create_task(work(), name=what)
+        task.add_done_callback(_say_why)
+        stack.push_async_callback(_end, task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s ended", task.get_name(), exc_info=error)

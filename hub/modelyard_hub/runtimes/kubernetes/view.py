@@ -1,0 +1,125 @@
+"""All watched objects, and what they say of the workloads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from modelyard_api.errors import ModelyardError
+from modelyard_hub.runtimes.base import ObservedServer
+from modelyard_hub.runtimes.kubernetes.cache import Cache, instance
+from modelyard_hub.runtimes.kubernetes.client import Client
+from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, SECRET, WATCHED, Kind, Object
+from modelyard_hub.runtimes.kubernetes.labels import SELECTOR
+from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
+from modelyard_hub.runtimes.kubernetes.record import TYPE, read
+from modelyard_hub.runtimes.kubernetes.replicas import Seen, indexes, observed
+from modelyard_hub.runtimes.kubernetes.watch import Watcher
+
+
+class View:
+    """Watches of all kinds. `touched` is called with each workload that an object changed of; `changed` with each whose
+    observed state did."""
+
+    def __init__(
+        self, client: Client, options: KubernetesOptions, touched: Callable[[str], None], changed: Callable[[str], None]
+    ) -> None:
+        self._options, self._touched, self._tell = options, touched, changed
+        self.watchers = {k: Watcher(client, k, SELECTOR, self._news, self._health) for k in WATCHED}
+        self._indexes: dict[str, dict[str, int]] = {}
+        self._observed: dict[str, ObservedServer] = {}
+        self._refused: dict[str, ModelyardError] = {}
+
+    async def list(self) -> None:
+        """Take all there is. Raises ModelyardError."""
+        await asyncio.gather(*(w.list() for w in self.watchers.values()))
+
+    def of(self, kind: Kind) -> Cache:
+        """What was seen of a kind."""
+        return self.watchers[kind].cache
+
+    def record(self, name: str) -> Object | None:
+        """The Secret of a workload, or None."""
+        found = self.of(SECRET).get(name)
+        return found if found is not None and found.get("type") == TYPE else None
+
+    def put(self, kind: Kind, answer: Object) -> None:
+        """Take what the cluster answered to a call of ours."""
+        if self.of(kind).put(answer):
+            self._news(instance(answer))
+
+    def refused(self, name: str, error: ModelyardError | None) -> None:
+        """A workload's objects could not be written, or can be again: its record alone would say that all is well."""
+        before = self._refused.get(name)
+        if error is not None:
+            self._refused[name] = error
+        elif before is not None:
+            del self._refused[name]
+        if str(before) != str(error):
+            self._news(name, touch=False)
+
+    def pods(self, name: str) -> dict[int, Object]:
+        """Pods of a workload by replica index, which a pod keeps as long as this process."""
+        pods = self.of(POD).of(name)
+        numbers = indexes(self._indexes.get(name, {}), pods)
+        if numbers:
+            self._indexes[name] = numbers
+        else:
+            self._indexes.pop(name, None)
+        return {numbers[p["metadata"]["uid"]]: p for p in pods}
+
+    def observe(self) -> dict[str, ObservedServer]:
+        """All workloads, as seen last; marked where that is not now."""
+        since = self.unseen_since()
+        if since is None:
+            return dict(self._observed)
+        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
+        return {name: replace(o, unseen_since=since, unseen_because=why) for name, o in self._observed.items()}
+
+    def away_since(self) -> datetime | None:
+        """Since when what replicas are known by is not seen."""
+        lost = [w.away_since for k in (SECRET, DEPLOYMENT, POD) if (w := self.watchers[k]).away_since is not None]
+        return min(lost, default=None)
+
+    def unseen_since(self) -> datetime | None:
+        """The same, once it is more than a hiccup."""
+        since = self.away_since()
+        if since is None or (datetime.now(UTC) - since).total_seconds() < self._options.timing.silence:
+            return None
+        return since
+
+    def _news(self, name: str, *, touch: bool = True) -> None:
+        if not name:
+            return
+        before, now = self._observed.get(name), self._look(name)
+        if now is None:
+            self._observed.pop(name, None)
+            self._indexes.pop(name, None)
+            self._refused.pop(name, None)
+        else:
+            self._observed[name] = now
+        if before != now:
+            self._tell(name)
+        if touch:
+            self._touched(name)
+
+    def _look(self, name: str) -> ObservedServer | None:
+        secret = self.record(name)
+        if secret is None:
+            return None
+        trouble = self._refused.get(name)
+        seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
+        return observed(seen, self._options)
+
+    def _health(self) -> None:
+        """Tell all once it is more than a hiccup, and when it is over."""
+        if self.away_since() is None:
+            self._tell_all()
+        else:
+            asyncio.get_running_loop().call_later(self._options.timing.silence + 0.1, self._tell_all)
+
+    def _tell_all(self) -> None:
+        for name in self._observed:
+            self._tell(name)
