@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from harness.base_image import base_image
 
+from harness.base_image import base_image
 from harness.cluster_yard import FILES, IMAGE, ClusterYard
 from harness.layered import layered
 
