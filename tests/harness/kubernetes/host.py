@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,10 @@ class Host:
 @contextmanager
 def started(folder: Path = FOLDER) -> Iterator[Host]:
     """A cluster for as long as the context lasts. There is one on a machine at a time; another process waits here."""
+    if _CURRENT.exists():
+        there = Path(_CURRENT.read_text()) / "kubeconfig"
+        note = "waiting for its end, unless it was left by a killed run"
+        print(f"There is a cluster: {note}. To share it: MODELYARD_TEST_KUBECONFIG={there}", file=sys.stderr)  # noqa: T201
     with alone("cluster"):
         _remove_left()
         host = Host(folder)
