@@ -1,7 +1,8 @@
 """The machine's side of the cluster's network: a bridge device that carries the node's address.
 
 Pods are connected point to point and routed by the kernel, so that what pods of this one node send each other passes
-its packet filter too: on a bridge the answers would bypass the translation of Service addresses.
+its packet filter too: on a bridge the answers would bypass the translation of Service addresses. Nothing leaves these
+networks: pods have no route to others, and what is sent to a pod that is gone ends on this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 DEVICE = "modelyard-test"
 NODE_IP = "10.212.0.1"
+NODE_NETWORK = "10.212.0.0/24"
 POD_NETWORK = "10.213.0.0/24"
 SERVICE_NETWORK = "10.214.0.0/24"
 API_SERVICE_IP = "10.214.0.1"
@@ -29,6 +31,7 @@ def up(folder: Path) -> Path:
     _ip("link", "add", DEVICE, "type", "bridge")
     _ip("address", "add", f"{NODE_IP}/24", "dev", DEVICE)
     _ip("link", "set", DEVICE, "up")
+    _ip("route", "add", "unreachable", POD_NETWORK)  # each pod there is has a route of its own
     configuration = folder / "cni"
     configuration.mkdir(parents=True, exist_ok=True)
     plugin = {
@@ -37,7 +40,7 @@ def up(folder: Path) -> Path:
             "type": "host-local",
             "dataDir": str(folder / "addresses"),
             "ranges": [[{"subnet": POD_NETWORK}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
+            "routes": [{"dst": network} for network in (NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK)],
         },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
@@ -48,7 +51,8 @@ def up(folder: Path) -> Path:
 
 def down(folder: Path) -> None:
     """Remove the device and what kube-proxy told the packet filter, where they are; forwarding is as it was."""
-    subprocess.run(["ip", "link", "delete", DEVICE], capture_output=True, check=False)
+    for thing in (["link", "delete", DEVICE], ["route", "delete", "unreachable", POD_NETWORK]):
+        subprocess.run(["ip", *thing], capture_output=True, check=False)
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], capture_output=True, check=False)
     before = folder / "ip_forward"
