@@ -13,7 +13,9 @@ from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 PORT = 8080
 CONTAINER = "server"
 FETCH = "fetch"
-PACKAGE = "/package"
+MOUNT = "/package"
+PACKAGE = f"{MOUNT}/model"
+"""A folder below the mount: fetching makes it, whole or not at all."""
 FILES_FOLDER = "/etc/modelyard"
 USER = 1000
 _TMP_SIZE = "1Gi"
@@ -67,7 +69,7 @@ def pod_template(server: Server, options: KubernetesOptions) -> dict[str, Any]:
 
 def _fetch(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     """Fetches the package; only it sees the artifact store and its keys."""
-    mounts = [{"name": "package", "mountPath": PACKAGE}, {"name": "tmp", "mountPath": "/tmp"}]
+    mounts = [{"name": "package", "mountPath": MOUNT}, {"name": "tmp", "mountPath": "/tmp"}]
     if options.artifacts_claim:
         mounts.append({"name": "artifacts", "mountPath": options.artifacts, "readOnly": True})  # type: ignore[dict-item]
     container: dict[str, Any] = {
@@ -88,7 +90,7 @@ def _fetch(server: Server, options: KubernetesOptions) -> dict[str, Any]:
 
 def _server(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [
-        {"name": "package", "mountPath": PACKAGE, "readOnly": True},
+        {"name": "package", "mountPath": MOUNT, "readOnly": True},
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "tmp", "mountPath": "/tmp"},
         # The whole folder: a file that is mounted by itself never changes.
