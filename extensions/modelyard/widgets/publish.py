@@ -127,6 +127,7 @@ class PublishPanel(CallsPanel, front_end="publish"):
             memory=_typed(given.memory),
             replicas=_typed(given.replicas),
             requirements="\n".join(given.requirements or ()),
+            environment="\n".join(f"{k}={v}" for k, v in (given.environment or {}).items()),
         )
 
     def _chosen(self) -> tuple[Any, Any]:

@@ -166,7 +166,23 @@ function ModelFields({ view, field }: { view: View; field: Fields }) {
 
 function SizeFields({ view, field }: { view: View; field: Fields }) {
   const before = view.naming.exists ? "as the revision before" : "";
-  const requirements = field("requirements");
+  const lines = (name: string, label: string, help: string) => {
+    const { value, onChange } = field(name);
+    return (
+      <Field
+        label={label}
+        help={help}
+        control={(attributes) => (
+          <textarea
+            rows={3}
+            {...(attributes as object)}
+            value={value}
+            onInput={(event) => onChange(event.currentTarget.value)}
+          />
+        )}
+      />
+    );
+  };
   return (
     <div class="my-grid">
       <Text
@@ -187,18 +203,8 @@ function SizeFields({ view, field }: { view: View; field: Fields }) {
       {!view.naming.exists && (
         <Text label="Replicas" kind="number" min={1} max={64} placeholder="1" {...field("replicas")} />
       )}
-      <Field
-        label="Requirements"
-        help="One pip line each; empty: what the model is found to need"
-        control={(attributes) => (
-          <textarea
-            rows={3}
-            {...(attributes as object)}
-            value={requirements.value}
-            onInput={(event) => requirements.onChange(event.currentTarget.value)}
-          />
-        )}
-      />
+      {lines("requirements", "Requirements", "One pip line each; empty: what the model is found to need")}
+      {lines("environment", "Environment variables", `A NAME=value each; empty: ${before || "none"}`)}
     </div>
   );
 }
