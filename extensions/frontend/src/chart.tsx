@@ -82,6 +82,15 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false, 
   );
 }
 
+const DECADES = Array.from({ length: 19 }, (_, i) => 10 ** (i - 9));
+const STEPS = DECADES.flatMap((decade) => [decade, 2 * decade, 5 * decade]);
+const WHOLE = STEPS.filter((step) => step >= 1);
+
+/** Between two marks of the x axis: there is no epoch one and a half. */
+function steps(chart: uPlot): number[] {
+  return Array.from(chart.data[0] ?? []).every(Number.isInteger) ? WHOLE : STEPS;
+}
+
 function options(el: HTMLElement, names: string[], xLabel: string, height: number, unit: boolean): uPlot.Options {
   const style = getComputedStyle(el);
   const ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color;
@@ -94,7 +103,7 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
     cursor: { drag: { x: true, y: false } },
     scales: { x: { time: false }, ...(unit ? { y: { range: [0, 1] as [number, number] } } : {}) },
     axes: [
-      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30 },
+      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30, incrs: steps },
       { ...axis, size: 56, values: (_, splits) => splits.map((value) => number(value)) },
     ],
     series: [
