@@ -20,6 +20,9 @@ DATA = (
 )
 LONG = "run = yard.train(MLPClassifier(max_iter=20000, tol=0, n_iter_no_change=20000), X, y, name='elsewhere')"
 
+OF_NOTEBOOK_7 = ("reading 'schema'", "filebrowser:open-path")
+"""It says these in an empty notebook too."""
+
 
 def steps(panel: Locator) -> int:
     """Iterations that a training's panel says are done."""
@@ -65,7 +68,8 @@ def test_a_training_in_notebook_7(stack: Stack) -> None:
         stopped(panel)  # the kernel is busy
         expect(notebook.cell(2).locator(".jp-OutputArea-output")).to_contain_text("stopped", timeout=MINUTE)
         page.screenshot(path=SCREENSHOTS / "notebook-7-stopped.png")
-    assert not errors, errors
+    of_panels = [error for error in errors if not any(own in error for own in OF_NOTEBOOK_7)]
+    assert not of_panels, of_panels
 
 
 @pytest.mark.timeout(300)
@@ -77,19 +81,35 @@ def test_a_person_who_is_signed_out_is_told_and_signed_in_again_goes_on(stack: S
         notebook = Lab(page, "signed-out.ipynb")
         notebook.open()
         panel = trained(notebook)
-        notebook.end_kernel()
+        notebook.restart_kernel()
+        expect(panel.get_by_text("The kernel restarted or ended; the run goes on")).to_be_visible(timeout=MINUTE)
         goes_on(panel)  # told by the notebook server
         cookies = context.cookies()
         context.clear_cookies()
+        before = _exchange_token(page, "of-a-session-that-ended")
         expect(panel.get_by_role("alert")).to_contain_text("Sign-in expired", timeout=MINUTE)
         expect(panel.get_by_role("alert")).to_contain_text("reload the page")
         panel.screenshot(path=SCREENSHOTS / "train-signed-out.png")
         panel.get_by_role("button", name="Stop", exact=True).click()
         expect(panel.get_by_role("alert").filter(has_text="Sign-in expired")).to_have_count(2)
         context.add_cookies([{**cookie} for cookie in cookies])  # type: ignore[typeddict-item]
+        _exchange_token(page, before)
         goes_on(panel)
         stopped(panel)
         expect(panel.get_by_role("alert")).to_have_count(0)
+
+
+def _exchange_token(page: Page, new: str) -> str:
+    """Put another token into the page, which is how JupyterHub tells it; the one that was there."""
+    before: str = page.locator("#jupyter-config-data").evaluate(
+        """(element, token) => {
+            const config = JSON.parse(element.textContent);
+            element.textContent = JSON.stringify({ ...config, token });
+            return config.token;
+        }""",
+        new,
+    )
+    return before
 
 
 @pytest.mark.timeout(300)
@@ -108,7 +128,7 @@ def test_a_token_that_was_taken_back_is_told_with_the_way_out(stack: Stack) -> N
         notebook = Lab(page, "revoked.ipynb", "mallory")
         notebook.open()
         for cell in range(3):
-            notebook.run(cell)
+            notebook.run(cell, timeout=150)
         panel = page.get_by_test_id("modelyard-endpoint-panel")
         expect(panel.locator(".my-state").first).to_have_text("Ready", timeout=MINUTE)
         _take_back(stack, "mallory")

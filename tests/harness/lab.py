@@ -90,7 +90,7 @@ class Lab:
         """How many code cells there are."""
         return self.page.locator(".jp-CodeCell").count()
 
-    def run(self, number: int, *, ends: bool = True) -> None:
+    def run(self, number: int, *, ends: bool = True, timeout: float = 60) -> None:
         """Run a cell, to its end or until it has begun."""
         prompt = self.cell(number).locator(".jp-InputArea-prompt")
 
@@ -101,17 +101,12 @@ class Lab:
                 expect(prompt.filter(has_not_text="[ ]")).to_be_visible(timeout=2000)
             return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
 
-        eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
+        eventually(ran, timeout=timeout, interval=0.2, what=f"cell {number} runs")
 
     def kernel(self, what: str) -> None:
         """An entry of the menu Kernel."""
         self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
         self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{what}")).first.click()
-
-    def end_kernel(self) -> None:
-        """By its menu."""
-        self.kernel("Shut Down Kernel$")
-        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("No Kernel")
 
     def restart_kernel(self) -> None:
         """By its menu, answering its question."""
