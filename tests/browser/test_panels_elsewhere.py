@@ -153,6 +153,7 @@ def _take_back(stack: Stack, user: str) -> None:
 def _publish_tells(page: Page) -> None:
     panel = page.get_by_test_id("modelyard-publish-panel")
     panel.get_by_label("Description").fill("told")
-    expect(panel).to_contain_text("start your server again", timeout=MINUTE)
+    expect(panel.get_by_role("alert")).to_contain_text("Your token is not accepted any more", timeout=MINUTE)
+    expect(panel.get_by_role("alert")).to_contain_text("stop and start your server")
     expect(panel.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
     panel.screenshot(path=SCREENSHOTS / "publish-token.png")
