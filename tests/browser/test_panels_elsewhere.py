@@ -55,12 +55,12 @@ def stopped(panel: Locator) -> None:
 @pytest.mark.timeout(300)
 def test_a_training_in_notebook_7(stack: Stack) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
-    put_notebook(stack, "seven.ipynb", (DATA, LONG, "run.wait().state"))
+    put_notebook(stack, "seven.ipynb", (DATA, LONG, "run.wait().state"), "lin")
     with browser(stack.url) as context:
         errors = listen(context)
         page = context.new_page()
-        sign_in(page, stack)
-        notebook = Notebook7(page, "seven.ipynb")
+        sign_in(page, stack, "lin")
+        notebook = Notebook7(page, "seven.ipynb", "lin")
         notebook.open()
         panel = trained(notebook)
         panel.screenshot(path=SCREENSHOTS / "notebook-7-live.png")
@@ -74,11 +74,11 @@ def test_a_training_in_notebook_7(stack: Stack) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_person_who_is_signed_out_is_told_and_signed_in_again_goes_on(stack: Stack) -> None:
-    put_notebook(stack, "signed-out.ipynb", (DATA, LONG))
+    put_notebook(stack, "signed-out.ipynb", (DATA, LONG), "lin")
     with browser(stack.url) as context:
         page = context.new_page()
-        sign_in(page, stack)
-        notebook = Lab(page, "signed-out.ipynb")
+        sign_in(page, stack, "lin")
+        notebook = Lab(page, "signed-out.ipynb", "lin")
         notebook.open()
         panel = trained(notebook)
         notebook.restart_kernel()
