@@ -81,10 +81,11 @@ def bar(fraction: float | None, kind: str = "busy") -> str:
 def box(title: str, state: str, kind: str, body: str, testid: str) -> str:
     """A panel as HTML: a title, a state (good, busy or bad) and what is below."""
     style = (
-        STYLE + ".my-box .my-progress{width:100%;height:10px;margin:6px 0;accent-color:var(--jp-brand-color1,#1976d2)}"
+        STYLE
+        + ".yard-card .my-progress{width:100%;height:10px;margin:6px 0;accent-color:var(--jp-brand-color1,#1976d2)}"
     )
     return (
-        f'<style>{style}</style><div class="my-box" data-testid="{testid}"><div class="my-head">'
+        f'<style>{style}</style><div class="yard-card" data-testid="{testid}"><div class="my-head">'
         f'<span class="my-title">{escape(title)}</span>'
         f'<span class="my-state my-{kind}" role="status">{escape(state)}</span></div>{body}</div>'
     )
@@ -151,7 +152,7 @@ class Steps:
         )
         shown = fraction if fraction is not None else _STEPS.get(self._step, 0.0)
         body = f'{bar(shown)}<div class="my-dim">{elapsed}</div>'
-        body += f'<table class="my-table"><tbody>{rows}</tbody></table>' if rows else ""
+        body += f'<table class="my-table my-steps"><tbody>{rows}</tbody></table>' if rows else ""
         html = box(self._title, state, kind, body, "modelyard-publish")
         self._live.show(html, f"{self._title}: {state} ({elapsed})")
 

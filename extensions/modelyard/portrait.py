@@ -8,26 +8,30 @@ from html import escape
 from modelyard_api.conditions import Condition, ConditionStatus, find
 from modelyard_api.endpoints import Endpoint, RevisionSpec
 
+# A name of its own: the style of an output reaches the whole page, and with it the panels (`.my-panel`).
 STYLE = """
-.my-box{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;color:var(--jp-ui-font-color1,inherit);
+.yard-card{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;color:var(--jp-ui-font-color1,inherit);
 border:1px solid var(--jp-border-color2,#bdbdbd);border-radius:6px;padding:12px 14px;max-width:720px;line-height:1.45}
-.my-box .my-head{display:flex;flex-wrap:wrap;gap:8px;align-items:baseline;margin-bottom:2px}
-.my-box .my-title{font-weight:600;font-size:15px}
-.my-box .my-state{border:1px solid currentColor;border-radius:10px;padding:0 8px;font-size:12px;white-space:nowrap}
-.my-box .my-good{color:var(--jp-success-color0,#1b7f3b)}.my-box .my-busy{color:var(--jp-warn-color0,#a35200)}
-.my-box .my-bad{color:var(--jp-error-color0,#b3261e)}
-.my-box .my-dim{color:var(--jp-ui-font-color2,#5f6368)}
-.my-box table.my-table{border-collapse:collapse;margin:8px 0 0;width:100%;font-size:13px;
-color:inherit}
-.my-box table.my-table th,.my-box table.my-table td{text-align:left;padding:3px 12px 3px 0;background:none;
-border-bottom:1px solid var(--jp-border-color3,#e0e0e0);vertical-align:middle}
-.my-box table.my-table th{font-weight:500;color:var(--jp-ui-font-color2,#5f6368)}
-.my-box a{color:var(--jp-content-link-color,#1565c0)}
-.my-box .my-bar{display:inline-block;width:90px;height:8px;border-radius:4px;overflow:hidden;margin-right:6px;
+.yard-card .my-head{display:flex;flex-wrap:wrap;gap:8px;align-items:baseline;margin-bottom:2px}
+.yard-card .my-title{font-weight:600;font-size:15px}
+.yard-card .my-state{border:1px solid currentColor;border-radius:10px;padding:0 8px;font-size:12px;white-space:nowrap}
+.yard-card .my-good{color:var(--jp-success-color0,#1b7f3b)}.yard-card .my-busy{color:var(--jp-warn-color0,#a35200)}
+.yard-card .my-bad{color:var(--jp-error-color0,#b3261e)}
+.yard-card .my-dim{color:var(--jp-ui-font-color2,#5f6368)}
+.yard-card table.my-table{border-collapse:collapse;margin:8px 0 0;width:100%;font-size:13px;
+color:inherit;table-layout:auto}
+.yard-card table.my-table th,.yard-card table.my-table td{text-align:left;padding:3px 12px 3px 0;background:none;
+border-bottom:1px solid var(--jp-border-color3,#e0e0e0);vertical-align:middle;overflow-wrap:break-word}
+.yard-card table.my-table td:last-child{overflow-wrap:anywhere}
+.yard-card table.my-steps td:not(:last-child){white-space:nowrap;vertical-align:top}
+.yard-card table.my-steps td:last-child{width:100%;padding-right:0}
+.yard-card table.my-table th{font-weight:500;color:var(--jp-ui-font-color2,#5f6368)}
+.yard-card a{color:var(--jp-content-link-color,#1565c0)}
+.yard-card .my-bar{display:inline-block;width:90px;height:8px;border-radius:4px;overflow:hidden;margin-right:6px;
 background:var(--jp-border-color3,#e0e0e0);vertical-align:middle}
-.my-box .my-bar>span{display:block;height:100%;background:var(--jp-brand-color1,#1976d2)}
-.my-box code{font-family:var(--jp-code-font-family,monospace);font-size:12px;background:none;color:inherit}
-.my-box pre{white-space:pre-wrap;max-height:260px;overflow:auto;margin:6px 0 0;font-size:12px;
+.yard-card .my-bar>span{display:block;height:100%;background:var(--jp-brand-color1,#1976d2)}
+.yard-card code{font-family:var(--jp-code-font-family,monospace);font-size:12px;background:none;color:inherit}
+.yard-card pre{white-space:pre-wrap;max-height:260px;overflow:auto;margin:6px 0 0;font-size:12px;
 background:none;color:inherit}
 """.replace("\n", "")
 
@@ -63,7 +67,7 @@ def as_text(owner: str, name: str, url: str, resource: Endpoint | None, problem:
 def as_html(owner: str, name: str, url: str, resource: Endpoint | None, problem: str = "") -> str:
     """A box with the state, the URL and a table of the revisions."""
     text, kind = (problem or "not read yet", "bad") if resource is None else state(resource)
-    parts = [f'<style>{STYLE}</style><div class="my-box" data-testid="modelyard-endpoint"><div class="my-head">']
+    parts = [f'<style>{STYLE}</style><div class="yard-card" data-testid="modelyard-endpoint"><div class="my-head">']
     parts.append(f'<span class="my-title">{escape(f"{owner}/{name}")}</span>')
     parts.append(f'<span class="my-state my-{kind}" role="status">{escape(text)}</span></div>')
     parts.append(f"<code>{escape(url)}</code>")

@@ -67,7 +67,9 @@ def test_first_notebook_in_jupyterlab(stack: Stack) -> None:
         page.screenshot(path=SCREENSHOTS / "3-ran.png")
         panel = page.locator(".jp-WindowedPanel-outer").first
         panel.evaluate("panel => { panel.scrollTop = panel.scrollHeight * 0.38 }")
-        expect(page.locator(".jp-OutputArea-output").first).to_be_visible()
+        card = page.get_by_test_id("modelyard-publish").first
+        expect(card).to_be_visible()
+        assert card.evaluate("card => card.scrollWidth - card.clientWidth") <= 0, "the steps are wider than their card"
         page.screenshot(path=SCREENSHOTS / "3-published.png")
         page.goto("/services/modelyard/")
         expect(page.get_by_text("churn").first).to_be_visible()

@@ -182,4 +182,9 @@ def _look(notebook: Notebook) -> None:
             notebook.panel.get_by_role("tab", name=tab, exact=True).click()
             overflow = notebook.panel.evaluate("el => el.scrollWidth - el.clientWidth")
             assert overflow <= 0, f"{tab} at {width} px is {overflow} px too wide"
+            if tab == "Code":  # each line on one line
+                pre = notebook.panel.locator(".my-code pre")
+                lines = pre.inner_text().rstrip("\n").count("\n") + 1
+                height = pre.evaluate("el => el.clientHeight / parseFloat(getComputedStyle(el).lineHeight)")
+                assert height < lines + 3, f"{lines} lines of code take the room of {height}"
             notebook.shot(f"dark-{width}-{tab.lower()}")

@@ -14,9 +14,9 @@ from harness.wait import eventually
 MINUTE = 60_000
 
 
-def put_notebook(stack: Stack, name: str, cells: Sequence[str]) -> None:
-    """Write a notebook of code cells into ada's folder."""
-    folder = stack.home / "users" / "ada"
+def put_notebook(stack: Stack, name: str, cells: Sequence[str], user: str = "ada") -> None:
+    """Write a notebook of code cells into the user's folder."""
+    folder = stack.home / "users" / user
     folder.mkdir(parents=True, exist_ok=True)
     found = [
         {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
@@ -27,13 +27,13 @@ def put_notebook(stack: Stack, name: str, cells: Sequence[str]) -> None:
     (folder / name).write_text(json.dumps(content))
 
 
-def sign_in(page: Page, stack: Stack) -> None:
-    """As ada, until JupyterLab is there."""
+def sign_in(page: Page, stack: Stack, user: str = "ada") -> None:
+    """Until JupyterLab is there."""
     page.goto("/hub/login?next=%2Fhub%2Fspawn")
-    page.get_by_label(re.compile("username", re.I)).fill("ada")
+    page.get_by_label(re.compile("username", re.I)).fill(user)
     page.get_by_label(re.compile("password", re.I)).fill(stack.sign_in["password"])
     page.get_by_role("button", name=re.compile("sign in", re.I)).click()
-    page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
+    page.wait_for_url(f"**/user/{user}/lab/**", timeout=MINUTE)
 
 
 def listen(context: BrowserContext) -> list[str]:
@@ -41,7 +41,8 @@ def listen(context: BrowserContext) -> list[str]:
     said: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # Chromium drops its requests when this machine gets or loses a network, as containers' are: it asks again.
+        if message.type == "error" and "ERR_NETWORK_CHANGED" not in message.text:
             said.append(message.text)
 
     context.on("console", hear)
@@ -71,13 +72,14 @@ def wait_for_kernel(page: Page) -> None:
 class Lab:
     """A notebook in a tab."""
 
-    def __init__(self, page: Page, name: str) -> None:
+    def __init__(self, page: Page, name: str, user: str = "ada") -> None:
         self.page = page
         self.name = name
+        self.user = user
 
     def open(self) -> None:
         """Until its kernel is idle."""
-        self.page.goto(f"/user/ada/lab/tree/{self.name}?reset")
+        self.page.goto(f"/user/{self.user}/lab/tree/{self.name}?reset")
         wait_for_kernel(self.page)
 
     def cell(self, number: int) -> Locator:
@@ -88,7 +90,7 @@ class Lab:
         """How many code cells there are."""
         return self.page.locator(".jp-CodeCell").count()
 
-    def run(self, number: int, *, ends: bool = True) -> None:
+    def run(self, number: int, *, ends: bool = True, timeout: float = 60) -> None:
         """Run a cell, to its end or until it has begun."""
         prompt = self.cell(number).locator(".jp-InputArea-prompt")
 
@@ -99,7 +101,7 @@ class Lab:
                 expect(prompt.filter(has_not_text="[ ]")).to_be_visible(timeout=2000)
             return bool(re.fullmatch(r"\[\d+\]:" if ends else r"\[\*\]:", prompt.inner_text()))
 
-        eventually(ran, timeout=60, interval=0.2, what=f"cell {number} runs")
+        eventually(ran, timeout=timeout, interval=0.2, what=f"cell {number} runs")
 
     def kernel(self, what: str) -> None:
         """An entry of the menu Kernel."""
@@ -122,3 +124,19 @@ class Lab:
         self.page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
         self.page.locator(".lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+
+
+class Notebook7(Lab):
+    """A notebook in a page of its own, as Jupyter Notebook 7 shows it."""
+
+    def open(self) -> None:
+        """Until its kernel is connected and idle, which the server says: there is no status bar."""
+        self.page.goto(f"/user/{self.user}/notebooks/{self.name}")
+        self.page.locator(".jp-Notebook").wait_for(timeout=MINUTE)
+
+        def ready() -> bool:
+            sessions = self.page.request.get(f"/user/{self.user}/api/sessions").json()
+            kernels = [session["kernel"] for session in sessions if session["path"] == self.name]
+            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+
+        eventually(ready, timeout=60, interval=0.2, what="the notebook's kernel is connected")

@@ -82,6 +82,25 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false, 
   );
 }
 
+const DECADES = Array.from({ length: 19 }, (_, i) => 10 ** (i - 9));
+const STEPS = DECADES.flatMap((decade) => [decade, 2 * decade, 5 * decade]);
+const WHOLE = STEPS.filter((step) => step >= 1);
+
+/** Between two marks of the x axis: there is no epoch one and a half. */
+export function steps(chart: { data: ArrayLike<unknown>[] }): number[] {
+  return Array.from(chart.data[0] ?? []).every(Number.isInteger) ? WHOLE : STEPS;
+}
+
+/** A line needs two points; one alone is drawn as a dot. */
+export function alone(chart: { data: ArrayLike<unknown>[] }, series: number): boolean {
+  return Array.from(chart.data[series] ?? []).filter((value) => value != null).length < 2;
+}
+
+/** Of the y axis: what is always 0 lies at the bottom of a small scale, not of one up to 100. */
+export function room(_: unknown, low: number | null, high: number | null): uPlot.Range.MinMax {
+  return low === null || high === null || (low === 0 && high === 0) ? [0, 1] : uPlot.rangeNum(low, high, 0.1, true);
+}
+
 function options(el: HTMLElement, names: string[], xLabel: string, height: number, unit: boolean): uPlot.Options {
   const style = getComputedStyle(el);
   const ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color;
@@ -92,9 +111,9 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
     height,
     legend: { show: false },
     cursor: { drag: { x: true, y: false } },
-    scales: { x: { time: false }, ...(unit ? { y: { range: [0, 1] as [number, number] } } : {}) },
+    scales: { x: { time: false }, y: { range: unit ? [0, 1] : room } },
     axes: [
-      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30 },
+      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30, incrs: steps },
       { ...axis, size: 56, values: (_, splits) => splits.map((value) => number(value)) },
     ],
     series: [
@@ -105,8 +124,7 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
         dash: DASHES[i % DASHES.length] ?? [],
         width: 2,
         spanGaps: true,
-        // A line needs two points; one alone is drawn as a dot.
-        points: { show: (chart: uPlot) => chart.data[0].length < 2, size: 7 },
+        points: { show: alone, size: 7 },
       })),
     ],
   };

@@ -310,6 +310,9 @@ export function Tabs(given: {
   );
 }
 
+/** Characters of a line, above which it is no code to be read: an address, a call with its rows. */
+const WIDE = 120;
+
 /** Text to take along: code, a curl line, a log; with a button that copies it. */
 export function Code({ text, label }: { text: string; label: string }) {
   const [copied, setCopied] = useState(false);
@@ -321,7 +324,7 @@ export function Code({ text, label }: { text: string; label: string }) {
     <div class="my-code">
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard */}
       <section tabIndex={0} aria-label={label} {...quiet}>
-        <pre>{text}</pre>
+        <pre class={text.split("\n").some((line) => line.length > WIDE) ? "my-wraps" : ""}>{text}</pre>
       </section>
       {"clipboard" in navigator && <Button label={copied ? "Copied" : "Copy"} onClick={copy} />}
     </div>

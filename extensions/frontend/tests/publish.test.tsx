@@ -9,6 +9,7 @@ const VIEW: View = {
   examples: [{ value: "X", label: "X: data frame, 8 × 3" }],
   owners: ["ada", "team"],
   naming: { ok: true, exists: false, says: "New: ada/churn gets all calls as soon as it answers." },
+  away: null,
   code: 'endpoint = yard.publish(model, "churn", example=X[:5])',
   running: false,
   state: "",
@@ -65,6 +66,15 @@ test("a name that cannot be is said at the field, and nothing can be published",
   shown({ naming: { ok: false, exists: false, says: "Use 1 to 63 characters" } });
   expect(screen.getByLabelText("Name of the endpoint").getAttribute("aria-invalid")).toBe("true");
   expect(screen.getByRole<HTMLButtonElement>("button", { name: "Publish" }).disabled).toBe(true);
+});
+
+test("a hub that is away is told as such, not as a wrong name; the way on is to look again", () => {
+  const away = { title: "Unavailable", detail: "It does not answer.", remedy: "Wait a moment." };
+  shown({ naming: { ok: false, exists: false, says: "Unavailable" }, away });
+  expect(screen.getByRole("alert").textContent).toContain("It does not answer.");
+  expect(screen.getByLabelText("Name of the endpoint").getAttribute("aria-invalid")).not.toBe("true");
+  expect(screen.getByRole<HTMLButtonElement>("button", { name: "Publish" }).disabled).toBe(true);
+  expect(screen.getByRole<HTMLButtonElement>("button", { name: "Look at the notebook again" }).disabled).toBe(false);
 });
 
 test("a further version may get calls", () => {

@@ -128,7 +128,7 @@ class _Builder:
             self.model, self.example, self.signature, self.options.requirements, tuple(self.options.code_paths)
         )
         self.probes: list[Probe] = probes(self.example, self.options.training, inputs)
-        self.options.progress("signature", f"{contract.task}, {len(inputs)} inputs")
+        self.options.progress("signature", f"{contract.task}, {len(inputs)} input{'s' * (len(inputs) != 1)}")
 
     def _choose(self) -> _Candidate:
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}

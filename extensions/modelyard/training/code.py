@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 import textwrap
@@ -11,12 +12,13 @@ from typing import Any
 from modelyard.training.spec import TrainSpec
 
 FILE = "code.py"
+_WIDTH = 83
 
 
 def of(spec: TrainSpec, model: Any, functions: Mapping[str, Any] | None = None, *, held: bool = False) -> str:
     """The code of a training. `functions`: the user's own metrics by name; `held`: validation rows were given. The data
     are called X and y, as nobody knows what they are called in the notebook."""
-    text = _text(model)  # what it does not name needs no import: a default among the parameters
+    text = _said(model)  # what it does not name needs no import: a default among the parameters
     parts_of = [part for part in _classes(model) if part.__name__ in text]
     known = list(dict.fromkeys([*parts_of, *(functions or {}).values()]))
     own = [part for part in known if getattr(part, "__module__", "") == "__main__"]
@@ -40,6 +42,34 @@ def _call(spec: TrainSpec, model: Any, functions: Mapping[str, Any], held: bool)
 
 
 def _text(model: Any) -> str:
+    """As an argument of the call: what is too long for a line, a part on each line."""
+    said = _said(model)
+    try:
+        return _laid_out(ast.parse(said, mode="eval").body)
+    except SyntaxError:  # a part that prints itself as no code
+        return said
+
+
+def _laid_out(node: ast.expr, indent: int = 0, before: str = "") -> str:
+    line = before + ast.unparse(node)
+    if indent + len(line) <= _WIDTH:
+        return line
+    match node:
+        case ast.Call(func, args, keywords):
+            named = [(f"{keyword.arg}=" if keyword.arg else "**", keyword.value) for keyword in keywords]
+            begin, parts, end = f"{ast.unparse(func)}(", [*(("", arg) for arg in args), *named], ")"
+        case ast.List(elements):
+            begin, parts, end = "[", [("", element) for element in elements], "]"
+        case ast.Tuple(elements):
+            begin, parts, end = "(", [("", element) for element in elements], ")"
+        case _:
+            return line
+    within = " " * (indent + 4)
+    lines = [f"{within}{_laid_out(part, indent + 4, name)},\n" for name, part in parts]
+    return f"{before}{begin}\n{''.join(lines)}{' ' * indent}{end}"
+
+
+def _said(model: Any) -> str:
     if hasattr(model, "forward"):
         return "module"  # what PyTorch prints of one is no code
     try:

@@ -70,7 +70,7 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
         except NotFound:
             return {**self.view, **self._name(), "gone": True, "problem": None}
         except ModelyardError as error:
-            return {**self.view, **self._name(), "problem": _away(error)}
+            return {**self.view, **self._name(), "problem": away(error)}
         return view(resource, me, self.endpoint.url)
 
     def _name(self) -> dict[str, Any]:
@@ -176,9 +176,11 @@ def _numbered(shares: Mapping[str, int]) -> dict[int, int]:
     return {int(number): percent for number, percent in shares.items()}
 
 
-def _away(error: ModelyardError) -> dict[str, str]:
+def away(error: ModelyardError) -> dict[str, str]:
+    """What a panel says where the hub service gives no answer, or does not know the person any more."""
     found = in_words(error)
     if isinstance(error, Unauthenticated):
         found["title"] = "Your token is not accepted any more"
-        found["remedy"] = f"{error.remedy} In JupyterHub: File, Hub Control Panel, stop and start your server.".strip()
+        stop = "In JupyterHub: File, Hub Control Panel, stop and start your server."
+        found["remedy"] = f"{stop} Elsewhere: put a new token into MODELYARD_TOKEN."
     return found | {"detail": cut(error.detail, 400)}

@@ -19,7 +19,7 @@ from modelyard.sync import client, publish_as
 from modelyard.training.run import TrainingRun
 from modelyard.widgets import namespace
 from modelyard.widgets.calls import CallsPanel
-from modelyard.widgets.endpoint import EndpointPanel
+from modelyard.widgets.endpoint import EndpointPanel, away
 from modelyard.widgets.endpoint_view import cut
 from modelyard.widgets.publish_form import EXAMPLE_ROWS, Form, naming, signature
 from modelyard.widgets.publish_steps import StepLog
@@ -127,6 +127,7 @@ class PublishPanel(CallsPanel, front_end="publish"):
             memory=_typed(given.memory),
             replicas=_typed(given.replicas),
             requirements="\n".join(given.requirements or ()),
+            environment="\n".join(f"{k}={v}" for k, v in (given.environment or {}).items()),
         )
 
     def _chosen(self) -> tuple[Any, Any]:
@@ -187,14 +188,14 @@ class PublishPanel(CallsPanel, front_end="publish"):
 
     def _view(self) -> dict[str, Any]:
         found = namespace.variables()
-        me, away = None, ""
+        me, problem = None, None
         checked: dict[str, Any] = {"ok": False, "exists": False, "says": ""}
         try:
             me = run(client().me())
             checked = naming(self._form, me, self._named())
         except ModelyardError as error:
-            away = str(error)
-            checked["says"] = cut(away)
+            problem = away(error)
+            checked["says"] = problem["title"]
         models = [{"value": name, "label": f"{name}: {said}"} for name, said in namespace.models(found).items()]
         if self._model is not None and not namespace.name_of(found, self._model):
             models.insert(0, {"value": "", "label": f"the {type(self._model).__name__} that was given"})
@@ -203,6 +204,7 @@ class PublishPanel(CallsPanel, front_end="publish"):
             "examples": self._examples(found),
             "owners": [] if me is None else [me.owner, *me.groups],
             "naming": checked,
+            "away": problem,
             "code": self._form.code(self._given, me, namespace.name_of(found, self._given.training)),
             **self._progress(),
         }

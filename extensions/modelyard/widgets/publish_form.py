@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from modelyard_api.names import LABEL_HELP, is_label
 
 EXAMPLE_ROWS = 5
 _COLUMNS = 40
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Form:
     memory: str = ""
     replicas: str = ""
     requirements: str = ""
+    environment: str = ""
 
     @classmethod
     def read(cls, values: Any) -> Form:
@@ -48,6 +51,7 @@ class Form:
             "memory": _number("memory", self.memory, int),
             "replicas": _number("replicas", self.replicas, int),
             "requirements": lines,
+            "environment": variables(self.environment),
             "example": example,
         }
         return replace(given, **{k: v for k, v in typed.items() if v is not None and not _empty(v)})
@@ -66,11 +70,26 @@ class Form:
         said: dict[str, Any] = {"traffic": chosen.traffic, "owner": owner, "description": chosen.description}
         said |= {"cpu": chosen.cpu, "memory": chosen.memory, "replicas": chosen.replicas}
         said |= {"requirements": None if chosen.requirements is None else list(chosen.requirements)}
+        said |= {"environment": None if chosen.environment is None else dict(chosen.environment)}
         arguments += [f"{name}={_literal(value)}" for name, value in said.items() if value is not None]
         line = f"endpoint = yard.publish({', '.join(arguments)})"
         if len(line) <= 88:
             return line
         return "endpoint = yard.publish(\n" + "".join(f"    {a},\n" for a in arguments) + ")"
+
+
+def variables(typed: str) -> dict[str, str]:
+    """Lines of NAME=value. InvalidInput names the line that is none; its value, which may be a secret, is not said."""
+    found = {}
+    for line in filter(None, map(str.strip, typed.splitlines())):
+        name, equals, value = line.partition("=")
+        if not equals or not _VARIABLE.fullmatch(name.strip()):
+            raise InvalidInput(
+                f"environment: {name.strip()!r} is no NAME=value",
+                remedy="Give one a line, such as REGION=eu; a name has letters, digits and underscores.",
+            )
+        found[name.strip()] = value.strip()
+    return found
 
 
 def naming(form: Form, me: Identity, found: Endpoint | None) -> dict[str, Any]:
@@ -129,11 +148,11 @@ def _number(what: str, typed: str, kind: type[int] | type[float]) -> float | int
 
 
 def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, list)) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, list, dict)) else repr(value)
 
 
 def _empty(value: Any) -> bool:
-    return isinstance(value, (str, tuple)) and not value
+    return isinstance(value, (str, tuple, dict)) and not value
 
 
 def _said(value: Any) -> str:

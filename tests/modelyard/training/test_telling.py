@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import modelyard as yard
 from modelyard.training import code, runlog
@@ -125,6 +127,26 @@ def test_code_trains_the_same_again() -> None:
     exec("\n".join(lines), space)  # noqa: S102
     assert repr(called["model"]) == repr(model)
     assert (called["name"], called["seed"], called["test_size"]) == ("churn", 7, 0.2)
+
+
+def test_code_of_nested_parts_stays_narrow_and_says_the_same() -> None:
+    columns = ColumnTransformer(
+        [
+            (
+                "numbers",
+                make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
+                ["first", "second", "third"],
+            ),
+            ("texts", make_pipeline(SimpleImputer(fill_value="a 'b'"), OneHotEncoder()), ["fourth"]),
+        ]
+    )
+    model = make_pipeline(columns, RandomForestClassifier(50, min_impurity_decrease=1e-5))
+    text = code.of(TrainSpec.of(model, name="churn", seed=7), model)
+    assert max(map(len, text.splitlines())) <= 88
+    called: list[Any] = []
+    text = text.replace("yard.train(", "train(")
+    exec(text, {"train": lambda estimator, *_, **__: called.append(estimator), "X": 0, "y": 0})  # noqa: S102
+    assert repr(called[0]) == repr(model)
 
 
 def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:

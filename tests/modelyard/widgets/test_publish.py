@@ -95,6 +95,18 @@ def test_the_code_does_what_the_button_does(api: Served, browser: None, held: di
     assert "memory is 'much'" in filled(tab, memory="much")["code"]
 
 
+def test_variables_of_the_environment_go_with_it(api: Served, browser: None, held: dict[str, Any]) -> None:
+    tab = Tab(PublishPanel(held["model"], "churn", environment={"REGION": "eu"}))
+    assert tab.panel.form["values"]["environment"] == "REGION=eu"
+    code = filled(tab, environment="REGION=us\n\n QUERY = a=b \n")["code"]
+    given: dict[str, Any] = {}
+    exec(code, {**held, "yard": type("Yard", (), {"publish": lambda *_, **fields: given.update(fields)})})  # noqa: S102
+    assert given["environment"] == {"REGION": "us", "QUERY": "a=b"}
+    for wrong in ("REGION", "2ND=b", "=b"):
+        assert "is no NAME=value" in filled(tab, memory="", environment=f"{wrong}\n")["code"]
+    assert filled(tab, environment="MY KEY=secret")["code"].count("secret") == 0
+
+
 def test_what_is_given_without_a_name_is_offered_too(api: Served, browser: None, held: dict[str, Any]) -> None:
     panel = PublishPanel(pipeline(), "churn", example=table()[:3])
     assert panel.view["models"][0] == {"value": "", "label": "the Pipeline that was given"}

@@ -16,6 +16,8 @@ export interface View {
   examples: Option[];
   owners: string[];
   naming: { ok: boolean; exists: boolean; says: string };
+  /** Why the hub service could not say what the name would do. */
+  away: Problem | null;
   code: string;
   running: boolean;
   state: string;
@@ -45,6 +47,7 @@ function useForm(model: Model, run: (action: string, given?: object) => Promise<
   const [own] = useState(() => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`);
   const [values, setValues] = useState(trait.values);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const telling = useRef<Promise<unknown>>(Promise.resolve());
   useEffect(() => {
     if (trait.by !== own) setValues(trait.values);
   }, [trait, own]);
@@ -52,7 +55,8 @@ function useForm(model: Model, run: (action: string, given?: object) => Promise<
     (next: Values) => {
       clearTimeout(timer.current);
       timer.current = undefined;
-      return run("fill", { by: own, values: next });
+      telling.current = run("fill", { by: own, values: next });
+      return telling.current;
     },
     [run, own],
   );
@@ -62,8 +66,8 @@ function useForm(model: Model, run: (action: string, given?: object) => Promise<
     clearTimeout(timer.current);
     timer.current = setTimeout(() => say(next), TYPED);
   };
-  /** Before something that depends on it: what is not told yet is. */
-  const settle = async () => (timer.current === undefined ? null : say(values));
+  /** Before something that depends on it: what is not told yet is, and what is on its way has arrived. */
+  const settle = () => (timer.current === undefined ? telling.current : say(values));
   return { values, set, settle };
 }
 
@@ -101,6 +105,7 @@ export function PublishPanel({ model, host }: PanelProps) {
         <fieldset class="my-plain" disabled={view.running} aria-label="What to publish">
           <Tabs label="Parts of the form" tabs={tabs} />
         </fieldset>
+        <ProblemBox problem={view.away} />
         <div class="my-row">
           <Button
             kind="primary"
@@ -130,7 +135,7 @@ type Fields = (name: string) => { value: string; onChange: (value: string) => vo
 
 function ModelFields({ view, field }: { view: View; field: Fields }) {
   const name = field("name");
-  const wrong = name.value !== "" && !view.naming.ok ? view.naming.says : undefined;
+  const wrong = name.value !== "" && !view.naming.ok && !view.away ? view.naming.says : undefined;
   const owners = view.owners.map((owner, i) => ({
     value: i ? owner : "",
     label: i ? `the group ${owner}` : `you, ${owner}`,
@@ -158,7 +163,7 @@ function ModelFields({ view, field }: { view: View; field: Fields }) {
         <Text label="Description" {...field("description")} />
       </div>
       <p class="my-dim" role="status">
-        {wrong ? "" : view.naming.says}
+        {wrong || view.away ? "" : view.naming.says}
       </p>
     </>
   );
@@ -166,7 +171,23 @@ function ModelFields({ view, field }: { view: View; field: Fields }) {
 
 function SizeFields({ view, field }: { view: View; field: Fields }) {
   const before = view.naming.exists ? "as the revision before" : "";
-  const requirements = field("requirements");
+  const lines = (name: string, label: string, help: string) => {
+    const { value, onChange } = field(name);
+    return (
+      <Field
+        label={label}
+        help={help}
+        control={(attributes) => (
+          <textarea
+            rows={3}
+            {...(attributes as object)}
+            value={value}
+            onInput={(event) => onChange(event.currentTarget.value)}
+          />
+        )}
+      />
+    );
+  };
   return (
     <div class="my-grid">
       <Text
@@ -187,18 +208,8 @@ function SizeFields({ view, field }: { view: View; field: Fields }) {
       {!view.naming.exists && (
         <Text label="Replicas" kind="number" min={1} max={64} placeholder="1" {...field("replicas")} />
       )}
-      <Field
-        label="Requirements"
-        help="One pip line each; empty: what the model is found to need"
-        control={(attributes) => (
-          <textarea
-            rows={3}
-            {...(attributes as object)}
-            value={requirements.value}
-            onInput={(event) => requirements.onChange(event.currentTarget.value)}
-          />
-        )}
-      />
+      {lines("requirements", "Requirements", "One pip line each; empty: what the model is found to need")}
+      {lines("environment", "Environment variables", `A NAME=value each; empty: ${before || "none"}`)}
     </div>
   );
 }
