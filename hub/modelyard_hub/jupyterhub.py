@@ -20,7 +20,8 @@ from modelyard_api.names import owner_name
 from modelyard_hub.auth import ADMIN, READ, WRITE
 from modelyard_hub.embedded.home import load_secrets
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
-from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX, hub_routes
+from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX
+from modelyard_hub.jupyterhub_proxy import HubServiceProxy
 from modelyard_hub.settings import Settings
 
 CLI_SERVICE = "modelyard-cli"
@@ -39,7 +40,7 @@ def configure(c: Any, settings: Settings) -> None:
     secrets = load_secrets(settings.home)
     _hub(c, settings, secrets.cookie_secret)
     _sign_in(c, settings, secrets.user_password, secrets.admin_password)
-    _proxy(c, settings)
+    _proxy(c, secrets.service_token)
     _roles(c, settings.admin_username)
     _services(c, secrets.service_token, secrets.cli_token)
     _spawner(c, settings)
@@ -108,15 +109,10 @@ class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # as abov
         return str(Path(self.users) / owner_name(self.user.name))
 
 
-def _proxy(c: Any, settings: Settings) -> None:
-    c.JupyterHub.proxy_class = "traefik_file"
-    c.TraefikFileProviderProxy.should_start = False
-    c.TraefikFileProviderProxy.enable_setup_dynamic_config = False
-    c.TraefikFileProviderProxy.dynamic_config_file = str(hub_routes(settings))
-    c.TraefikFileProviderProxy.traefik_api_url = settings.traefik_api_url
-    c.TraefikFileProviderProxy.traefik_api_username = "unused"
-    c.TraefikFileProviderProxy.traefik_api_password = "unused"
-    c.TraefikFileProviderProxy.traefik_entrypoint = "web"
+def _proxy(c: Any, service_token: str) -> None:
+    c.JupyterHub.proxy_class = HubServiceProxy
+    c.HubServiceProxy.routes_url = f"{os.environ['JUPYTERHUB_SERVICE_URL']}{SERVICE_PREFIX}internal/hub-routes"
+    c.HubServiceProxy.token = service_token
 
 
 def _roles(c: Any, admin: str) -> None:

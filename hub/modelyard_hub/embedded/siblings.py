@@ -104,11 +104,6 @@ def siblings(settings: Settings, ports: Ports, secrets: Secrets, where: Installa
     )
 
 
-def hub_routes(settings: Settings) -> Path:
-    """The file in which JupyterHub's proxy class keeps its routes; Traefik watches it."""
-    return settings.home / "jupyterhub-routes.toml"
-
-
 def traefik_static(settings: Settings, ports: Ports, secrets: Secrets) -> dict[str, Any]:
     """Traefik's static configuration: where it listens and where it pulls routes from."""
     pull = f"http://127.0.0.1:{ports.service}{SERVICE_PREFIX}routing"
@@ -135,7 +130,6 @@ def traefik_static(settings: Settings, ports: Ports, secrets: Secrets) -> dict[s
         },
         "providers": {
             "providersThrottleDuration": "50ms",
-            "file": {"filename": str(hub_routes(settings)), "watch": True},
             "http": {
                 "endpoint": pull,
                 "pollInterval": "200ms",
