@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -21,28 +22,38 @@ def answers(stack: Stack, user: str) -> bool:
     return answer.status_code == 200 and "version" in answer.json()
 
 
-def hub_as(stack: Stack, user: str) -> httpx.Client:
-    """JupyterHub's API as that user."""
-    headers = {"Authorization": f"token {stack.token(user)}"}
-    return httpx.Client(base_url=f"{stack.url}/hub/api/users/{user}", headers=headers, timeout=60)
+@contextmanager
+def hub_as(stack: Stack, user: str) -> Iterator[httpx.Client]:
+    """JupyterHub's API as that user, who may start and stop a server of theirs."""
+    with stack.hub() as hub:
+        hub.post(f"/users/{user}")
+        scopes = [f"{scope}!user={user}" for scope in ("servers", "read:servers")]
+        made = hub.post(f"/users/{user}/tokens", json={"scopes": scopes}).raise_for_status()
+        hub.headers["Authorization"] = f"token {made.json()['token']}"
+        yield hub
+
+
+def server(hub: httpx.Client, user: str) -> dict[str, Any]:
+    """The user's notebook server as JupyterHub has it; empty where there is none."""
+    found: dict[str, Any] = hub.get(f"/users/{user}").json()["servers"].get("", {})
+    return found
 
 
 def start(stack: Stack, user: str) -> None:
     """Ask for a notebook server; does not wait for it."""
     with hub_as(stack, user) as hub:
-        assert hub.post("/server").status_code in (201, 202)
+        hub.post(f"/users/{user}/server").raise_for_status()
 
 
 def ready(stack: Stack, user: str) -> bool:
-    with stack.hub() as hub:
-        server = hub.get(f"/users/{user}").json().get("servers", {}).get("", {})
-    return bool(server.get("ready"))
+    with hub_as(stack, user) as hub:
+        return bool(server(hub, user).get("ready"))
 
 
 def stop(stack: Stack, user: str) -> None:
     with hub_as(stack, user) as hub:
-        hub.delete("/server")
-        eventually(lambda: not hub.get("").json().get("servers"), timeout=60, what="it is stopped")
+        hub.delete(f"/users/{user}/server").raise_for_status()
+        eventually(lambda: not server(hub, user), timeout=60, what="it is stopped")
 
 
 def back(stack: Stack, name: str, old: int) -> bool:

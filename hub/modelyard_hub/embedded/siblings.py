@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard_hub.embedded.home import Ports, Secrets
-from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE, server_environment
+from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE
 from modelyard_hub.mlflow_guard import PREFIX
 from modelyard_hub.settings import Settings
 
@@ -96,10 +96,7 @@ def siblings(settings: Settings, ports: Ports, secrets: Secrets, where: Installa
             "MLflow",
             (python, "-W", "ignore", "-m", "modelyard_hub.mlflow_app", str(ports.mlflow)),
             f"http://127.0.0.1:{ports.mlflow}{PREFIX}/health",
-            server_environment(
-                f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}", home / "mlflow" / "artifacts", settings.base_url
-            )
-            | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub"), "MODELYARD_HOME": str(home)},
+            shared | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub")},
         ),
     )
 
