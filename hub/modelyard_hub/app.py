@@ -67,7 +67,9 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     stack.push_async_callback(runtime.close)
     await runtime.open()
     authorize = f"{hub.service_url.rstrip('/')}{hub.root}/authorize"
-    router = TraefikRouter(RouterOptions(authorize, settings.mlflow_url), settings.traefik_api_url)
+    router = TraefikRouter(
+        RouterOptions(authorize, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url
+    )
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
     return Parts(

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     listen: str = Field("", description="Address that JupyterHub, the hub service and MLflow listen on, such as "
                                         "`0.0.0.0` in a pod; empty: loopback.")  # fmt: skip
     inner_url: str = Field("", description="URL of the router as pods reach it; empty: as users do.")
+    entrypoints: tuple[str, ...] = Field(("web",), description="Traefik's entry points that all routes have, as JSON.")
     hub_url: str = Field("", description="URL of JupyterHub as notebook pods and the router reach it.")
     secrets: Path | None = Field(None, description="Folder with a file per secret, such as a mounted Secret; "
                                                    "none: made once, in the state folder.")  # fmt: skip

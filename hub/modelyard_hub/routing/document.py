@@ -8,7 +8,7 @@ is named `hub.…` (routing/hub.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -71,14 +71,14 @@ class RouterOptions:
 
     authorize: str = ""
     mlflow: str = ""
-    entrypoint: str = "web"
+    entrypoints: tuple[str, ...] = ("web",)
 
 
-def endpoint_section(route: EndpointRoute, entrypoint: str = "web") -> Section:
+def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",)) -> Section:
     """Everything of one endpoint."""
     path, name = serve_path(route.owner, route.name), route.id
     rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
-    common = {"entryPoints": [entrypoint], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
+    common = {"entryPoints": [*entrypoints], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
     routers: Json = {name: {**common, "rule": rule, "service": name, "priority": ENDPOINT_PRIORITY}}
     services: Json = {name: _weighted(route)}
     for number in sorted(set(route.servers) | set(route.weights)):
@@ -123,7 +123,7 @@ def mlflow_section(options: RouterOptions) -> Section:
     if url.path.rstrip("/") != "/mlflow":
         middlewares[f"{MLFLOW}-strip"] = {"stripPrefix": {"prefixes": ["/mlflow"]}}
     router = {
-        "entryPoints": [options.entrypoint],
+        "entryPoints": [*options.entrypoints],
         "rule": "Path(`/mlflow`) || PathPrefix(`/mlflow/`)",
         "service": MLFLOW,
         "priority": ENDPOINT_PRIORITY,
@@ -138,7 +138,7 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
 
     Kinds without members are left out: Traefik refuses empty ones.
     """
-    sections = [endpoint_section(route, options.entrypoint) for route in routes]
+    sections = [endpoint_section(route, options.entrypoints) for route in routes]
     # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
     shared: Json = {
         # A server that takes no connection has seen nothing of the call, so the next one is asked, often enough that
@@ -160,7 +160,7 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
     }
-    sections += [hub_section(hub, options.entrypoint), mlflow_section(options), Section({}, {}, shared)]
+    sections += [hub_section(hub, options.entrypoints), mlflow_section(options), Section({}, {}, shared)]
     kinds = {
         "routers": {k: v for s in sections for k, v in s.routers.items()},
         "services": {k: v for s in sections for k, v in s.services.items()},

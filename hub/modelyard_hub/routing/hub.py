@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -51,12 +51,12 @@ class HubRoutes(BaseModel):
     applied: bool = False
 
 
-def hub_section(routes: Iterable[HubRoute], entrypoint: str = "web") -> Section:
+def hub_section(routes: Iterable[HubRoute], entrypoints: Sequence[str] = ("web",)) -> Section:
     """Routers and services of all routes; the longest path wins."""
     routers, services = {}, {}
     for route in routes:
         rule, priority = _rule(route.routespec)
-        routers[route.id] = {"entryPoints": [entrypoint], "rule": rule, "service": route.id, "priority": priority}
+        routers[route.id] = {"entryPoints": [*entrypoints], "rule": rule, "service": route.id, "priority": priority}
         services[route.id] = {"loadBalancer": {"servers": [{"url": route.target}], "passHostHeader": True}}
     return Section(routers, services, {})
 

@@ -90,7 +90,7 @@ class TraefikRouter:
     async def applied(self, key: Key) -> bool:
         """Whether Traefik reports exactly the published route, or none where there is none. False when it is away."""
         route, name = self._routes.get(key), f"serve.{key[0]}.{key[1]}"
-        wanted = Section({}, {}, {}) if route is None else endpoint_section(route, self._options.entrypoint)
+        wanted = Section({}, {}, {}) if route is None else endpoint_section(route, self._options.entrypoints)
         return await self._all_have(wanted, lambda reported: _belongs(reported, name))
 
     def hub_routes(self) -> tuple[HubRoute, ...]:
@@ -116,7 +116,7 @@ class TraefikRouter:
         if routespec is not None and not chosen:
             return False
         names = {route.id + _PROVIDER for route in chosen}
-        wanted = hub_section(chosen, self._options.entrypoint)
+        wanted = hub_section(chosen, self._options.entrypoints)
         if routespec is not None:
             return await self._all_have(wanted, names.__contains__)
         return await self._all_have(wanted, lambda n: n.startswith(HUB) and n.endswith(_PROVIDER))
