@@ -1,4 +1,4 @@
-"""What the chart renders to: strictly valid for a real API server, restricted, and with the rights that the code uses."""
+"""What the chart renders to: valid for a real API server, restricted, and with the rights that the code uses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from harness.cluster import Cluster
 
 from harness.chart import CHART, EXAMPLES, Manifest, render
-from harness.cluster import Cluster
 from modelyard_hub.embedded.home import Ports, Secrets
 from modelyard_hub.embedded.siblings import traefik_static
 from modelyard_hub.settings import Settings
