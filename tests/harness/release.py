@@ -70,7 +70,7 @@ class Release:
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """Run kubectl in the namespace."""
-        return self.cluster.kubectl(*arguments, "--namespace", self.namespace, input=input)
+        return self.cluster.kubectl("--namespace", self.namespace, *arguments, input=input)
 
     def secret(self, key: str, name: str = f"{NAME}-secrets") -> str:
         """One entry of a Secret."""
@@ -110,7 +110,7 @@ class Release:
             assert found, page.text[:2000]
             form = {"_xsrf": found[1], "username": user, "password": password or self.secret("user_password")}
             answer = client.post("/hub/login", data=form)
-            assert "login_form" not in answer.text, answer.text[-2000:]
+            assert answer.is_success and answer.url.path != "/hub/login", (answer.status_code, answer.url)
             yield client
 
     def spawn(self, client: httpx.Client, user: str) -> str:
