@@ -110,7 +110,8 @@ class Release:
             assert found, page.text[:2000]
             form = {"_xsrf": found[1], "username": user, "password": password or self.secret("user_password")}
             answer = client.post("/hub/login", data=form)
-            assert answer.is_success and answer.url.path != "/hub/login", (answer.status_code, answer.url)
+            assert answer.is_success, answer.url
+            assert answer.url.path != "/hub/login", "refused"
             yield client
 
     def spawn(self, client: httpx.Client, user: str) -> str:
