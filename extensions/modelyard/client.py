@@ -202,7 +202,7 @@ class AsyncClient:
         raise error_of(answer.status_code, answer.content, f"{request.method} {httpx.URL(url).path}")
 
     def _unreachable(self, error: Exception) -> Unavailable:
-        url = self.connection.url
+        url = self.connection.reach
         cause = str(error) or type(error).__name__
         return Unavailable(
             f"nothing answers at {url} ({cause})",

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from modelyard.errors import InvalidInput, Unauthenticated
 
 URL = "MODELYARD_URL"
+INNER_URL = "MODELYARD_INNER_URL"
 TOKEN = "MODELYARD_TOKEN"
 HUB_TOKEN = "JUPYTERHUB_API_TOKEN"
 RUNS = "MODELYARD_RUNS"
@@ -18,19 +19,31 @@ RUNS = "MODELYARD_RUNS"
 
 @dataclass(frozen=True)
 class Connection:
-    """`url` that users type, without a trailing slash; `token` of JupyterHub, never shown."""
+    """`url` that users type, without a trailing slash; `token` of JupyterHub, never shown; `inner` is where requests go
+    in a cluster, whose pods may not be able to reach what users type."""
 
     url: str
     token: str = field(repr=False)
+    inner: str = ""
+
+    @property
+    def reach(self) -> str:
+        """Where requests go, without a trailing slash."""
+        return self.inner or self.url
 
     @property
     def api(self) -> str:
         """Base of the REST API."""
-        return f"{self.url}/services/modelyard/api/v1"
+        return f"{self.reach}/services/modelyard/api/v1"
 
     @property
     def mlflow(self) -> str:
         """MLflow's tracking URI."""
+        return f"{self.reach}/mlflow"
+
+    @property
+    def mlflow_page(self) -> str:
+        """MLflow in the browser."""
         return f"{self.url}/mlflow"
 
 
@@ -55,7 +68,9 @@ def connection(url: str | None = None, token: str | None = None, environ: Mappin
             remedy=f"Set {TOKEN}: an administrator prints one with `modelyard token --user NAME`, or make one under "
             f"{found}/hub/token.",
         )
-    return Connection(found, secret)
+    # Another Modelyard, named by argument, is not reached by the inside of this one.
+    own = found == environ.get(URL, "").strip().rstrip("/")
+    return Connection(found, secret, environ.get(INNER_URL, "").strip().rstrip("/") if own else "")
 
 
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:

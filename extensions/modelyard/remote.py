@@ -303,11 +303,10 @@ class AsyncEndpoint:
     async def _call(self, method: str, path: str, revision: int | None, body: Any = None) -> Any:
         headers = {} if revision is None else {REVISION_HEADER: str(revision)}
         token = (await self._client.call_token()).token
-        request = Request(method, self.url + path, body=body, headers=headers, token=token)
+        url = self._client.connection.reach + serve_path(self.owner, self.name) + path
+        request = Request(method, url, body=body, headers=headers, token=token)
         try:
             return (await self._client.send(request)).json()
         except Unauthenticated:
             token = (await self._client.call_token(fresh=True)).token
-            return (
-                await self._client.send(Request(method, self.url + path, body=body, headers=headers, token=token))
-            ).json()
+            return (await self._client.send(Request(method, url, body=body, headers=headers, token=token))).json()

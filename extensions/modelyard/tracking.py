@@ -62,11 +62,11 @@ class Tracking:
 
     def link(self, run: TrackedRun) -> str:
         """The page of a run."""
-        return f"{self._client.connection.mlflow}/#/experiments/{run.experiment}/runs/{run.id}"
+        return f"{self._client.connection.mlflow_page}/#/experiments/{run.experiment}/runs/{run.id}"
 
     def model_link(self, model: str, version: str) -> str:
         """The page of a model version."""
-        return f"{self._client.connection.mlflow}/#/models/{quote(model)}/versions/{version}"
+        return f"{self._client.connection.mlflow_page}/#/models/{quote(model)}/versions/{version}"
 
     async def experiment(self, name: str) -> str:
         """The id of the experiment of that name, made when there is none."""

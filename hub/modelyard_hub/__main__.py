@@ -26,7 +26,8 @@ def main() -> int:
     except (ModelyardError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    host, port = hub.bind
+    named, port = hub.bind
+    host = settings.listen or named
     config = uvicorn.Config(
         app,
         host=host,

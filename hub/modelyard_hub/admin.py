@@ -12,7 +12,7 @@ from modelyard_api.endpoints import Endpoint, EndpointList
 from modelyard_api.errors import Forbidden, Unavailable
 from modelyard_api.problem import Problem, from_problem
 from modelyard_hub.auth import READ, WRITE
-from modelyard_hub.embedded.home import Ports, load_secrets
+from modelyard_hub.embedded.home import Ports, secrets_of
 from modelyard_hub.settings import Settings
 
 _API = "/services/modelyard/api/v1"
@@ -25,7 +25,7 @@ class Admin:
         self._settings = settings
         try:
             self._ports = Ports(**json.loads((settings.home / "ports.json").read_text()))
-            token = load_secrets(settings.home).cli_token
+            token = secrets_of(settings).cli_token
         except FileNotFoundError:
             raise Unavailable(
                 f"nothing was started from {settings.home}", remedy="Start it with 'make up', or set MODELYARD_HOME."

@@ -40,12 +40,12 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            parts, router = await _open(stack, settings, hub, signer, runs)
+            parts = await _open(stack, settings, hub, signer, runs)
             app.state.parts = parts
             controller = Controller(
                 parts.store,
                 runs,
-                router,
+                parts.router,
                 StoreAccess(parts.store, [signer.public_pem]),
                 ControllerOptions(base_url=settings.base_url, resync=settings.reconcile_resync),
             )
@@ -67,9 +67,7 @@ def make_runtime(settings: Settings) -> Runtime:
     return LocalRuntime(workloads_folder(settings.home), LocalOptions.from_settings(settings))
 
 
-async def _open(
-    stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: Signer, runtime: Runtime
-) -> tuple[Parts, TraefikRouter]:
+async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: Signer, runtime: Runtime) -> Parts:
     """Open everything that holds something; `stack` closes it in the opposite order, and workloads go on."""
     # Everything that we call is ours and near: a proxy of the environment has no business in between.
     http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT))
@@ -79,9 +77,12 @@ async def _open(
     stack.push_async_callback(runtime.close)
     await runtime.open()
     authorize = f"{hub.service_url.rstrip('/')}{hub.root}/authorize"
-    router = TraefikRouter(RouterOptions(authorize, settings.mlflow_url), settings.traefik_api_url)
+    router = TraefikRouter(
+        RouterOptions(authorize, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url
+    )
     stack.push_async_callback(router.close)
-    parts = Parts(
+    router.restore_hub(await store.load_hub_routes())
+    return Parts(
         settings=settings,
         hub=hub,
         store=store,
@@ -90,10 +91,9 @@ async def _open(
         registry=MlflowRegistry(http, settings.mlflow_url, _artifacts(settings), signer.service_token),
         signer=signer,
         http=http,
-        routing=router.document,
+        router=router,
         routing_token=settings.routing_token.get_secret_value(),
     )
-    return parts, router
 
 
 def _artifacts(settings: Settings) -> Artifacts:

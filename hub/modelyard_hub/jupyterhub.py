@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import sys
-from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
-from jupyterhub.spawner import SimpleLocalProcessSpawner
 from sqlalchemy.orm import object_session
 from tornado.web import HTTPError
-from traitlets import Unicode, default
+from traitlets import Unicode
 
 from modelyard_api.names import owner_name
 from modelyard_hub.auth import ADMIN, READ, WRITE
-from modelyard_hub.embedded.home import load_secrets
-from modelyard_hub.embedded.processes import NOTEBOOKS_OF
-from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX, hub_routes
+from modelyard_hub.embedded.home import secrets_of
+from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX
+from modelyard_hub.jupyterhub_proxy import HubServiceProxy
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.local import configure_processes
 
 CLI_SERVICE = "modelyard-cli"
-_SERVER_SCOPES = [
-    "users:activity!user",
-    "access:servers!server",
-    "read:users:name!user",
-    "read:users:groups!user",
-    f"{READ}!user",
-    f"{WRITE}!user",
-]
 
 
 def configure(c: Any, settings: Settings) -> None:
-    """Fill JupyterHub's config object `c`. Reads the hub's port and peers from the environment that `up` made."""
-    secrets = load_secrets(settings.home)
+    """Fill JupyterHub's config object `c`. Reads the hub's port and peers from the environment that `up`, or the pod's
+    manifest, made."""
+    secrets = secrets_of(settings)
     _hub(c, settings, secrets.cookie_secret)
     _sign_in(c, settings, secrets.user_password, secrets.admin_password)
-    _proxy(c, settings)
+    _proxy(c, secrets.service_token)
     _roles(c, settings.admin_username)
     _services(c, secrets.service_token, secrets.cli_token)
-    _spawner(c, settings)
+    if settings.runtime == "kubernetes":
+        # KubeSpawner takes a second to import, and is not there where only processes are run.
+        from modelyard_hub.spawner.kubernetes import configure_pods
+
+        configure_pods(c, settings)
+    else:
+        configure_processes(c, settings)
+
+
+def further(settings: Settings) -> list[str]:
+    """Files of further configuration, in the order in which they are read."""
+    return [] if settings.hub_config is None else sorted(str(path) for path in settings.hub_config.glob("*.py"))
 
 
 def _hub(c: Any, settings: Settings, cookie_secret: str) -> None:
     port = int(os.environ["MODELYARD_HUB_PORT"])
-    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{port}"
+    c.JupyterHub.hub_bind_url = f"http://{settings.listen or '127.0.0.1'}:{port}"
     c.JupyterHub.bind_url = f"http://{settings.host}:{settings.port}"
-    c.JupyterHub.db_url = f"sqlite:///{settings.home / 'jupyterhub.sqlite'}"
+    c.JupyterHub.db_url = settings.hub_store_url
     c.JupyterHub.cookie_secret = bytes.fromhex(cookie_secret)
-    c.JupyterHub.cleanup_servers = True
+    c.JupyterHub.cleanup_servers = settings.runtime == "local"
     c.JupyterHub.cleanup_proxy = False
     c.JupyterHub.init_spawners_timeout = 5
+    if settings.hub_url:
+        c.JupyterHub.hub_connect_url = settings.hub_url
+    if settings.hub_database_url.get_secret_value():
+        c.JupyterHub.upgrade_db = True  # an image brings its schema; saving the database is for who keeps it
 
 
 def _sign_in(c: Any, settings: Settings, user_password: str, admin_password: str) -> None:
@@ -95,28 +99,10 @@ class TeamAuthenticator(SharedPasswordAuthenticator):  # type: ignore[misc]  # J
         session.commit()
 
 
-class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # as above
-    """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
-
-    A user's name may hold what means something in a path.
-    """
-
-    users = Unicode(config=True, help="The folder of the users' folders.")
-
-    @default("home_dir")  # type: ignore[untyped-decorator]
-    def _owner_folder(self) -> str:
-        return str(Path(self.users) / owner_name(self.user.name))
-
-
-def _proxy(c: Any, settings: Settings) -> None:
-    c.JupyterHub.proxy_class = "traefik_file"
-    c.TraefikFileProviderProxy.should_start = False
-    c.TraefikFileProviderProxy.enable_setup_dynamic_config = False
-    c.TraefikFileProviderProxy.dynamic_config_file = str(hub_routes(settings))
-    c.TraefikFileProviderProxy.traefik_api_url = settings.traefik_api_url
-    c.TraefikFileProviderProxy.traefik_api_username = "unused"
-    c.TraefikFileProviderProxy.traefik_api_password = "unused"
-    c.TraefikFileProviderProxy.traefik_entrypoint = "web"
+def _proxy(c: Any, service_token: str) -> None:
+    c.JupyterHub.proxy_class = HubServiceProxy
+    c.HubServiceProxy.routes_url = f"{os.environ['JUPYTERHUB_SERVICE_URL']}{SERVICE_PREFIX}internal/hub-routes"
+    c.HubServiceProxy.token = service_token
 
 
 def _roles(c: Any, admin: str) -> None:
@@ -147,57 +133,3 @@ def _services(c: Any, service_token: str, cli_token: str) -> None:
         },
         {"name": CLI_SERVICE, "api_token": cli_token, "display": False},
     ]
-
-
-def _spawner(c: Any, settings: Settings) -> None:
-    source = settings.notebooks or Path(__file__).parents[2] / "notebooks"
-    users = settings.home / "users"
-    c.JupyterHub.spawner_class = FolderSpawner
-    c.FolderSpawner.users = str(users)
-    # Not by name: the PATH of whoever typed `make up` does not hold this environment.
-    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
-    c.Spawner.ip = "127.0.0.1"
-    c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
-    c.Spawner.server_token_scopes = _SERVER_SCOPES
-    c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
-    c.Spawner.start_timeout = 60
-    c.Spawner.environment = {
-        "MODELYARD_URL": settings.base_url,
-        NOTEBOOKS_OF: str(settings.home),
-        "JUPYTER_CONFIG_PATH": str(lab_defaults(settings.home)),
-    }
-    c.Spawner.args = [
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly",
-    ]
-    if os.geteuid() == 0:  # in containers; the hub itself does not mind either
-        c.Spawner.args.append("--allow-root")
-
-    def place_notebooks(spawner: Any) -> None:
-        copy_missing(source, Path(spawner.home_dir) / "notebooks")
-        spawner.notebook_dir = spawner.home_dir
-
-    c.Spawner.pre_spawn_hook = place_notebooks
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
-
-
-def copy_missing(source: Path, target: Path) -> None:
-    """Copy a folder's files where there are none: what somebody edited stays as it is."""
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            place = target / relative
-            if not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, place)
-
-
-def lab_defaults(home: Path) -> Path:
-    """A folder of Jupyter configuration: defaults that each user may change, and that ask no other host for news."""
-    folder = home / "jupyter"
-    path = folder / "labconfig" / "default_setting_overrides.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    notification = {"fetchNews": "false", "checkForUpdates": False}
-    path.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": notification}))
-    return folder

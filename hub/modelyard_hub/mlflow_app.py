@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from modelyard_hub.mlflow_experiments import StoreExperiments
 from modelyard_hub.mlflow_guard import PREFIX, Asgi, MlflowGuard
+from modelyard_hub.settings import Settings
 
 PUBLIC_KEY_VARIABLE = "MODELYARD_PUBLIC_KEY"
 _ARTIFACTS_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
@@ -34,13 +35,13 @@ def create_app() -> Asgi:
     )
 
 
-def server_environment(database: str, artifacts: str, base_url: str) -> dict[str, str]:
+def server_environment(database: str, artifacts: str, base_url: str, *others: str) -> dict[str, str]:
     """What `mlflow server` tells its workers, for a server at `/mlflow` behind the router at `base_url`.
 
     `artifacts` is a directory or `s3://bucket/prefix`, which needs the extra `s3`; keys and endpoint of the S3 store
-    come from the AWS_* variables.
+    come from the AWS_* variables. `others`: URLs at which the router, or this server, is reached as well.
     """
-    host = urlsplit(base_url).netloc
+    hosts = [urlsplit(url).netloc for url in (base_url, *others) if url]
     return {
         "_MLFLOW_SERVER_FILE_STORE": database,
         "_MLFLOW_SERVER_REGISTRY_STORE": database,
@@ -49,7 +50,7 @@ def server_environment(database: str, artifacts: str, base_url: str) -> dict[str
         _ARTIFACTS_VARIABLE: artifacts,
         "_MLFLOW_STATIC_PREFIX": PREFIX,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
-        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{host},localhost,localhost:*,127.0.0.1,127.0.0.1:*",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join((*hosts, "localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": base_url,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -57,9 +58,20 @@ def server_environment(database: str, artifacts: str, base_url: str) -> dict[str
     }
 
 
+def from_settings(settings: Settings) -> dict[str, str]:
+    """What `server_environment` gives for these settings."""
+    artifacts = settings.artifacts_url or settings.artifacts or settings.home / "mlflow" / "artifacts"
+    return server_environment(
+        settings.mlflow_store_url, str(artifacts), settings.base_url, settings.inner_url, settings.mlflow_url
+    )
+
+
 def main(port: int) -> None:
-    """Serve on a loopback port until SIGTERM."""
+    """Serve until SIGTERM, on loopback unless told."""
     import gc
+
+    settings = Settings()
+    os.environ.update(from_settings(settings))
 
     gc.disable()  # nothing that imports make is garbage; looking for it takes a tenth of the time
     import uvicorn
@@ -70,7 +82,8 @@ def main(port: int) -> None:
     app = create_app()
     gc.freeze()
     gc.enable()
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    host = settings.listen or "127.0.0.1"
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from modelyard_api.endpoints import Identity
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.registry import Registry
+from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import Runtime
 from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
@@ -23,8 +23,7 @@ from modelyard_hub.store.store import Store
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one hub service. `routing` gives the document for Traefik, None before there is one, to who presents
-    `routing_token`."""
+    """The parts of one hub service. The document of `router` is for who presents `routing_token`."""
 
     settings: Settings
     hub: HubEnv
@@ -34,7 +33,7 @@ class Parts:
     registry: Registry
     signer: Signer
     http: httpx.AsyncClient
-    routing: Callable[[], str | None]
+    router: TraefikRouter
     routing_token: str = field(repr=False)
 
 

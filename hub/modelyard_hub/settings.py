@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -83,6 +83,38 @@ class Settings(BaseSettings):
         80, ge=1, le=100, description="Percent of the CPU limit that an autoscaled endpoint aims at."
     )
 
+    # In a cluster: how the parts find each other, and what a notebook server is.
+    listen: str = Field("", description="Address that JupyterHub, the hub service and MLflow listen on, such as "
+                                        "`0.0.0.0` in a pod; empty: loopback.")  # fmt: skip
+    inner_url: str = Field("", description="URL of the router as pods reach it; empty: as users do.")
+    entrypoints: tuple[str, ...] = Field(("web",), description="Traefik's entry points that all routes have, as JSON.")
+    hub_url: str = Field("", description="URL of JupyterHub as notebook pods and the router reach it.")
+    secrets: Path | None = Field(None, description="Folder with a file per secret, such as a mounted Secret; "
+                                                   "none: made once, in the state folder.")  # fmt: skip
+    hub_database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of JupyterHub's database; "
+                                                                   "empty: SQLite in the state folder.")  # fmt: skip
+    mlflow_database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of MLflow's database; "
+                                                                      "empty: SQLite in the state folder.")  # fmt: skip
+    hub_config: Path | None = Field(None, description="Folder of further JupyterHub configuration (`*.py`), read in "
+                                                      "the order of names after ours.")  # fmt: skip
+    notebook_image: str = Field("", description="Image of notebook servers.")
+    notebook_cpu: float = Field(0.5, ge=0, description="CPUs that a notebook server is sure of.")
+    notebook_cpu_limit: float = Field(2.0, gt=0, description="CPUs that a notebook server may use.")
+    notebook_memory: int = Field(2048 * MiB, ge=256 * MiB, description="Bytes of memory that a notebook server is sure "
+                                                                       "of and may use.")  # fmt: skip
+    notebook_shm: int = Field(256 * MiB, ge=MiB, description="Bytes of a notebook server's /dev/shm, part of its "
+                                                             "memory.")  # fmt: skip
+    notebook_storage: str = Field("10Gi", description="Size of a user's home volume, when it is made.")
+    notebook_storage_class: str = Field("", description="Storage class of home volumes; empty: the cluster's default.")
+    notebook_access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = Field(
+        "ReadWriteOnce", description="How a home volume is attached.")  # fmt: skip
+    notebook_grace: int = Field(30, ge=1, description="Seconds that a notebook server has to end, such as to save.")
+    notebook_start_timeout: int = Field(600, ge=10, description="Seconds that a notebook pod has to run: image, volume "
+                                                                "and node included.")  # fmt: skip
+    notebook_node_selector: dict[str, str] = Field({}, description="Labels of the nodes for notebook pods, as JSON.")
+    notebook_tolerations: tuple[dict[str, Any], ...] = Field((), description="Tolerations of notebook pods, as JSON.")
+    notebook_priority_class: str = Field("", description="Priority class of notebook pods.")
+
     @field_validator("home")
     @classmethod
     def _home(cls, value: Path) -> Path:
@@ -104,6 +136,16 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """URL that users type, without a trailing slash."""
         return str(self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def hub_store_url(self) -> str:
+        """SQLAlchemy URL of JupyterHub's database, with the default filled in."""
+        return self.hub_database_url.get_secret_value() or f"sqlite:///{self.home / 'jupyterhub.sqlite'}"
+
+    @property
+    def mlflow_store_url(self) -> str:
+        """SQLAlchemy URL of MLflow's database, with the default filled in."""
+        return self.mlflow_database_url.get_secret_value() or f"sqlite:///{self.home / 'mlflow' / 'mlflow.sqlite'}"
 
     @classmethod
     def settings_customise_sources(

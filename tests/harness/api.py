@@ -22,6 +22,8 @@ from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
+from modelyard_hub.routing.document import RouterOptions
+from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import ObservedServer, Package, ReplicaLog, Server
 from modelyard_hub.service import build
 from modelyard_hub.settings import Settings
@@ -90,7 +92,7 @@ class Yard:
     hub: FakeHub
     registry: FolderRegistry
     runtime: StillRuntime
-    routing: list[str | None]
+    router: TraefikRouter
 
     def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
         """A client that presents `token`."""
@@ -114,7 +116,7 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
     options = {"identity_cache": 30, "max_body": MAX_BODY, **settings}
     config = Settings(home=home, **options)
     store = Store(store_url or config.store_url)
-    routing: list[str | None] = [None]
+    router = TraefikRouter(RouterOptions(), "http://127.0.0.1:9")  # nobody listens there
     await store.open()
     async with httpx.AsyncClient(trust_env=False) as http:
         with serving_hub(hub) as hub_url:
@@ -128,12 +130,13 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
                 registry=registry,
                 signer=Signer(Ed25519PrivateKey.generate()),
                 http=http,
-                routing=lambda: routing[0],
+                router=router,
                 routing_token="traefik",
             )
             app = build(env.root, config.max_body)
             app.state.parts = parts
-            yield Yard(app, parts, hub, registry, runtime, routing)
+            yield Yard(app, parts, hub, registry, runtime, router)
+    await router.close()
     await store.close()
 
 

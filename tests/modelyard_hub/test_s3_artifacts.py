@@ -27,7 +27,7 @@ from modelyard_api.errors import InvalidInput, Unavailable
 from modelyard_api.models import MANIFEST_PATH, Flavor
 from modelyard_api.resources import MiB, Resources
 from modelyard_hub.artifacts import S3Artifacts
-from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE, server_environment
+from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE
 from modelyard_hub.registry import TOKEN_HEADER, MlflowRegistry
 from modelyard_hub.runtimes.base import Package, Phase
 from modelyard_hub.runtimes.local import LocalOptions, stop_everything
@@ -68,7 +68,8 @@ def mlflow(folder: Path, signer: Signer, s3: S3) -> Iterator[str]:
     (folder / "public.pem").write_text(signer.public_pem)
     environment = (
         {**os.environ, PUBLIC_KEY_VARIABLE: str(folder / "public.pem"), "MODELYARD_HOME": str(folder)}
-        | server_environment(f"sqlite:///{folder}/mlflow.sqlite", STORE, f"http://127.0.0.1:{port}")
+        | {"MODELYARD_MLFLOW_DATABASE_URL": f"sqlite:///{folder}/mlflow.sqlite", "MODELYARD_ARTIFACTS_URL": STORE}
+        | {"MODELYARD_MLFLOW_URL": f"http://127.0.0.1:{port}/mlflow"}
         | s3.environment
     )
     command = [sys.executable, "-W", "ignore", "-m", "modelyard_hub.mlflow_app", str(port)]

@@ -1,4 +1,4 @@
-"""What the other processes ask: `/health`, the routing document, and who may pass to MLflow."""
+"""What the other processes ask: `/health`, the routing document, JupyterHub's routes, and who may pass to MLflow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from modelyard_hub.api.problems import responses
 from modelyard_hub.auth import READ, bearer, require_scope
 from modelyard_hub.parts import Parts, PartsDep
 from modelyard_hub.registry import TOKEN_HEADER
+from modelyard_hub.routing.hub import HubRoutes
 from modelyard_hub.sessions import SESSION_COOKIE, read_session
 
 USER_HEADER = "X-Modelyard-User"
@@ -30,13 +31,43 @@ async def health() -> str:
 @router.get("/routing", responses=responses(403, 503), summary="Traefik's dynamic configuration")
 async def routing(request: Request, parts: PartsDep) -> Response:
     """The last good document; Traefik pulls it with the routing token."""
-    token = bearer(request.headers.get("authorization")) or ""
-    if not parts.routing_token or not hmac.compare_digest(token.encode(), parts.routing_token.encode()):
+    if not _presents(request, parts.routing_token):
         raise Forbidden("the routing document is for the router alone")
-    document = parts.routing()
+    document = parts.router.document()
     if document is None:
         raise Unavailable("there is no routing document yet; keep the one that you have")
     return Response(document, media_type="application/json")
+
+
+@router.get(
+    "/internal/hub-routes", responses=responses(403, 422), summary="JupyterHub's routes, and whether they are live"
+)
+async def hub_routes(request: Request, parts: PartsDep, routespec: str | None = None) -> HubRoutes:
+    """What JupyterHub told last, all or one; for JupyterHub, with this service's own token."""
+    _require_hub(request, parts)
+    routes = [route for route in parts.router.hub_routes() if routespec in (None, route.routespec)]
+    return HubRoutes(routes=routes, applied=await parts.router.hub_applied(routespec))
+
+
+@router.put(
+    "/internal/hub-routes", responses=responses(403, 422), status_code=204, summary="Replace JupyterHub's routes"
+)
+async def put_hub_routes(routes: HubRoutes, request: Request, parts: PartsDep) -> None:
+    """Kept first, so that a route that is live outlives this process; then in the document."""
+    _require_hub(request, parts)
+    kept = HubRoutes(routes=routes.routes)
+    await parts.store.save_hub_routes(kept.model_dump_json(exclude={"applied"}))
+    parts.router.route_hub(kept.routes)
+
+
+def _require_hub(request: Request, parts: Parts) -> None:
+    if not _presents(request, parts.hub.api_token):
+        raise Forbidden("JupyterHub's routes are for JupyterHub alone")
+
+
+def _presents(request: Request, secret: str) -> bool:
+    token = bearer(request.headers.get("authorization")) or ""
+    return bool(secret) and hmac.compare_digest(token.encode(), secret.encode())
 
 
 @router.get(

@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
@@ -132,6 +132,19 @@ def load_secrets(home: Path) -> Secrets:
     )
     write_private(path, json.dumps(asdict(made), indent=2))
     return made
+
+
+def secrets_of(settings: Settings) -> Secrets:
+    """The secrets that the settings name: of a folder with a file for each, else of the state folder."""
+    if settings.secrets is None:
+        return load_secrets(settings.home)
+    try:
+        return Secrets(**{f.name: (settings.secrets / f.name).read_text().strip() for f in fields(Secrets)})
+    except OSError as error:
+        raise ModelyardError(
+            f"the secret {error.filename} cannot be read: {error.strerror}",
+            remedy=f"The folder holds the files {', '.join(f.name for f in fields(Secrets))}.",
+        ) from error
 
 
 def write_private(path: Path, text: str) -> None:

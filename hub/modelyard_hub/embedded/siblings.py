@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard_hub.embedded.home import Ports, Secrets
-from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE, server_environment
+from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE
 from modelyard_hub.mlflow_guard import PREFIX
 from modelyard_hub.settings import Settings
 
@@ -96,19 +96,9 @@ def siblings(settings: Settings, ports: Ports, secrets: Secrets, where: Installa
             "MLflow",
             (python, "-W", "ignore", "-m", "modelyard_hub.mlflow_app", str(ports.mlflow)),
             f"http://127.0.0.1:{ports.mlflow}{PREFIX}/health",
-            server_environment(
-                f"sqlite:///{home / 'mlflow' / 'mlflow.sqlite'}",
-                settings.artifacts_url or str(home / "mlflow" / "artifacts"),
-                settings.base_url,
-            )
-            | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub"), "MODELYARD_HOME": str(home)},
+            shared | {PUBLIC_KEY_VARIABLE: str(home / "secrets" / "signing.pub")},
         ),
     )
-
-
-def hub_routes(settings: Settings) -> Path:
-    """The file in which JupyterHub's proxy class keeps its routes; Traefik watches it."""
-    return settings.home / "jupyterhub-routes.toml"
 
 
 def traefik_static(settings: Settings, ports: Ports, secrets: Secrets) -> dict[str, Any]:
@@ -137,7 +127,6 @@ def traefik_static(settings: Settings, ports: Ports, secrets: Secrets) -> dict[s
         },
         "providers": {
             "providersThrottleDuration": "50ms",
-            "file": {"filename": str(hub_routes(settings)), "watch": True},
             "http": {
                 "endpoint": pull,
                 "pollInterval": "200ms",

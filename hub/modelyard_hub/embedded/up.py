@@ -22,7 +22,7 @@ from modelyard_hub.embedded.home import (
     write_private,
 )
 from modelyard_hub.embedded.processes import end_notebooks, end_recorded
-from modelyard_hub.embedded.siblings import Installation, hub_routes, siblings, traefik_static
+from modelyard_hub.embedded.siblings import Installation, siblings, traefik_static
 from modelyard_hub.embedded.supervisor import Supervisor
 from modelyard_hub.runtimes.local.stop import stop_everything
 from modelyard_hub.settings import Settings
@@ -66,7 +66,6 @@ async def _run(settings: Settings, screen: Screen) -> None:
     _write_keys(settings)
     write_private(settings.home / "ports.json", json.dumps(vars(ports)))
     write_private(settings.home / "traefik.yaml", json.dumps(traefik_static(settings, ports, secrets), indent=2))
-    hub_routes(settings).touch()  # Traefik watches only what is there when it starts
     supervisor = Supervisor(settings.home, siblings(settings, ports, secrets, Installation.current()), screen.progress)
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

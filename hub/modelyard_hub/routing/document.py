@@ -1,18 +1,20 @@
 """The document for Traefik's HTTP provider, built from routes. Pure; equal routes give equal text.
 
 Per endpoint, `serve.<owner>.<endpoint>` (labels hold no dot, so names are unique) is the router and the weighted
-service of all calls, `….r<n>` those of one revision, chosen by the header X-Modelyard-Revision.
+service of all calls, `….r<n>` those of one revision, chosen by the header X-Modelyard-Revision. What JupyterHub routes
+is named `hub.…` (routing/hub.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from modelyard_api.names import REVISION_HEADER, serve_path
+from modelyard_hub.routing.hub import HubRoute, hub_section
+from modelyard_hub.routing.section import Json, Section
 
 ENDPOINT_PRIORITY = 100_000
 REVISION_PRIORITY = 200_000
@@ -25,8 +27,6 @@ AGAIN_MAX_BODY = 1024 * 1024
 TOKEN_HEADERS = ("X-Modelyard-Token", "X-Modelyard-User")
 """What ForwardAuth puts on a request to MLflow. Traefik removes them from what clients send, also where the
 authorizing answer has none."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,14 @@ class RouterOptions:
 
     authorize: str = ""
     mlflow: str = ""
-    entrypoint: str = "web"
+    entrypoints: tuple[str, ...] = ("web",)
 
 
-@dataclass(frozen=True)
-class Section:
-    """One part of the document: routers, services and middlewares by name."""
-
-    routers: Json
-    services: Json
-    middlewares: Json
-
-
-def endpoint_section(route: EndpointRoute, entrypoint: str = "web") -> Section:
+def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",)) -> Section:
     """Everything of one endpoint."""
     path, name = serve_path(route.owner, route.name), route.id
     rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
-    common = {"entryPoints": [entrypoint], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
+    common = {"entryPoints": [*entrypoints], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
     routers: Json = {name: {**common, "rule": rule, "service": name, "priority": ENDPOINT_PRIORITY}}
     services: Json = {name: _weighted(route)}
     for number in sorted(set(route.servers) | set(route.weights)):
@@ -132,7 +123,7 @@ def mlflow_section(options: RouterOptions) -> Section:
     if url.path.rstrip("/") != "/mlflow":
         middlewares[f"{MLFLOW}-strip"] = {"stripPrefix": {"prefixes": ["/mlflow"]}}
     router = {
-        "entryPoints": [options.entrypoint],
+        "entryPoints": [*options.entrypoints],
         "rule": "Path(`/mlflow`) || PathPrefix(`/mlflow/`)",
         "service": MLFLOW,
         "priority": ENDPOINT_PRIORITY,
@@ -142,9 +133,12 @@ def mlflow_section(options: RouterOptions) -> Section:
     return Section({MLFLOW: router}, {MLFLOW: service}, middlewares)
 
 
-def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
-    """The whole document. Kinds without members are left out: Traefik refuses empty ones."""
-    sections = [endpoint_section(route, options.entrypoint) for route in routes]
+def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable[HubRoute] = ()) -> Json:
+    """The whole document: endpoints, JupyterHub's routes, MLflow.
+
+    Kinds without members are left out: Traefik refuses empty ones.
+    """
+    sections = [endpoint_section(route, options.entrypoints) for route in routes]
     # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
     shared: Json = {
         # A server that takes no connection has seen nothing of the call, so the next one is asked, often enough that
@@ -166,7 +160,7 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions) -> Json:
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
     }
-    sections += [mlflow_section(options), Section({}, {}, shared)]
+    sections += [hub_section(hub, options.entrypoints), mlflow_section(options), Section({}, {}, shared)]
     kinds = {
         "routers": {k: v for s in sections for k, v in s.routers.items()},
         "services": {k: v for s in sections for k, v in s.services.items()},

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from modelyard_hub.routing.document import EndpointRoute, RouterOptions, build, endpoint_section, render
+from modelyard_hub.routing.hub import PREFIX as HUB
+from modelyard_hub.routing.hub import HubRoute, HubRoutes, hub_section
+from modelyard_hub.routing.section import Section
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +25,10 @@ _FRESH = 0.05
 
 
 class TraefikRouter:
-    """Holds one route per endpoint. Before `restore` there is no document: Traefik keeps what it has."""
+    """Holds one route per endpoint, and JupyterHub's. Before `restore` there is no document: Traefik keeps what it has.
+
+    Where the name in `api_url` has several addresses, each is a Traefik, and what they say counts when all say it.
+    """
 
     def __init__(self, options: RouterOptions, api_url: str, client: httpx.AsyncClient | None = None) -> None:
         """`api_url` is that of Traefik's API, without `/api`."""
@@ -28,8 +36,10 @@ class TraefikRouter:
         self._api = api_url.rstrip("/") + "/api"
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=5.0)
         self._routes: dict[Key, EndpointRoute] = {}
+        self._hub: tuple[HubRoute, ...] = ()
+        self._restored = False
         self._document: str | None = None
-        self._seen: tuple[float, Mapping[str, Any] | None] = (float("-inf"), None)
+        self._seen: tuple[float, Sequence[Mapping[str, Any]]] = (float("-inf"), ())
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -47,6 +57,7 @@ class TraefikRouter:
         for route in routes:
             servers = {n: tuple(u for u in urls if u in running) for n, urls in route.servers.items()}
             self._routes[route.key] = EndpointRoute(route.owner, route.name, route.weights, servers)
+        self._restored = True
         self._rebuild()
 
     def dump(self) -> str:
@@ -78,34 +89,75 @@ class TraefikRouter:
 
     async def applied(self, key: Key) -> bool:
         """Whether Traefik reports exactly the published route, or none where there is none. False when it is away."""
-        actual = await self._reported()
-        if actual is None:
+        route, name = self._routes.get(key), f"serve.{key[0]}.{key[1]}"
+        wanted = Section({}, {}, {}) if route is None else endpoint_section(route, self._options.entrypoints)
+        return await self._all_have(wanted, lambda reported: _belongs(reported, name))
+
+    def hub_routes(self) -> tuple[HubRoute, ...]:
+        """JupyterHub's routes as they were told last."""
+        return self._hub
+
+    def restore_hub(self, kept: str | None) -> None:
+        """Take up what JupyterHub told an earlier process (`HubRoutes` as JSON)."""
+        try:
+            self.route_hub(HubRoutes.model_validate_json(kept).routes if kept else ())
+        except ValueError:
+            log.exception("reading JupyterHub's routes; going on until it tells them again")
+
+    def route_hub(self, routes: Iterable[HubRoute]) -> None:
+        """Make these JupyterHub's routes in the document."""
+        self._hub = tuple(sorted(routes, key=lambda route: route.routespec))
+        if self._restored:
+            self._rebuild()
+
+    async def hub_applied(self, routespec: str | None = None) -> bool:
+        """Whether Traefik reports exactly JupyterHub's routes, or one of them. False when it is away."""
+        chosen = [route for route in self._hub if routespec in (None, route.routespec)]
+        if routespec is not None and not chosen:
             return False
-        route = self._routes.get(key)
-        name = f"serve.{key[0]}.{key[1]}"
-        if route is None:
-            return not any(_belongs(n, name) for kind in ("routers", "services") for n in actual.get(kind, {}))
-        section = endpoint_section(route, self._options.entrypoint)
-        return _routers_match(section.routers, actual.get("routers", {}), name) and _services_match(
-            section.services, actual.get("services", {}), name
+        names = {route.id + _PROVIDER for route in chosen}
+        wanted = hub_section(chosen, self._options.entrypoints)
+        if routespec is not None:
+            return await self._all_have(wanted, names.__contains__)
+        return await self._all_have(wanted, lambda n: n.startswith(HUB) and n.endswith(_PROVIDER))
+
+    async def _all_have(self, wanted: Section, ours: Callable[[str], bool]) -> bool:
+        reports = await self._reported()
+        return bool(reports) and all(
+            _routers_match(wanted.routers, _chosen(report, "routers", ours))
+            and _services_match(wanted.services, _chosen(report, "services", ours))
+            for report in reports
         )
 
-    async def _reported(self) -> Mapping[str, Any] | None:
-        """Traefik's whole configuration, fetched once for all who ask at about the same time; None when away."""
+    async def _reported(self) -> Sequence[Mapping[str, Any]]:
+        """Each Traefik's whole configuration, fetched once for all who ask at about the same time; none when one of
+        them is away."""
         if time.monotonic() - self._seen[0] < _FRESH:
             return self._seen[1]
         try:
-            response = await self._client.get(f"{self._api}/rawdata")
-            response.raise_for_status()
-            data: Mapping[str, Any] | None = response.json()
-        except (httpx.HTTPError, ValueError) as error:
+            found: Sequence[Mapping[str, Any]] = await asyncio.gather(*map(self._ask, await _addresses(self._api)))
+        except (httpx.HTTPError, OSError, ValueError) as error:
             log.debug("asking Traefik: %s", error)
-            data = None
-        self._seen = (time.monotonic(), data)
+            found = ()
+        self._seen = (time.monotonic(), found)
+        return found
+
+    async def _ask(self, api: httpx.URL) -> Mapping[str, Any]:
+        response = await self._client.get(f"{api}/rawdata")
+        response.raise_for_status()
+        data: Mapping[str, Any] = response.json()
         return data
 
     def _rebuild(self) -> None:
-        self._document = render(build([self._routes[key] for key in sorted(self._routes)], self._options))
+        routes = [self._routes[key] for key in sorted(self._routes)]
+        self._document = render(build(routes, self._options, self._hub))
+
+
+async def _addresses(url: str) -> list[httpx.URL]:
+    """The URL with each address of its host in the host's place."""
+    whole = httpx.URL(url)
+    found = await asyncio.get_running_loop().getaddrinfo(whole.host, whole.port or 80, type=socket.SOCK_STREAM)
+    return [whole.copy_with(host=address) for address in sorted({str(entry[4][0]) for entry in found})]
 
 
 def _belongs(reported: str, name: str) -> bool:
@@ -113,8 +165,11 @@ def _belongs(reported: str, name: str) -> bool:
     return reported == name + _PROVIDER or (reported.startswith(f"{name}.r") and reported.endswith(_PROVIDER))
 
 
-def _routers_match(wanted: Mapping[str, Any], reported: Mapping[str, Any], name: str) -> bool:
-    found = {n.removesuffix(_PROVIDER): r for n, r in reported.items() if _belongs(n, name)}
+def _chosen(report: Mapping[str, Any], kind: str, ours: Callable[[str], bool]) -> dict[str, Any]:
+    return {n.removesuffix(_PROVIDER): member for n, member in report.get(kind, {}).items() if ours(n)}
+
+
+def _routers_match(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     if set(found) != set(wanted):
         return False
     return all(
@@ -125,8 +180,7 @@ def _routers_match(wanted: Mapping[str, Any], reported: Mapping[str, Any], name:
     )
 
 
-def _services_match(wanted: Mapping[str, Any], reported: Mapping[str, Any], name: str) -> bool:
-    found = {n.removesuffix(_PROVIDER): s for n, s in reported.items() if _belongs(n, name)}
+def _services_match(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return set(found) == set(wanted) and all(_essence(found[n]) == _essence(s) for n, s in wanted.items())
 
 

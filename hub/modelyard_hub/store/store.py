@@ -28,6 +28,7 @@ from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 
 _ROUTING = "routing"
+_HUB_ROUTES = "hub-routes"
 
 
 def _now() -> datetime:
@@ -228,6 +229,14 @@ class Store:
     async def load_routing(self) -> str | None:
         """The last good routing document, or None."""
         return await self._database.read(lambda c: history_rows.load_document(c, _ROUTING))
+
+    async def save_hub_routes(self, document: str) -> None:
+        """Keep what JupyterHub routes."""
+        await self._database.write(lambda c: history_rows.save_document(c, _HUB_ROUTES, document, self._now()))
+
+    async def load_hub_routes(self) -> str | None:
+        """What JupyterHub told last, or None."""
+        return await self._database.read(lambda c: history_rows.load_document(c, _HUB_ROUTES))
 
     def _replace(
         self,

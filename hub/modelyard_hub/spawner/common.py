@@ -1,0 +1,30 @@
+"""What all notebook servers have in common, whatever runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard_hub.auth import READ, WRITE
+
+SERVER_SCOPES = [
+    "users:activity!user",
+    "access:servers!server",
+    "read:users:name!user",
+    "read:users:groups!user",
+    f"{READ}!user",
+    f"{WRITE}!user",
+]
+LAB_ARGUMENTS = [
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+]
+
+
+def common(c: Any) -> None:
+    """Fill JupyterHub's config object `c`."""
+    c.Spawner.args = LAB_ARGUMENTS
+    c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
+    c.Spawner.server_token_scopes = SERVER_SCOPES
+    c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}

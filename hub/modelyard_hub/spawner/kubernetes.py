@@ -1,0 +1,181 @@
+"""Notebook servers as pods: each user's home is a volume, and nothing in a pod may reach the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from kubernetes_asyncio import watch
+from kubespawner import KubeSpawner
+
+from modelyard_api.names import owner_name
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.common import common
+
+COMPONENT = "notebook"
+HOME = "/home/jovyan"
+ACCOUNT = 1000
+"""User and group of the images."""
+
+
+class PodSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+    """KubeSpawner, whose templates know `{owner}`, and that reads events of a pod only while somebody looks."""
+
+    def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
+        named = template.replace("{owner}", owner_name(self.user.name))
+        expanded: str = super()._expand_user_properties(named, slug_scheme)
+        return expanded
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the cluster says about the pod, for the page that waits for it, until the start has ended.
+
+        KubeSpawner's own reads all events of the namespace all the time, and keeps them in memory.
+        """
+        events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=100)
+        watching = asyncio.create_task(self._watch_events(events), name=f"events of {self.pod_name}")
+        share = 0.0
+        try:
+            while not (self._start_future and self._start_future.done()):
+                with suppress(TimeoutError):
+                    event = await asyncio.wait_for(events.get(), 1)
+                    if self._is_of_this_start(event):
+                        share += (90 - share) / 3
+                        yield {"progress": int(share), "message": _line(event)}
+        finally:
+            watching.cancel()
+
+    async def _watch_events(self, events: asyncio.Queue[dict[str, Any]]) -> None:
+        """Until cancelled; without the right to read events, the page shows none."""
+        backoff, failures = Backoff(first=1.0, cap=15.0), 0
+        chosen = f"involvedObject.kind=Pod,involvedObject.name={self.pod_name}"
+        while True:
+            try:
+                async with watch.Watch().stream(
+                    self.api.list_namespaced_event, self.namespace, field_selector=chosen, timeout_seconds=300
+                ) as stream:
+                    async for change in stream:
+                        failures = 0
+                        await events.put(change["raw_object"])
+            except Exception as error:
+                failures += 1
+                self.log.warning("Reading the events of %s: %s", self.pod_name, error)
+            await asyncio.sleep(backoff.delay(max(failures, 1)))
+
+    def _is_of_this_start(self, event: dict[str, Any]) -> bool:
+        """A pod of the same name may have been here before."""
+        reflector = self.pod_reflector
+        pod = reflector.pods.get(f"{self.namespace}/{self.pod_name}") if reflector else None
+        uid = event.get("involvedObject", {}).get("uid")
+        return pod is None or uid == pod["metadata"]["uid"]
+
+
+def _line(event: dict[str, Any]) -> str:
+    return f"{event.get('lastTimestamp') or event.get('eventTime')} [{event.get('type')}] {event.get('message')}"
+
+
+def configure_pods(c: Any, settings: Settings) -> None:
+    """Fill JupyterHub's config object `c`."""
+    common(c)
+    c.JupyterHub.spawner_class = PodSpawner
+    c.JupyterHub.concurrent_spawn_limit = 64
+    pods = c.PodSpawner
+    if settings.namespace:
+        pods.namespace = settings.namespace
+    pods.image = settings.notebook_image
+    pods.image_pull_policy = settings.image_pull_policy
+    pods.image_pull_secrets = list(settings.image_pull_secrets)
+    pods.cmd = ["jupyterhub-singleuser"]
+    pods.port = 8888
+    pods.notebook_dir = HOME
+    pods.start_timeout = settings.notebook_start_timeout
+    pods.http_timeout = 120
+    pods.delete_grace_period = settings.notebook_grace  # KubeSpawner's own is one second
+    pods.environment = environment(settings)
+    _size(pods, settings)
+    _names(pods)
+    _volumes(pods, settings)
+    _security(pods, settings)
+    _api(c)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a notebook server is told. Users see `MODELYARD_URL`, which a pod may not be able to reach."""
+    told = {"MODELYARD_URL": settings.base_url}
+    return told | {"MODELYARD_INNER_URL": settings.inner_url} if settings.inner_url else told
+
+
+def _size(pods: Any, settings: Settings) -> None:
+    pods.cpu_guarantee, pods.cpu_limit = settings.notebook_cpu, settings.notebook_cpu_limit
+    # What is not sure to be there is taken away by killing whole pods, others' too.
+    pods.mem_guarantee = pods.mem_limit = settings.notebook_memory
+    pods.node_selector = dict(settings.notebook_node_selector)
+    pods.tolerations = list(settings.notebook_tolerations)
+    if settings.notebook_priority_class:
+        pods.priority_class_name = settings.notebook_priority_class
+
+
+def _names(pods: Any) -> None:
+    pods.pod_name_template = "notebook-{user_server}"
+    pods.pvc_name_template = "home-{owner}"
+    pods.component_label = COMPONENT
+    pods.common_labels = {
+        "app.kubernetes.io/name": "notebook",
+        "app.kubernetes.io/part-of": "modelyard",
+        "app.kubernetes.io/managed-by": "jupyterhub",
+    }
+    pods.extra_labels = {"modelyard.dev/owner": "{owner}"}
+    pods.storage_extra_labels = {"modelyard.dev/owner": "{owner}"}
+
+
+def _volumes(pods: Any, settings: Settings) -> None:
+    pods.storage_pvc_ensure = True
+    pods.storage_capacity = settings.notebook_storage
+    pods.storage_access_modes = [settings.notebook_access_mode]
+    if settings.notebook_storage_class:
+        pods.storage_class = settings.notebook_storage_class
+    pods.delete_pvc = False  # a user's work is not deleted with the user's row
+    pods.volumes = {
+        "home": {"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}},
+        # Unbounded, it would fill the node's memory; its size counts as the pod's.
+        "shm": {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(settings.notebook_shm)}},
+    }
+    pods.volume_mounts = {
+        "home": {"name": "home", "mountPath": HOME},
+        "shm": {"name": "shm", "mountPath": "/dev/shm"},
+    }
+
+
+def _security(pods: Any, settings: Settings) -> None:
+    """As Kubernetes' `restricted` Pod Security asks, and no way into the cluster."""
+    pods.uid = pods.gid = pods.fs_gid = ACCOUNT
+    pods.automount_service_account_token = False
+    pods.pod_security_context = {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        # Else each start walks over all files of a home.
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }
+    pods.container_security_context = {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    pods.extra_pod_config = {
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.notebook_grace,
+    }
+
+
+def _api(c: Any) -> None:
+    """What JupyterHub asks of the API server: nothing that grows with what others do in the namespace."""
+    c.PodSpawner.events_enabled = False
+    c.PodSpawner.k8s_api_request_timeout = 10
+    c.PodSpawner.k8s_api_request_retry_timeout = 60
+    # A watch is begun anew with a whole list, every ten seconds unless told.
+    c.ResourceReflector.timeout_seconds = 60
+    c.ResourceReflector.request_timeout = 90
+    c.ResourceReflector.restart_seconds = 120

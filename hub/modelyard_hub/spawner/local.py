@@ -1,0 +1,77 @@
+"""Notebook servers as processes on this machine, each user's in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from traitlets import Unicode, default
+
+from modelyard_api.names import owner_name
+from modelyard_hub.embedded.processes import NOTEBOOKS_OF
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
+
+
+class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+    """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
+
+    A user's name may hold what means something in a path.
+    """
+
+    users = Unicode(config=True, help="The folder of the users' folders.")
+
+    @default("home_dir")  # type: ignore[untyped-decorator]
+    def _owner_folder(self) -> str:
+        return str(Path(self.users) / owner_name(self.user.name))
+
+
+def configure_processes(c: Any, settings: Settings) -> None:
+    """Fill JupyterHub's config object `c`."""
+    source = settings.notebooks or Path(__file__).parents[3] / "notebooks"
+    common(c)
+    c.JupyterHub.spawner_class = FolderSpawner
+    c.FolderSpawner.users = str(settings.home / "users")
+    # Not by name: the PATH of whoever typed `make up` does not hold this environment.
+    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.Spawner.ip = "127.0.0.1"
+    c.Spawner.start_timeout = 60
+    c.Spawner.environment = {
+        "MODELYARD_URL": settings.base_url,
+        NOTEBOOKS_OF: str(settings.home),
+        "JUPYTER_CONFIG_PATH": str(lab_defaults(settings.home)),
+    }
+    if os.geteuid() == 0:  # in containers; the hub itself does not mind either
+        c.Spawner.args = [*LAB_ARGUMENTS, "--allow-root"]
+
+    def place_notebooks(spawner: Any) -> None:
+        copy_missing(source, Path(spawner.home_dir) / "notebooks")
+        spawner.notebook_dir = spawner.home_dir
+
+    c.Spawner.pre_spawn_hook = place_notebooks
+
+
+def copy_missing(source: Path, target: Path) -> None:
+    """Copy a folder's files where there are none: what somebody edited stays as it is."""
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            place = target / relative
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
+
+
+def lab_defaults(home: Path) -> Path:
+    """A folder of Jupyter configuration: defaults that each user may change, and that ask no other host for news."""
+    folder = home / "jupyter"
+    path = folder / "labconfig" / "default_setting_overrides.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notification = {"fetchNews": "false", "checkForUpdates": False}
+    path.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": notification}))
+    return folder

@@ -1,0 +1,131 @@
+"""What the chart renders to: valid for a real API server, restricted, and with the rights that the code uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.chart import CHART, EXAMPLES, Manifest, render
+from harness.cluster import Cluster
+from modelyard_hub.embedded.home import Ports, Secrets
+from modelyard_hub.embedded.siblings import traefik_static
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.rbac import RULES
+
+FOREIGN = ("Certificate", "ServiceMonitor")
+"""Kinds of operators that the test cluster does not have."""
+SHARED = ("StorageClass",)
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda file: file.stem)
+def rendered(request: pytest.FixtureRequest, cluster: Cluster) -> list[Manifest]:
+    return render(cluster.helm, request.param)
+
+
+def workloads(manifests: list[Manifest]) -> Iterator[tuple[str, Any]]:
+    """Name and pod spec of all that runs pods."""
+    for manifest in manifests:
+        if manifest["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+            yield manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]
+        elif manifest["kind"] == "Pod":
+            yield manifest["metadata"]["name"], manifest["spec"]
+
+
+def one(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = [m for m in manifests if (m["kind"], m["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def test_the_api_server_takes_it_and_finds_it_restricted(
+    cluster: Cluster, namespace: str, rendered: list[Manifest]
+) -> None:
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    known = [m for m in rendered if m["kind"] not in (*FOREIGN, *SHARED)]
+    text = yaml.safe_dump_all(known)
+    said = cluster.kubectl(
+        "apply", "--namespace", namespace, "--dry-run=server", "--validate=strict", "--filename", "-", input=text
+    )
+    assert len(said.splitlines()) == len(known)
+    assert "Warning" not in said
+
+
+def test_every_container_is_bounded_and_cannot_rise(rendered: list[Manifest]) -> None:
+    for name, pod in workloads(rendered):
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["enableServiceLinks"] is False, name
+        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+            where = f"{name}/{container['name']}"
+            assert container["securityContext"]["readOnlyRootFilesystem"], where
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, where
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), where
+            assert "memory" in container["resources"]["limits"], where
+
+
+def test_only_what_talks_to_the_cluster_has_a_token(rendered: list[Manifest]) -> None:
+    with_token = {name for name, pod in workloads(rendered) if pod.get("automountServiceAccountToken", True)}
+    assert with_token == {"modelyard-hub", "modelyard-service"}
+
+
+def granted(manifests: list[Manifest], name: str) -> set[tuple[str, str, tuple[str, ...]]]:
+    rules = one(manifests, "Role", name)["rules"]
+    return {
+        (group, resource, tuple(sorted(rule["verbs"])))
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_jupyterhub_may_do_what_its_code_does(rendered: list[Manifest]) -> None:
+    used = {(group, resource, tuple(sorted(verbs))) for group, resource, verbs in RULES}
+    assert granted(rendered, "modelyard-hub") == used
+
+
+def test_the_hub_service_may_do_what_its_code_does(rendered: list[Manifest]) -> None:
+    from modelyard_hub.runtimes.kubernetes import rbac
+
+    used = {(rule.group, rule.resource, tuple(sorted(rule.verbs))) for rule in rbac.RULES}
+    assert granted(rendered, "modelyard-service") == used
+
+
+def test_nothing_of_models_or_notebooks_is_in_the_release(rendered: list[Manifest]) -> None:
+    components = {m["metadata"]["labels"]["app.kubernetes.io/component"] for m in rendered}
+    assert not components & {"notebook", "model-server", "run"}
+
+
+def test_the_router_is_started_as_on_one_machine(tmp_path: Path, rendered: list[Manifest]) -> None:
+    settings, ports = Settings(home=tmp_path), Ports(1, 2, 3, 4)
+    secrets = Secrets(*("x" for _ in range(6)))
+    alone = traefik_static(settings, ports, secrets)
+    (container,) = one(rendered, "Deployment", "modelyard-traefik")["spec"]["template"]["spec"]["containers"]
+    arguments = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    for name in alone["entryPoints"]["web"]["http"]["encodedCharacters"]:
+        assert arguments[f"entryPoints.web.http.encodedCharacters.{name}"] == "true"
+    timeouts = alone["entryPoints"]["web"]["transport"]["respondingTimeouts"]
+    assert arguments["entryPoints.web.transport.respondingTimeouts.readTimeout"] == timeouts["readTimeout"]
+    for name in ("pollInterval", "pollTimeout"):
+        assert arguments[f"providers.http.{name}"] == alone["providers"]["http"][name]
+    assert arguments["providers.providersThrottleDuration"] == alone["providers"]["providersThrottleDuration"]
+
+
+def test_secrets_are_made_anew_by_each_first_install_only(cluster: Cluster) -> None:
+    """Without a cluster to look them up in, two renderings differ; with names given, there is no Secret at all."""
+    made, again = (one(render(cluster.helm), "Secret", "modelyard-secrets")["data"] for _ in range(2))
+    assert all(made[key] != again[key] for key in made)
+    given = render(cluster.helm, secrets__existing="mine", database__existingSecret="mine-too")
+    assert not [m for m in given if m["kind"] == "Secret"]
+
+
+def test_the_ceph_class_is_whole() -> None:
+    example = yaml.safe_load((CHART / "examples" / "kubeadm-ceph.yaml").read_text())["storageClass"]
+    secrets = {"provisioner", "controller-expand", "node-stage"}
+    for name in secrets:
+        for part in ("name", "namespace"):
+            assert f"csi.storage.k8s.io/{name}-secret-{part}" in example["parameters"]
+    assert {"clusterID", "pool", "imageFeatures"} <= set(example["parameters"])
+    assert example["allowVolumeExpansion"] is True
+    assert example["reclaimPolicy"] == "Retain"
