@@ -84,6 +84,11 @@ class Release:
         )
         return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
 
+    def in_notebook(self, user: str, *command: str) -> str:
+        """Run a command in a user's notebook pod; what it printed."""
+        (pod,) = (p for p in self.pods("notebook") if p["metadata"]["labels"]["modelyard.dev/owner"] == user)
+        return self.kubectl("exec", pod["metadata"]["name"], "--", *command)
+
     def ready(self, component: str) -> bool:
         """Whether a part has pods, and all are ready."""
         pods = self.pods(component)

@@ -52,11 +52,6 @@ def watched(url: str) -> Iterator[list[str]]:
         thread.join(30)
 
 
-def notebook(installed: Release, *command: str) -> str:
-    (pod,) = installed.pods("notebook")
-    return installed.kubectl("exec", pod["metadata"]["name"], "--", *command)
-
-
 def test_the_charts_own_test_passes(installed: Release) -> None:
     assert "Succeeded" in installed.helm("test", "modelyard")
 
@@ -73,19 +68,19 @@ def test_a_wrong_password_is_refused(installed: Release) -> None:
 def test_the_pod_is_the_owners_bounded_and_a_stranger_in_the_cluster(installed: Release, lab: str) -> None:
     (pod,) = installed.pods("notebook")
     assert pod["metadata"]["labels"]["modelyard.dev/owner"] == USER
-    assert notebook(installed, "id", "-u").strip() == "1000"
-    sized = notebook(installed, "df", "--block-size=M", "--output=size", "/dev/shm").split()
+    assert installed.in_notebook(USER, "id", "-u").strip() == "1000"
+    sized = installed.in_notebook(USER, "df", "--block-size=M", "--output=size", "/dev/shm").split()
     assert sized[-1] == "128M"
-    environment = notebook(installed, "env")
+    environment = installed.in_notebook(USER, "env")
     assert f"MODELYARD_URL={installed.url}\n" in environment
     assert "MODELYARD_INNER_URL=http://modelyard-inner\n" in environment
     assert "MODELYARD_SERVICE_PORT" not in environment
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    assert notebook(installed, "sh", "-c", f"test -e {token} || echo none").strip() == "none"
+    assert installed.in_notebook(USER, "sh", "-c", f"test -e {token} || echo none").strip() == "none"
 
 
 def test_the_home_is_a_volume_with_the_example_notebooks(installed: Release, lab: str) -> None:
-    assert "01-train-and-publish.ipynb" in notebook(installed, "ls", "/home/jovyan/notebooks")
+    assert "01-train-and-publish.ipynb" in installed.in_notebook(USER, "ls", "/home/jovyan/notebooks")
     claims = installed.cluster.get("pvc", namespace=installed.namespace)["items"]
     assert f"home-{USER}" in {claim["metadata"]["name"] for claim in claims}
 
@@ -97,7 +92,7 @@ def test_the_library_reaches_the_hub_service_and_mlflow_from_a_pod(installed: Re
         "print(httpx.get(f'{c.api}/me', headers=h).json()['username'],"
         " httpx.get(f'{c.mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0', headers=h).status_code)"
     )
-    assert notebook(installed, "python", "-c", asked).split() == [USER, "200"]
+    assert installed.in_notebook(USER, "python", "-c", asked).split() == [USER, "200"]
 
 
 def test_each_router_has_every_route(installed: Release, lab: str) -> None:
@@ -130,10 +125,10 @@ def test_an_upgrade_keeps_secrets_notebooks_and_answers(installed: Release, lab:
 
 
 def test_a_stopped_server_is_gone_and_its_home_is_not(installed: Release, lab: str) -> None:
-    notebook(installed, "touch", "/home/jovyan/kept")
+    installed.in_notebook(USER, "touch", "/home/jovyan/kept")
     with installed.browser(USER) as browser:
         headers = {"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/") or ""}
         browser.delete(f"/hub/api/users/{USER}/server", headers=headers).raise_for_status()
         eventually(lambda: not installed.pods("notebook"), timeout=90, what="the pod is gone")
         installed.spawn(browser, USER)
-    assert "kept" in notebook(installed, "ls", "/home/jovyan")
+    assert "kept" in installed.in_notebook(USER, "ls", "/home/jovyan")

@@ -1,0 +1,96 @@
+"""The whole path on the installed chart: the first notebook trains and publishes; call, canary, promote, delete."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from harness.release import Release
+from harness.wait import eventually
+
+pytestmark = pytest.mark.timeout(1200)
+USER, NAME = "grace", "churn"
+FIRST = ("notebooks/01-train-and-publish.ipynb", "/tmp/out.ipynb")
+PRINTED = """
+import json
+cells = json.load(open("/tmp/out.ipynb"))["cells"]
+print("".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", []) if "text" in o))
+"""
+
+
+@pytest.fixture(scope="module")
+def printed(installed: Release) -> Iterator[str]:
+    """What the first notebook prints, run in a user's pod."""
+    with installed.browser(USER) as browser:
+        installed.spawn(browser, USER)
+    installed.in_notebook(USER, "papermill", *FIRST, "-p", "name", NAME, "--progress-bar", "--log-level", "WARNING")
+    yield installed.in_notebook(USER, "python", "-c", PRINTED)
+
+
+def yard(installed: Release, code: str) -> str:
+    """Run some lines of the library in the user's pod; what they print."""
+    begin = f"import modelyard as yard; endpoint = yard.endpoint({NAME!r}); "
+    return installed.in_notebook(USER, "python", "-c", begin + code)
+
+
+def curl(printed: str) -> tuple[str, dict[str, str], str]:
+    """URL, headers and body of the curl line that the notebook prints."""
+    line = next(line for line in printed.splitlines() if line.startswith("curl "))
+    parts = shlex.split(line)
+    headers = dict(h.split(": ", 1) for flag, h in zip(parts, parts[1:], strict=False) if flag == "-H")
+    body = next(b for flag, b in zip(parts, parts[1:], strict=False) if flag in ("-d", "--data"))
+    return next(p for p in parts if p.startswith("http")), headers, body
+
+
+def test_the_first_notebook_trains_publishes_and_prints_a_line_that_answers(installed: Release, printed: str) -> None:
+    assert "accuracy" in printed
+    url, headers, body = curl(printed)
+    assert url.startswith(f"{installed.url}/serve/{USER}/{NAME}/")
+    answer = httpx.post(url, headers=headers, content=body, timeout=30, trust_env=False)
+    assert "outputs" in answer.raise_for_status().json()
+
+
+def test_the_endpoint_is_plain_objects_that_kubectl_shows(installed: Release, printed: str) -> None:
+    chosen = f"modelyard.dev/owner={USER},modelyard.dev/endpoint={NAME}"
+    listed = json.loads(
+        installed.kubectl("get", "deployments,services,poddisruptionbudgets", "--selector", chosen, "--output=json")
+    )
+    kinds = Counter(item["kind"] for item in listed["items"])
+    assert kinds == {"Deployment": 2, "Service": 2, "PodDisruptionBudget": 2}
+
+
+def test_canary_promote_and_rollback_move_calls(installed: Release, printed: str) -> None:
+    url, headers, body = curl(printed)
+
+    def answered() -> Counter[str]:
+        with httpx.Client(timeout=30, trust_env=False, headers=headers) as client:
+            answers = [client.post(url, content=body).raise_for_status() for _ in range(100)]
+        return Counter(answer.headers["x-modelyard-revision"] for answer in answers)
+
+    assert set(answered()) == {"1"}
+    yard(installed, "endpoint.canary(2, percent=20)")
+    shares = answered()
+    assert 10 <= shares["2"] <= 30
+    yard(installed, "endpoint.promote()")
+    assert set(answered()) == {"2"}
+    yard(installed, "endpoint.rollback()")
+    assert set(answered()) == {"1"}
+
+
+def test_a_deleted_endpoint_leaves_nothing(installed: Release, printed: str) -> None:
+    yard(installed, "endpoint.delete()")
+    kinds = "deployments,replicasets,pods,services,secrets,poddisruptionbudgets,horizontalpodautoscalers"
+
+    def left() -> list[str]:
+        chosen = f"modelyard.dev/endpoint={NAME}"
+        return installed.kubectl("get", kinds, "--selector", chosen, "--output=name").split()
+
+    eventually(lambda: not left(), timeout=120, interval=0.5, what="its objects are gone")
+    url, headers, body = curl(printed)
+    answer = httpx.post(url, headers=headers, content=body, timeout=30, trust_env=False)
+    assert answer.status_code == 404
