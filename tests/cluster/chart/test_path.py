@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections import Counter
@@ -29,7 +30,7 @@ def printed(installed: Release) -> Iterator[str]:
     with installed.browser(USER) as browser:
         installed.spawn(browser, USER)
     installed.in_notebook(USER, "papermill", *FIRST, "-p", "name", NAME, "--progress-bar", "--log-level", "WARNING")
-    yield installed.in_notebook(USER, "python", "-c", PRINTED)
+    return installed.in_notebook(USER, "python", "-c", PRINTED)
 
 
 def yard(installed: Release, code: str) -> str:
@@ -42,8 +43,8 @@ def curl(printed: str) -> tuple[str, dict[str, str], str]:
     """URL, headers and body of the curl line that the notebook prints."""
     line = next(line for line in printed.splitlines() if line.startswith("curl "))
     parts = shlex.split(line)
-    headers = dict(h.split(": ", 1) for flag, h in zip(parts, parts[1:], strict=False) if flag == "-H")
-    body = next(b for flag, b in zip(parts, parts[1:], strict=False) if flag in ("-d", "--data"))
+    headers = dict(h.split(": ", 1) for flag, h in itertools.pairwise(parts) if flag == "-H")
+    body = next(b for flag, b in itertools.pairwise(parts) if flag in ("-d", "--data"))
     return next(p for p in parts if p.startswith("http")), headers, body
 
 
