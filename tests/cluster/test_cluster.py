@@ -21,6 +21,11 @@ def _get(url: str) -> str:
     return f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read().decode())"
 
 
+def _size(cluster: Cluster, pod: str, folder: str, namespace: str) -> int:
+    code = f"import os; s = os.statvfs('{folder}'); print(s.f_blocks * s.f_frsize)"
+    return int(_python(cluster, pod, code, namespace))
+
+
 def _restarts(cluster: Cluster, pod: str, namespace: str) -> int:
     return int(cluster.get("pod", pod, namespace)["status"]["containerStatuses"][0]["restartCount"])
 
@@ -54,27 +59,34 @@ def test_shared_memory_has_the_size_that_its_volume_says(cluster: Cluster, names
     memory = {"/dev/shm": {"emptyDir": {"medium": "Memory", "sizeLimit": "96Mi"}}}
     cluster.apply(pods.pod("shm", pods.pod_spec(pods.SLEEP, volumes=memory)), namespace=namespace)
     _wait(cluster, "pod/shm", "condition=Ready", namespace)
-    code = "import os; s = os.statvfs('/dev/shm'); print(s.f_blocks * s.f_frsize)"
-    assert int(_python(cluster, "shm", code, namespace)) == 96 * 2**20
+    assert _size(cluster, "shm", "/dev/shm", namespace) == 96 * 2**20
 
 
 def test_a_volume_is_made_kept_and_expanded(cluster: Cluster, namespace: str) -> None:
-    claim = pods.claim("home", "64Mi", cluster.storage_class)
+    claim = pods.claim("home", "512Mi", cluster.storage_class)
     at_home = {"/home/user": {"persistentVolumeClaim": {"claimName": "home"}}}
     one = pods.pod("one", pods.pod_spec(pods.SLEEP, volumes=at_home))
     cluster.apply(claim, one, namespace=namespace)
     _wait(cluster, "pod/one", "condition=Ready", namespace)
     _python(cluster, "one", "open('/home/user/note', 'w').write('kept')", namespace)
+    assert _size(cluster, "one", "/home/user", namespace) < 512 * 2**20
     cluster.kubectl("delete", "pod", "one", "--namespace", namespace)
 
     cluster.apply(
-        pods.claim("home", "128Mi", cluster.storage_class),
+        pods.claim("home", "1Gi", cluster.storage_class),
         pods.pod("two", pods.pod_spec(pods.SLEEP, volumes=at_home)),
         namespace=namespace,
     )
     _wait(cluster, "pod/two", "condition=Ready", namespace)
     assert _python(cluster, "two", "print(open('/home/user/note').read())", namespace) == "kept"
-    _wait(cluster, "pvc/home", "jsonpath={.status.capacity.storage}=128Mi", namespace)
+    _wait(cluster, "pvc/home", "jsonpath={.status.capacity.storage}=1Gi", namespace)
+
+    eventually(lambda: _size(cluster, "two", "/home/user", namespace) > 768 * 2**20, what="a larger file system")
+
+    # Once more, while it is mounted.
+    cluster.apply(pods.claim("home", "2Gi", cluster.storage_class), namespace=namespace)
+    _wait(cluster, "pvc/home", "jsonpath={.status.capacity.storage}=2Gi", namespace)
+    assert _size(cluster, "two", "/home/user", namespace) > 1536 * 2**20
 
     volume = cluster.get("pvc", "home", namespace)["spec"]["volumeName"]
     cluster.kubectl("delete", "pod/two", "pvc/home", "--namespace", namespace)

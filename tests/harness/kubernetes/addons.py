@@ -95,7 +95,9 @@ def manifests(identity: Identity) -> str:
             "provisioner": _DRIVER,
             "allowVolumeExpansion": True,
             "reclaimPolicy": "Delete",
-            "volumeBindingMode": "Immediate",
+            # With Immediate the scheduler can miss that the claim of a pod it looked at just then was bound, and looks
+            # at the pod again five minutes later.
+            "volumeBindingMode": "WaitForFirstConsumer",
         },
     ]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})

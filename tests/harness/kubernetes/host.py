@@ -48,7 +48,7 @@ class Host:
         need(
             etcd="etcd-server", containerd="containerd", runc="runc", nft="nftables", conntrack="conntrack",
             iptables="iptables", ip="iproute2", mount="mount",
-            **{"mkfs.ext4": "e2fsprogs", "/usr/lib/cni/ptp": "containernetworking-plugins"},
+            **{"mkfs.xfs": "xfsprogs", "/usr/lib/cni/ptp": "containernetworking-plugins"},
         )  # fmt: skip
         assert os.geteuid() == 0, "a cluster's kubelet and containerd need root; or set MODELYARD_TEST_KUBECONFIG"
         programs, sandbox, base = build(KUBERNETES), pause(), base_image()

@@ -1,4 +1,4 @@
-// A CSI driver whose volumes are ext4 images on this machine: like a network disk, each has its own size, is attached to one
+// A CSI driver whose volumes are XFS images on this machine: like a network disk, each has its own size, is attached to one
 // node, and grows while it is mounted. It registers with the kubelet itself.
 package main
 
