@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     priority_class: str = Field("", description="Priority class of model pods.")
     gpu_resource: str = Field("nvidia.com/gpu", description="Resource by which the cluster counts GPUs.")
     server_shm: int = Field(64 * MiB, ge=MiB, description="Bytes of a model pod's /dev/shm, part of its memory.")
+    server_cpu_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of its CPUs that a model pod is sure of; it uses all while the node has them.",
+    )
     leave_notice: float = Field(
         5.0, ge=0, description="Seconds between a model pod's leaving the route and its SIGTERM."
     )

@@ -50,6 +50,7 @@ class Release:
                 "pullPolicy": "Never",
             },
             "prePull": False,
+            "settings": {"server_cpu_share": 0.05},
             "traefik": {"service": {"type": "NodePort", "nodePort": self.port}},
             "notebook": {"cpu": {"guarantee": 0.05, "limit": 2}, "memory": "1Gi", "shm": "128Mi", "storage": little},
             "artifacts": {"volume": little},

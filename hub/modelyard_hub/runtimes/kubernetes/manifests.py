@@ -72,7 +72,8 @@ def budget(server: Server) -> dict[str, Any]:
 
 def autoscaler(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     """Between min and max replicas by CPU."""
-    target = {"type": "Utilization", "averageUtilization": options.autoscale_cpu}
+    # Kubernetes counts in percent of what a pod is sure of, not of its limit.
+    target = {"type": "Utilization", "averageUtilization": round(options.autoscale_cpu / options.cpu_share)}
     spec = {
         "scaleTargetRef": {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "name": server.name},
         "minReplicas": server.replicas,

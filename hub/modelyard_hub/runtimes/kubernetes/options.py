@@ -41,7 +41,7 @@ class Timing:
 class KubernetesOptions:
     """Options of `KubernetesRuntime`. `namespace` empty: the one of the pod that this runs in; `kubeconfig` None: its
     service account. `artifacts`: where `artifacts_claim` is mounted for fetching packages. `shm` in bytes,
-    `autoscale_cpu` in percent of the CPU limit. `command` and `fetch` run a replica and fetch its package; the image's
+    `cpu_share`: what part of its CPU limit a pod is sure of; `autoscale_cpu` in percent of that limit. `command` and `fetch` run a replica and fetch its package; the image's
     own entry where `command` is empty, and `fetch` is given the source and the target."""
 
     namespace: str = ""
@@ -56,6 +56,7 @@ class KubernetesOptions:
     gpu_resource: str = "nvidia.com/gpu"
     shm: int = 64 * MiB
     max_body: int = 64 * MiB
+    cpu_share: float = 0.5
     autoscale_cpu: int = 80
     crash_loop_after: int = 3
     tail_lines: int = 20
@@ -79,6 +80,7 @@ class KubernetesOptions:
             gpu_resource=settings.gpu_resource,
             shm=settings.server_shm,
             max_body=settings.serve_max_body,
+            cpu_share=settings.server_cpu_share,
             autoscale_cpu=settings.autoscale_cpu,
             crash_loop_after=settings.crash_loop_after,
             timing=Timing(

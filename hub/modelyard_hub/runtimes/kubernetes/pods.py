@@ -157,7 +157,7 @@ def _resources(server: Server, options: KubernetesOptions, *, gpu: bool) -> dict
     limits = {"cpu": cpu(server.resources.cpu), "memory": str(server.resources.memory)}
     if gpu and server.resources.gpu:
         limits[options.gpu_resource] = str(server.resources.gpu)
-    return {"requests": limits, "limits": limits}
+    return {"requests": {**limits, "cpu": cpu(server.resources.cpu * options.cpu_share)}, "limits": limits}
 
 
 def _volumes(server: Server, options: KubernetesOptions) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def test_scaling_by_load_is_an_autoscaler() -> None:
         "metrics": [
             {
                 "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 160}},
             }
         ],
     }
@@ -91,8 +91,8 @@ def test_a_gpu_is_a_limit_of_the_server_alone() -> None:
     spec = pod_template(server, replace(OPTIONS, gpu_resource="example.com/gpu"))["spec"]
     sizes = {"cpu": "2", "memory": str(1024 * MiB)}
     assert spec["containers"][0]["resources"]["limits"] == {**sizes, "example.com/gpu": "1"}
-    assert spec["containers"][0]["resources"]["requests"] == {**sizes, "example.com/gpu": "1"}
-    assert spec["initContainers"][0]["resources"] == {"limits": sizes, "requests": sizes}
+    assert spec["containers"][0]["resources"]["requests"] == {**sizes, "cpu": "1", "example.com/gpu": "1"}
+    assert spec["initContainers"][0]["resources"] == {"limits": sizes, "requests": {**sizes, "cpu": "1"}}
     assert spec["tolerations"] == [{"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
