@@ -25,6 +25,8 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
     name = f"{words}-{uuid.uuid4().hex[:6]}"
     cluster.kubectl("create", "namespace", name)
+    # Pods need it, and a controller makes it; after the API server's restart that takes a moment.
+    cluster.kubectl("wait", "serviceaccount/default", "--for=create", "--timeout=60s", "--namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

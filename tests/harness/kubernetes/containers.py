@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Containers:
         """After containerd has ended: its shims, their containers, mounts and control groups."""
         for pid in _shims(str(self.socket)):
             for member in [*_descendants(pid), pid]:
-                end(member, started(member), 2.0)
+                end(member, started(member), 2.0, signal.SIGKILL)
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             mount = line.split()[4].replace("\\040", " ")
             if Path(mount).is_relative_to(self._folder):

@@ -77,9 +77,10 @@ class Host:
     def stop(self) -> None:
         """End everything and remove the state; also what a killed run left."""
         # The kubelet first, which would start again what ends; containerd while it can still end containers.
-        self.processes.stop_all(("kubelet", "kube-controller-manager", "kube-scheduler"))
+        # None need end in good order: what they know ends with them.
+        self.processes.kill(("kubelet", "kube-controller-manager", "kube-scheduler"))
         self.containers.end_all()
-        self.processes.stop_all()
+        self.processes.kill()
         self.containers.clean()
         network.down(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)

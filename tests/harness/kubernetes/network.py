@@ -40,7 +40,8 @@ def up(folder: Path) -> Path:
             "type": "host-local",
             "dataDir": str(folder / "addresses"),
             "ranges": [[{"subnet": POD_NETWORK}]],
-            "routes": [{"dst": network} for network in (NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK)],
+            # The plugin itself adds the one to the pods.
+            "routes": [{"dst": network} for network in (NODE_NETWORK, SERVICE_NETWORK)],
         },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}

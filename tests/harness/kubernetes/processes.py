@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,18 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._record = folder / "processes.json"
         self._logs = folder / "logs"
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str | Path] = ()) -> None:
         """Start `command`, or the one that it was started with before; it outlives this process."""
         with self._entries() as entries:
             line = [str(part) for part in command] or entries[name]["command"]
             self._logs.mkdir(parents=True, exist_ok=True)
-            with self._log(name).open("ab") as output:
-                process = subprocess.Popen(
-                    line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-                )
-            self._children[process.pid] = process
+            # Not with subprocess, which warns of those that outlive it.
+            out = (os.POSIX_SPAWN_OPEN, 1, str(self._log(name)), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), out, (os.POSIX_SPAWN_DUP2, 1, 2)]
+            pid = os.posix_spawnp(line[0], line, os.environ, file_actions=actions, setsid=True)
             entries.pop(name, None)  # the record keeps the order of starting
-            entries[name] = {"pid": process.pid, "started": started(process.pid), "command": line}
+            entries[name] = {"pid": pid, "started": started(pid), "command": line}
 
     def stop(self, name: str, grace: float = 10.0) -> None:
         """End it, at the latest after `grace` seconds."""
@@ -42,12 +39,12 @@ class Processes:
             if name in entries:
                 self._end(entries[name], grace)
 
-    def stop_all(self, names: Sequence[str] = ()) -> None:
-        """End these, or all that are recorded, whoever started them: the last one first."""
+    def kill(self, names: Sequence[str] = ()) -> None:
+        """End these, or all that are recorded, at once, whoever started them: the last one first."""
         with self._entries() as entries:
             for name in reversed(list(entries)):
                 if not names or name in names:
-                    self._end(entries[name], 10.0)
+                    self._end(entries[name], 10.0, signal.SIGKILL)
 
     def check(self) -> None:
         """AssertionError with the output of one that ended by itself."""
@@ -61,10 +58,10 @@ class Processes:
             return self._log(name).read_bytes()[-size:].decode(errors="replace")
         return ""
 
-    def _end(self, entry: dict[str, Any], grace: float) -> None:
-        end(entry["pid"], entry["started"], grace)
-        if child := self._children.pop(entry["pid"], None):
-            child.wait()
+    def _end(self, entry: dict[str, Any], grace: float, *signals: signal.Signals) -> None:
+        end(entry["pid"], entry["started"], grace, *signals)
+        with contextlib.suppress(ChildProcessError):  # somebody else's
+            os.waitpid(entry["pid"], os.WNOHANG)
 
     def _runs(self, entry: dict[str, Any]) -> bool:
         return entry["started"] is not None and started(entry["pid"]) == entry["started"]
@@ -95,9 +92,9 @@ def started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def end(pid: int, start: str | None, grace: float) -> None:
-    """End the process that started at `start`, if it still runs."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def end(pid: int, start: str | None, grace: float, *signals: signal.Signals) -> None:
+    """End the process that started at `start`, if it still runs; `grace` in seconds after each signal."""
+    for number in signals or (signal.SIGTERM, signal.SIGKILL):
         if start is None or started(pid) != start:
             return
         with contextlib.suppress(ProcessLookupError):
