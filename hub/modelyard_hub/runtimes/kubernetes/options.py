@@ -40,9 +40,10 @@ class Timing:
 @dataclass(frozen=True)
 class KubernetesOptions:
     """Options of `KubernetesRuntime`. `namespace` empty: the one of the pod that this runs in; `kubeconfig` None: its
-    service account. `artifacts`: where `artifacts_claim` is mounted for fetching packages. `shm` in bytes,
-    `cpu_share`: what part of its CPU limit a pod is sure of; `autoscale_cpu` in percent of that limit. `command` and `fetch` run a replica and fetch its package; the image's
-    own entry where `command` is empty, and `fetch` is given the source and the target."""
+    service account. `artifacts`: where `artifacts_claim` is mounted for fetching packages. `shm` in bytes. `cpu_share`:
+    what part of its CPU limit a pod is sure of; `autoscale_cpu` in percent of that limit. `command` and `fetch` run a
+    replica and fetch its package; the image's own entry where `command` is empty, and `fetch` is given the source and
+    the target."""
 
     namespace: str = ""
     kubeconfig: Path | None = None
