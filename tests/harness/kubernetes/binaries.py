@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.debian import CACHE, alone
-from harness.golang import _go as go_toolchain
+from harness.golang import go_toolchain
 
 _HERE = Path(__file__).parent
 _VERSION = "v1.34.4"
