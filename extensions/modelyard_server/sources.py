@@ -8,24 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from modelyard_api.errors import Forbidden, InvalidInput, NotFound, Unavailable
-from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s3_trouble
+from modelyard_api.locations import S3Access, S3Location, parse_s3
 from modelyard_api.resources import MiB
-
-if TYPE_CHECKING:
-    from obstore.store import BackoffConfig, S3Config
+from modelyard_server.buckets import in_our_words, open_bucket
 
 _CHUNK = 8 * MiB
-_ASK_AGAIN: BackoffConfig = {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5)}
 
 
 class Source(Protocol):
@@ -94,26 +88,18 @@ class S3Source:
     """A package below a key of an S3 store."""
 
     def __init__(self, place: S3Location, access: S3Access, patience: float) -> None:
-        self._place, self._where = place, access.endpoint or "Amazon S3"
-        config: S3Config = {"region": access.region}
-        if access.endpoint:
-            config["endpoint"] = access.endpoint
-        self._store = S3Store(
-            place.bucket,
-            config=config,
-            client_options={"allow_http": access.allow_http, "connect_timeout": timedelta(seconds=5)},
-            retry_config={"max_retries": 1000, "retry_timeout": timedelta(seconds=patience), "backoff": _ASK_AGAIN},
-        )
+        self._place, self._access = place, access
+        self._store = open_bucket(place, access, patience)
 
     def files(self) -> dict[str, int]:
         """See `Source.files`."""
         # With the slash: s3://models/m-1 is not the beginning of s3://models/m-10.
         prefix = f"{self._place.key}/" if self._place.key else ""
-        with self._in_our_words():
+        with in_our_words(self._place, self._access):
             pages = obstore.list(self._store, prefix or None)
             found = {str(entry["path"]).removeprefix(prefix): int(entry["size"]) for page in pages for entry in page}
         if not found:
-            raise NotFound(f"there is nothing at {self._place} in {self._where}")
+            raise NotFound(f"there is nothing at {self._place} in {self._access.endpoint or 'Amazon S3'}")
         if any(".." in PurePosixPath(path).parts for path in found):
             raise InvalidInput(f"a name in {self._place} leads out of it")
         # Some tools make an empty object for each folder.
@@ -122,32 +108,10 @@ class S3Source:
 
     def read(self, path: str) -> Iterator[bytes | memoryview]:
         """See `Source.read`."""
-        with self._in_our_words():
+        with in_our_words(self._place, self._access):
             for piece in obstore.get(self._store, self._place.below(path).key).stream(min_chunk_size=_CHUNK):
                 yield memoryview(piece)
-
-    @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
-        try:
-            yield
-        except (BaseError, FileNotFoundError) as error:
-            trouble, code = s3_trouble(str(error))
-            if trouble is S3Trouble.denied:
-                raise Forbidden(
-                    f"{self._where} refuses access to {self._place} ({code or 'no reason given'})",
-                    remedy="Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-                ) from error
-            if trouble is S3Trouble.missing or isinstance(error, FileNotFoundError):
-                raise NotFound(f"there is no {self._place} in {self._where} ({code or 'not found'})") from error
-            cause = f"answers {code}" if code else f"does not answer: {_cause(error)}"
-            raise Unavailable(f"{self._where} {cause}") from error
 
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _cause(error: Exception) -> str:
-    """The innermost sentence of a client's error, which says what happened on the wire."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first.rsplit(" - ", 1)[-1].removesuffix(":").strip()
