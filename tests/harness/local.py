@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.code import python_task
 from modelyard_api.resources import MiB, Resources
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.runtimes.base import Package, Server
 from modelyard_hub.runtimes.local import LocalOptions, LocalRuntime, Timing
 from modelyard_hub.runtimes.local.options import workloads_folder
+from modelyard_hub.runtimes.task import Task
 
 MISBEHAVING = Path(next(iter(harness.__path__))) / "misbehaving_server.py"
 QUICK = Timing(
@@ -22,6 +24,8 @@ QUICK = Timing(
     starting_poll=0.02,
     ready_poll=0.1,
     probe_timeout=0.5,
+    deliver=10.0,
+    deliver_every=0.2,
     backoff=Backoff(first=0.1, cap=0.4),
 )
 
@@ -56,6 +60,9 @@ class LocalYard:
             labels={"modelyard.dev/revision": "1"},
         )
         return replace(small, **changes)
+
+    def task(self, code: str = "", **changes: Any) -> Task:
+        return replace(python_task(code, str(self.home / "output")), **changes)
 
     def switch(self, misbehaviour: str, argument: str | None = "") -> None:
         if argument is None:

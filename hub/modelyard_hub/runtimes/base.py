@@ -1,4 +1,4 @@
-"""The contract of a runtime: told what should run, it makes it so, and says what does."""
+"""The contract of a runtime: told what should run, it makes it so, and says what does. Tasks: `task.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from modelyard_api.models import Flavor
 from modelyard_api.resources import Resources
+from modelyard_hub.runtimes.task import ObservedTask, Task
 
 
 class Phase(StrEnum):
@@ -106,7 +107,10 @@ class ReplicaLog:
 
 
 class Runtime(Protocol):
-    """Every method may be called again with the same arguments without further effect."""
+    """Every method may be called again with the same arguments without further effect.
+
+    Servers and tasks share one space of names.
+    """
 
     async def open(self) -> None:
         """Take up what an earlier process left running. Called once, before anything else."""
@@ -115,16 +119,25 @@ class Runtime(Protocol):
         """Let go of everything and leave the workloads running."""
 
     async def apply(self, server: Server) -> None:
-        """Make `server` run; returns when it is recorded, not when it is ready. Raises StorageFull, Unavailable."""
+        """Make `server` run; returns when it is recorded, not when it is ready. Raises StorageFull, Unavailable, and
+        Conflict where a task has its name."""
+
+    async def run(self, task: Task) -> None:
+        """Run `task` once; returns when it is recorded, not when it ended. Raises InvalidInput, StorageFull,
+        Unavailable, and Conflict where another workload has its name."""
 
     async def delete(self, name: str) -> None:
-        """Stop and forget a workload: drained first, then ended. Unknown names are fine."""
+        """Stop and forget a workload: drained first, then ended. Unknown names are fine. What a task left at its output
+        stays."""
 
     async def observe(self) -> Mapping[str, ObservedServer]:
-        """All workloads by name, as they are now; those being stopped included."""
+        """All servers by name, as they are now; those being stopped included."""
+
+    async def observe_tasks(self) -> Mapping[str, ObservedTask]:
+        """All tasks by name, those that ended included, until they are deleted."""
 
     async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
-        """The last `lines` log lines of each replica; NotFound for an unknown name."""
+        """The last `lines` log lines of each replica of a server, or of a task; NotFound for an unknown name."""
 
     def changes(self) -> AsyncIterator[str]:
         """Names of workloads whose observed state changed, from now on; merged when the reader is slow."""

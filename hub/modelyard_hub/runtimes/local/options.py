@@ -20,6 +20,8 @@ class Timing:
 
     start_timeout: float = 120.0
     drain_timeout: float = 10.0
+    deliver: float = 30.0  # for what a task leaves, when it is ended
+    deliver_every: float = 5.0  # between deliveries of its log
     leave_router: float = 1.0  # between "stopping" and SIGTERM where a ready replica leaves a running workload
     starting_poll: float = 0.05
     ready_poll: float = 1.0
@@ -36,10 +38,11 @@ class Timing:
 @dataclass(frozen=True)
 class LocalOptions:
     """Options of `LocalRuntime`. `command` runs one replica, after `fetch` brought its package where it is not here;
-    `nice` is added to its priority (0: same as ours)."""
+    `task` runs a task's command and delivers what it leaves; `nice` is added to their priority (0: same as ours)."""
 
     command: tuple[str, ...] = (sys.executable, "-m", "modelyard_server")
     fetch: tuple[str, ...] = (sys.executable, "-m", "modelyard_server.fetch")
+    task: tuple[str, ...] = (sys.executable, "-m", "modelyard_server.task")
     timing: Timing = field(default_factory=Timing)
     crash_loop_after: int = 3
     max_body: int = 64 * MiB

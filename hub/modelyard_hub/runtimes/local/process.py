@@ -23,6 +23,8 @@ import psutil
 from modelyard_api.errors import StorageFull, Unavailable
 
 NONCE = "MODELYARD_REPLICA"
+PART = "MODELYARD_TASK"
+"""As the nonce, of a task's runner and of everything that its command starts."""
 ROOT = "MODELYARD_WORKLOADS"
 HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
 POLL = 0.2
@@ -209,6 +211,20 @@ def find_by_root(root: Path) -> dict[str, Identity]:
         nonce, began = environment.get(NONCE), started(process.pid)
         if nonce and began and environment.get(ROOT) == str(root):
             found[nonce] = Identity(process.pid, began)
+    return found
+
+
+def find_parts(root: str, nonce: str | None = None) -> list[Identity]:
+    """Processes that belong to the task of that nonce, or to any task, of the runtime in `root`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        mark, began = environment.get(PART), started(process.pid)
+        if mark and began and environment.get(ROOT) == root and nonce in (None, mark):
+            found.append(Identity(process.pid, began))
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from modelyard_api.errors import ModelyardError, NotFound, Unavailable
+from modelyard_api.errors import Conflict, ModelyardError, NotFound, Unavailable
 from modelyard_api.names import check_label
 from modelyard_hub.runtimes.base import ObservedServer, ReplicaLog, Server
 from modelyard_hub.runtimes.changes import Changes
@@ -24,13 +24,16 @@ from modelyard_hub.runtimes.local.ports import Ports
 from modelyard_hub.runtimes.local.process import Process, as_unavailable, find_by_root
 from modelyard_hub.runtimes.local.state import ServerRecord, WorkloadFolder, folders
 from modelyard_hub.runtimes.local.supervise import Surroundings
+from modelyard_hub.runtimes.local.tasks import Tasks
 from modelyard_hub.runtimes.local.workload import Workload
+from modelyard_hub.runtimes.task import ObservedTask, Task
 
 log = logging.getLogger(__name__)
 
 
 class LocalRuntime:
-    """Runs servers as processes with their state in `root` (see `workloads_folder`); one at a time per folder."""
+    """Runs servers and tasks as processes with their state in `root` (see `workloads_folder`); one runtime at a time in
+    a folder."""
 
     def __init__(self, root: Path, options: LocalOptions | None = None) -> None:
         self._root = root.absolute()
@@ -39,6 +42,7 @@ class LocalRuntime:
         self._locks: dict[str, asyncio.Lock] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._changes = Changes()
+        self._tasks = Tasks(self._root, self._options, self._changes.tell)
         self._lock_file: int | None = None
         self._around: Surroundings | None = None
 
@@ -51,12 +55,14 @@ class LocalRuntime:
         found = await asyncio.to_thread(find_by_root, self._root)
         for folder in folders(self._root):
             try:
+                if self._tasks.take_up(folder.path, found):
+                    continue
                 record, replicas = folder.read_server(), folder.read_replicas()
             except (ValueError, KeyError, TypeError):
                 log.exception("reading the workload in %s", folder.path)
                 continue
             if record is None:
-                # Killed before the server was recorded: nobody was promised that it runs.
+                # Killed before the workload was recorded: nobody was promised that it runs.
                 await asyncio.to_thread(folder.remove)
                 continue
             workload = self._new(folder, record)
@@ -77,7 +83,7 @@ class LocalRuntime:
         for task in self._removals.values():
             task.cancel()
         await asyncio.gather(*self._removals.values(), return_exceptions=True)
-        await asyncio.gather(*(w.close() for w in self._workloads.values()))
+        await asyncio.gather(self._tasks.close(), *(w.close() for w in self._workloads.values()))
         self._workloads.clear()
         self._changes.close()
         if self._around is not None:
@@ -91,6 +97,8 @@ class LocalRuntime:
         check_label(server.name, "workload name")
         async with self._locked(server.name):
             workload = self._workloads.get(server.name)
+            if server.name in self._tasks:
+                raise Conflict(f"a task is named {server.name}", remedy="Delete it, or choose another name.")
             if workload is not None and workload.record.deleting:
                 raise Unavailable(f"workload {server.name} is still being deleted")
             if workload is not None and workload.record.server.digest() == server.digest():
@@ -103,9 +111,20 @@ class LocalRuntime:
             workload.become(record)
         self._changes.tell(server.name)
 
+    async def run(self, task: Task) -> None:
+        """Record `task`, then run it once. Raises InvalidInput, Conflict, StorageFull, Unavailable."""
+        task.check()
+        async with self._locked(task.name):
+            if task.name in self._workloads:
+                raise Conflict(f"a server is named {task.name}", remedy="Delete it, or choose another name.")
+            await self._tasks.run(task)
+
     async def delete(self, name: str) -> None:
-        """Record that it should go, and see to it in the background; `observe` shows it until it is gone."""
+        """Record that it should go, and see to it in the background; it is observed until it is gone."""
         async with self._locked(name):
+            if name in self._tasks:
+                await self._tasks.delete(name)
+                return
             workload = self._workloads.get(name)
             if workload is None or workload.record.deleting:
                 return
@@ -120,11 +139,17 @@ class LocalRuntime:
         self._changes.tell(name)
 
     async def observe(self) -> Mapping[str, ObservedServer]:
-        """All workloads by name, those being stopped included."""
+        """All servers by name, those being stopped included."""
         return {name: workload.observe() for name, workload in self._workloads.items()}
 
+    async def observe_tasks(self) -> Mapping[str, ObservedTask]:
+        """All tasks by name, until they are deleted."""
+        return self._tasks.observe()
+
     async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
-        """The last `lines` log lines of each replica; NotFound for an unknown name."""
+        """The last `lines` log lines of each replica, or of a task; NotFound for an unknown name."""
+        if name in self._tasks:
+            return (ReplicaLog(0, await asyncio.to_thread(self._tasks.logs, name, lines)),)
         workload = self._workloads.get(name)
         if workload is None:
             raise NotFound(f"no workload {name!r} runs")
