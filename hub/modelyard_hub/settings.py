@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     priority_class: str = Field("", description="Priority class of model pods.")
     gpu_resource: str = Field("nvidia.com/gpu", description="Resource by which the cluster counts GPUs.")
     server_shm: int = Field(64 * MiB, ge=MiB, description="Bytes of a model pod's /dev/shm, part of its memory.")
+    task_scratch: int = Field(20 * 1024 * MiB, ge=64 * MiB, description="Bytes of disk that a task's pod may use.")
     server_cpu_share: float = Field(
         0.5,
         gt=0,

@@ -11,12 +11,15 @@ from typing import Any, Protocol
 
 import httpx
 
+from harness.code import python_task
 from harness.local import MISBEHAVING
+from harness.task_image import IMAGE as TASK_IMAGE
 from harness.wait import eventually
 from modelyard_api.resources import MiB, Resources
 from modelyard_hub.runtimes.base import Package, Server
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions, KubernetesRuntime, Timing
 from modelyard_hub.runtimes.kubernetes.pods import FILES_FOLDER
+from modelyard_hub.runtimes.task import Task
 
 IMAGE = "localhost/modelyard/misbehaving:test"
 PROGRAM = "/misbehaving_server.py"
@@ -26,6 +29,9 @@ QUICK = Timing(
     drain_timeout=2.0,
     notice=1.0,
     margin=1.0,
+    deliver=5.0,
+    deliver_every=0.5,
+    task_start=5.0,
     ready_poll=1,
     live_poll=1,
     probe_timeout=1,
@@ -38,6 +44,9 @@ class Kubectl(Protocol):
     """What runs kubectl, and where its configuration is."""
 
     kubeconfig: Path
+
+    def task(self, code: str = "", **changes: Any) -> Task:
+        return replace(python_task(code, f"s3://tasks/{self.namespace}"), image=TASK_IMAGE, **changes)
 
     def kubectl(self, *args: str, input: str | None = None) -> str: ...
 
@@ -62,6 +71,10 @@ class ClusterYard:
         self.switches: dict[str, str] = {}
         self.runtime = KubernetesRuntime(self.options)
 
+    def use(self, options: KubernetesOptions) -> None:
+        """Another runtime, with these options; neither is open."""
+        self.options, self.runtime = options, KubernetesRuntime(options)
+
     async def reopen(self) -> KubernetesRuntime:
         await self.runtime.close()
         self.runtime = KubernetesRuntime(self.options)
@@ -78,6 +91,9 @@ class ClusterYard:
             files=dict(self.switches),
         )
         return replace(small, **changes)
+
+    def task(self, code: str = "", **changes: Any) -> Task:
+        return replace(python_task(code, f"s3://tasks/{self.namespace}"), image=TASK_IMAGE, **changes)
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """In the namespace."""

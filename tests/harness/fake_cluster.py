@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -243,8 +244,11 @@ def _verb(request: web.Request, *, watching: bool, named: bool) -> str:
 
 def _matches(found: dict[str, Any], request: web.Request) -> bool:
     labels = found["metadata"].get("labels") or {}
-    wanted = dict(pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair)
-    return all(labels.get(k) == v for k, v in wanted.items())
+    text = request.query.get("labelSelector", "")
+    among = re.findall(r"([^,]+) in \(([^)]*)\)", text)
+    equal = [pair.split("=") for pair in re.sub(r"[^,]+ in \([^)]*\)", "", text).split(",") if pair]
+    chosen = all(labels.get(key) == value for key, value in equal)
+    return chosen and all(labels.get(key) in values.split(",") for key, values in among)
 
 
 def _merged(known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

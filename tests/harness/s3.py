@@ -29,13 +29,14 @@ class S3:
 
     root: Path
     port: int
+    host: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """What a client is told."""
         return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ENDPOINT_URL": f"http://{self.host}:{self.port}",
             "AWS_ACCESS_KEY_ID": _KEY,
             "AWS_SECRET_ACCESS_KEY": _SECRET,
             "AWS_REGION": "us-east-1",
@@ -50,7 +51,7 @@ class S3:
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 # Metadata beside the objects: not every file system takes extended attributes.
-                [program, "--port", f"127.0.0.1:{self.port}", "posix", "--sidecar", str(beside), str(data)],
+                [program, "--port", f"{self.host}:{self.port}", "posix", "--sidecar", str(beside), str(data)],
                 env={"PATH": os.defpath, "ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": _SECRET},
                 stdout=log,
                 stderr=log,
@@ -69,7 +70,7 @@ class S3:
         (self.root / "data" / name).mkdir(exist_ok=True)
         return S3Store(
             name,
-            endpoint=f"http://127.0.0.1:{self.port}",
+            endpoint=f"http://{self.host}:{self.port}",
             region="us-east-1",
             access_key_id=_KEY,
             secret_access_key=_SECRET,
@@ -86,14 +87,14 @@ class S3:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.root / "log").read_text()
-        return httpx.get(f"http://127.0.0.1:{self.port}/", trust_env=False).status_code > 0
+        return httpx.get(f"http://{self.host}:{self.port}/", trust_env=False).status_code > 0
 
 
 @contextmanager
-def server() -> Iterator[S3]:
-    """Start a server with a folder of its own; both are gone at the end."""
+def server(host: str = "127.0.0.1") -> Iterator[S3]:
+    """Start a server with a folder of its own, at an address of this machine; both are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="modelyard-s3-") as folder:
-        made = S3(Path(folder), free_port())
+        made = S3(Path(folder), free_port(), host)
         made.start()
         try:
             yield made

@@ -26,6 +26,7 @@ _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PAGE = 500
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_FAILED_CREATE = "FailedCreate"
 _REVIEW = "authorization.k8s.io/v1"
 _AWAY = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
@@ -83,6 +84,17 @@ class Client:
     async def create_event(self, event: Object) -> None:
         """Tell something of an object."""
         await self._json("POST", EVENT.path(self.namespace), "create events", body=event)
+
+    async def refused_pods(self, uid: str) -> str:
+        """The last event of an object that says that its pod could not be made; empty where there is none."""
+        query = {"fieldSelector": f"involvedObject.uid={uid},reason={_FAILED_CREATE}"}
+        answer = await self._json("GET", EVENT.path(self.namespace), "list events", query=query)
+        found = [e for e in answer.get("items") or () if e.get("reason") == _FAILED_CREATE]
+        found = [e for e in found if (e.get("involvedObject") or {}).get("uid") == uid]
+        last: Mapping[str, Any] = max(
+            found, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""), default={}
+        )
+        return str(last.get("message", ""))
 
     async def log(self, pod: str, container: str, lines: int, *, previous: bool = False) -> tuple[str, ...]:
         """The last lines of a container; InvalidInput where it has not started."""

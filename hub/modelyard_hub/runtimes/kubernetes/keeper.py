@@ -23,6 +23,8 @@ from modelyard_hub.runtimes.kubernetes.manifests import objects, scales
 from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.record import files_digest, read
 from modelyard_hub.runtimes.kubernetes.replicas import deleting, failed, is_ready
+from modelyard_hub.runtimes.kubernetes.task_keeper import TaskKeeper
+from modelyard_hub.runtimes.kubernetes.task_record import TASK_TYPE, read_task
 from modelyard_hub.runtimes.kubernetes.view import View
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Keeper:
 
     def __init__(self, client: Client, options: KubernetesOptions) -> None:
         self._client, self._options = client, options
+        self.tasks = TaskKeeper(client, options)
         self._touched = Feed()
         self._locks: dict[str, asyncio.Lock] = {}
         self._again: dict[str, int] = {}
@@ -124,6 +127,9 @@ class Keeper:
     async def _keep(self, view: View, name: str) -> bool:
         """Whether there was something to put right."""
         record = view.record(name)
+        if record is not None and record["type"] == TASK_TYPE:
+            task = read_task(record)
+            return task is not None and not deleting(record) and await self.tasks.keep(view, task, record)
         server = None if record is None else read(record)
         if record is None or server is None or deleting(record):
             return False

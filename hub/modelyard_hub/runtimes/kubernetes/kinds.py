@@ -32,12 +32,13 @@ class Kind:
 
 SECRET = Kind("Secret", "secrets")
 DEPLOYMENT = Kind("Deployment", "deployments", "apps")
+JOB = Kind("Job", "jobs", "batch")
 POD = Kind("Pod", "pods")
 SERVICE = Kind("Service", "services")
 BUDGET = Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy")
 AUTOSCALER = Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2")
 EVENT = Kind("Event", "events")
 
-WATCHED = (SECRET, DEPLOYMENT, POD, SERVICE, BUDGET, AUTOSCALER)
+WATCHED = (SECRET, DEPLOYMENT, JOB, POD, SERVICE, BUDGET, AUTOSCALER)
 OWNED = (SERVICE, BUDGET, AUTOSCALER, DEPLOYMENT)
 """What a workload's Secret owns, in the order in which it is made."""

@@ -110,6 +110,11 @@ def _replicas_are_ours(live: Object) -> bool:
 
 
 def _metadata(server: Server, record: Object) -> dict[str, Any]:
+    return {**owned_by(record), "name": server.name, "labels": object_labels(server)}
+
+
+def owned_by(record: Object) -> dict[str, Any]:
+    """The part of an object's metadata by which it goes with its workload's record."""
     meta = record["metadata"]
     owner = {
         "apiVersion": SECRET.api_version,
@@ -119,9 +124,4 @@ def _metadata(server: Server, record: Object) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-    return {
-        "name": server.name,
-        "namespace": meta["namespace"],
-        "labels": object_labels(server),
-        "ownerReferences": [owner],
-    }
+    return {"namespace": meta["namespace"], "ownerReferences": [owner]}

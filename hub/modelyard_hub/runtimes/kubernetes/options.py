@@ -13,14 +13,20 @@ from modelyard_hub.settings import Settings
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. `notice`: between a pod's leaving and its SIGTERM, in which the router looks away. `healthy_after`: a
-    replica that ran this long does not crash in a loop. `watch`: after which the cluster ends a watch that is begun
+    """Seconds. `deliver`: for what a task leaves, when it is ended; `deliver_every`: between deliveries of its log;
+    `deliver_patience`: for its results, when it ended by itself; `task_start`: from a node to the start of its command,
+    images included. `notice`: between a pod's leaving and its SIGTERM, in which the router looks away. `healthy_after`:
+    a replica that ran this long does not crash in a loop. `watch`: after which the cluster ends a watch that is begun
     again at once; silence of `silence` more is a cluster that is away."""
 
     start_timeout: float = 120.0
     drain_timeout: float = 10.0
     notice: float = 5.0
     margin: float = 5.0
+    deliver: float = 30.0
+    deliver_every: float = 5.0
+    deliver_patience: float = 3600.0
+    task_start: float = 600.0
     starting_poll: int = 1
     ready_poll: int = 5
     live_poll: int = 10
@@ -43,7 +49,8 @@ class KubernetesOptions:
     service account. `artifacts`: where `artifacts_claim` is mounted for fetching packages. `shm` in bytes. `cpu_share`:
     what part of its CPU limit a pod is sure of; `autoscale_cpu` in percent of that limit. `command` and `fetch` run a
     replica and fetch its package; the image's own entry where `command` is empty, and `fetch` is given the source and
-    the target."""
+    the target. `task` runs a task's command, in `task_image` (empty: `image`) where the task names none, and delivers
+    what it leaves; `task_scratch`: bytes of disk that it may use."""
 
     namespace: str = ""
     kubeconfig: Path | None = None
@@ -63,6 +70,9 @@ class KubernetesOptions:
     tail_lines: int = 20
     command: tuple[str, ...] = ()
     fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch")
+    task: tuple[str, ...] = ("python", "-m", "modelyard_server.task")
+    task_image: str = ""
+    task_scratch: int = 20 * 1024 * MiB
     timing: Timing = field(default_factory=Timing)
 
     @classmethod
@@ -84,6 +94,8 @@ class KubernetesOptions:
             cpu_share=settings.server_cpu_share,
             autoscale_cpu=settings.autoscale_cpu,
             crash_loop_after=settings.crash_loop_after,
+            task_image=settings.notebook_image,
+            task_scratch=settings.task_scratch,
             timing=Timing(
                 start_timeout=settings.start_timeout,
                 drain_timeout=settings.drain_timeout,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from modelyard_api.resources import Resources
 from modelyard_hub.runtimes.base import Server
 from modelyard_hub.runtimes.environment import ACCESS_FILE, Place, server_environment
 from modelyard_hub.runtimes.kubernetes.labels import TEMPLATE, object_labels, selector
@@ -18,9 +19,9 @@ PACKAGE = f"{MOUNT}/model"
 """A folder below the mount: fetching makes it, whole or not at all."""
 FILES_FOLDER = "/etc/modelyard"
 USER = 1000
-_TMP_SIZE = "1Gi"
+TMP_SIZE = "1Gi"
 _KILL_GRACE = 5
-_LOCKED_DOWN = {
+LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -36,12 +37,7 @@ def pod_template(server: Server, options: KubernetesOptions) -> dict[str, Any]:
         "enableServiceLinks": False,
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": timing.grace,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -67,6 +63,16 @@ def pod_template(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     }
 
 
+def pod_security() -> dict[str, Any]:
+    """What Kubernetes' restricted standard asks of a pod."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
 def _fetch(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     """Fetches the package; only it sees the artifact store and its keys."""
     mounts = [{"name": "package", "mountPath": MOUNT}, {"name": "tmp", "mountPath": "/tmp"}]
@@ -78,8 +84,8 @@ def _fetch(server: Server, options: KubernetesOptions) -> dict[str, Any]:
         "imagePullPolicy": options.image_pull_policy,
         "command": [*options.fetch, server.package.location, PACKAGE],
         "env": [{"name": "HOME", "value": "/tmp"}],
-        "resources": _resources(server, options, gpu=False),
-        "securityContext": _LOCKED_DOWN,
+        "resources": limits(server.resources, options, gpu=False),
+        "securityContext": LOCKED_DOWN,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
@@ -102,8 +108,8 @@ def _server(server: Server, options: KubernetesOptions) -> dict[str, Any]:
         "imagePullPolicy": options.image_pull_policy,
         "env": _environment(server, options),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "resources": _resources(server, options, gpu=True),
-        "securityContext": _LOCKED_DOWN,
+        "resources": limits(server.resources, options, gpu=True),
+        "securityContext": LOCKED_DOWN,
         "lifecycle": {"preStop": {"sleep": {"seconds": math.ceil(options.timing.notice)}}},
         # The last lines of a crash are then part of the pod's status: nobody has to ask for them.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -153,11 +159,12 @@ def _probes(options: KubernetesOptions) -> dict[str, Any]:
     }
 
 
-def _resources(server: Server, options: KubernetesOptions, *, gpu: bool) -> dict[str, Any]:
-    limits = {"cpu": cpu(server.resources.cpu), "memory": str(server.resources.memory)}
-    if gpu and server.resources.gpu:
-        limits[options.gpu_resource] = str(server.resources.gpu)
-    return {"requests": {**limits, "cpu": cpu(server.resources.cpu * options.cpu_share)}, "limits": limits}
+def limits(resources: Resources, options: KubernetesOptions, *, gpu: bool) -> dict[str, Any]:
+    """What a container may use, and what it is sure of."""
+    most = {"cpu": cpu(resources.cpu), "memory": str(resources.memory)}
+    if gpu and resources.gpu:
+        most[options.gpu_resource] = str(resources.gpu)
+    return {"requests": {**most, "cpu": cpu(resources.cpu * options.cpu_share)}, "limits": most}
 
 
 def _volumes(server: Server, options: KubernetesOptions) -> list[dict[str, Any]]:
@@ -165,7 +172,7 @@ def _volumes(server: Server, options: KubernetesOptions) -> list[dict[str, Any]]
     shm = str(min(options.shm, server.resources.memory // 2))
     volumes: list[dict[str, Any]] = [
         {"name": "package", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_SIZE}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shm}},
         {"name": "files", "secret": {"secretName": server.name}},
     ]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard_hub.runtimes.kubernetes.kinds import AUTOSCALER, BUDGET, DEPLOYMENT, EVENT, POD, SECRET, SERVICE, Kind
+from modelyard_hub.runtimes.kubernetes.kinds import (
+    AUTOSCALER,
+    BUDGET,
+    DEPLOYMENT,
+    EVENT,
+    JOB,
+    POD,
+    SECRET,
+    SERVICE,
+    Kind,
+)
 
 
 @dataclass(frozen=True)
@@ -26,10 +36,12 @@ RULES: tuple[Rule, ...] = (
     # For clusters that ask it of who sets blockOwnerDeletion (OwnerReferencesPermissionEnforcement).
     Rule("", "secrets/finalizers", ("update",)),
     _rule(DEPLOYMENT, "list", "watch", "create", "patch"),
+    _rule(JOB, "list", "watch", "create", "patch"),
     _rule(SERVICE, "list", "watch", "create", "patch"),
     _rule(BUDGET, "list", "watch", "create", "patch"),
     _rule(AUTOSCALER, "list", "watch", "create", "patch", "delete"),
     _rule(POD, "list", "watch", "patch", "delete"),
     Rule("", "pods/log", ("get",)),
-    _rule(EVENT, "create"),
+    # Only in events does a cluster say why it makes no pod for a Job.
+    _rule(EVENT, "list", "create"),
 )

@@ -13,6 +13,14 @@ _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImage
           "RegistryUnavailable"}  # fmt: skip
 _START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
           "ContainerCannotRun"}  # fmt: skip
+_DISRUPTIONS = {
+    "TerminationByKubelet": ("Evicted", "Its node {node} had no room for it any more, or was stopped."),
+    "EvictionByEvictionAPI": ("Evicted", "It was evicted from its node {node}, such as to drain it."),
+    "PreemptionByScheduler": ("Preempted", "It had to make room on {node} for something of higher priority."),
+    "DeletionByTaintManager": ("NodeLost", "Its node {node} did not report any more, or takes no such pods."),
+    "DeletionByPodGC": ("NodeLost", "Its node {node} is gone."),
+}
+"""By the reason of the condition DisruptionTarget."""
 _KILLED = 128 + signal.SIGKILL
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -43,7 +51,7 @@ def of_pod(pod: Object) -> Cause | None:
     node = (pod.get("spec") or {}).get("nodeName", "its node")
     if reason == "Evicted":
         return Cause("Evicted", f"Its node {node} had no room for it any more: {said} Another one is started.")
-    if reason == "NodeLost" or _node_is_silent(status):
+    if reason == "NodeLost" or node_is_silent(status):
         return Cause("NodeLost", f"Its node {node} does not report any more. It is replaced when the node stays away.")
     if status.get("phase") in ("Failed", "Succeeded"):
         return Cause(reason or "Ended", f"Its pod ended: {said or reason or status['phase']}. Another one is started.")
@@ -77,10 +85,37 @@ def ended(end: Mapping[str, Any], memory: int) -> Cause:
     return Cause("Exited", f"It ended with exit code {code}.", lines)
 
 
-def _node_is_silent(status: Mapping[str, Any]) -> bool:
-    """The cluster sets only Ready back, and leaves ContainersReady as the node said it last."""
+def node_is_silent(status: Mapping[str, Any]) -> bool:
+    """Whether a pod's node does not report.
+
+    The cluster sets only Ready back, and leaves ContainersReady as the node said it last."""
     said = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
     return said.get("Ready") in ("False", "Unknown") and said.get("ContainersReady") == "True"
+
+
+def of_exit(code: int, lines: tuple[str, ...]) -> Cause:
+    """A task ended that could not say why."""
+    if code == _KILLED:
+        return Cause("Killed", f"It was killed, perhaps by its node (exit code {code}).", lines)
+    if code > 128:
+        return Cause("Signaled", f"It ended by {_signal(code - 128)}.", lines)
+    return Cause("Exited", f"It ended with exit code {code}.", lines)
+
+
+def disrupted(pod: Object) -> Cause | None:
+    """Who took a pod from its node, in a word and a sentence; None where nobody did."""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    node = (pod.get("spec") or {}).get("nodeName", "its node")
+    found: Mapping[str, Any] = next(
+        (c for c in status.get("conditions") or () if c.get("type") == "DisruptionTarget"), {}
+    )
+    said = str(status.get("message") or found.get("message") or "").strip()
+    if found.get("status") == "True":
+        reason, text = _DISRUPTIONS.get(str(found.get("reason")), ("Evicted", "It was taken from its node {node}."))
+        return Cause(reason, f"{text.format(node=node)} {said}".strip())
+    if status.get("reason") == "Evicted":
+        return Cause("Evicted", f"Its node {node} had no room for it any more. {said}".strip())
+    return None
 
 
 def _lines(end: Mapping[str, Any]) -> tuple[str, ...]:

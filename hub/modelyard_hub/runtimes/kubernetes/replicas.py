@@ -55,8 +55,8 @@ def observed(seen: Seen, options: KubernetesOptions) -> ObservedServer:
 def replica(index: int, pod: Object, options: KubernetesOptions, *, leaving: bool = False) -> Replica:
     """One pod as a replica; `leaving`: its workload is being deleted."""
     status: Mapping[str, Any] = pod.get("status") or {}
-    main = _container(status.get("containerStatuses") or (), CONTAINER)
-    fetch = _container(status.get("initContainerStatuses") or (), FETCH)
+    main = container(status.get("containerStatuses") or (), CONTAINER)
+    fetch = container(status.get("initContainerStatuses") or (), FETCH)
     phase, cause = _judge(pod, main, fetch, options)
     if leaving or deleting(pod):
         phase = Phase.stopping
@@ -98,12 +98,12 @@ def failed(pod: Object) -> bool:
 
 def is_ready(pod: Object) -> bool:
     """Whether it is ready for calls."""
-    return _condition(pod, "Ready").get("status") == "True" and not deleting(pod)
+    return condition(pod, "Ready").get("status") == "True" and not deleting(pod)
 
 
 def crashed(pod: Object) -> bool:
     """Whether its server ended before and does not run now: the last words are those of the earlier one."""
-    main = _container((pod.get("status") or {}).get("containerStatuses") or (), CONTAINER)
+    main = container((pod.get("status") or {}).get("containerStatuses") or (), CONTAINER)
     return int(main.get("restartCount", 0)) > 0 and "running" not in (main.get("state") or {})
 
 
@@ -122,7 +122,7 @@ def _judge(
         return _after_end(fetch, fetch_failed(end), end, options)
     if (end := _last_end(main)) is not None:
         return _after_end(main, ended(end, _memory(pod)), end, options)
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         text = f"{scheduled.get('message', 'No node takes it.')} Ask for less, or an administrator for more room."
         return Phase.starting, Cause(str(scheduled.get("reason") or "Unschedulable"), text)
@@ -174,17 +174,19 @@ def _memory(pod: Object) -> int:
 def _since(pod: Object, phase: Phase) -> datetime | None:
     if phase is Phase.stopping and deleting(pod):
         return _time(pod["metadata"]["deletionTimestamp"])
-    changed = _condition(pod, "Ready").get("lastTransitionTime")
+    changed = condition(pod, "Ready").get("lastTransitionTime")
     return _time(changed or pod["metadata"].get("creationTimestamp"))
 
 
-def _condition(pod: Object, kind: str) -> Mapping[str, Any]:
+def condition(pod: Object, kind: str) -> Mapping[str, Any]:
+    """What a pod says of itself under that type."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     found: Mapping[str, Any] = next((c for c in conditions if c.get("type") == kind), {})
     return found
 
 
-def _container(statuses: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+def container(statuses: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """The one of that name."""
     return next((s for s in statuses if s.get("name") == name), {})
 
 

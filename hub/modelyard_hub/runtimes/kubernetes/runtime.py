@@ -20,7 +20,12 @@ from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.pods import CONTAINER, FETCH
 from modelyard_hub.runtimes.kubernetes.record import TYPE, read, record
 from modelyard_hub.runtimes.kubernetes.replicas import crashed, deleting
+from modelyard_hub.runtimes.kubernetes.task_pods import COMMAND, check_output
+from modelyard_hub.runtimes.kubernetes.task_record import TASK_TYPE, read_task, task_record
+from modelyard_hub.runtimes.kubernetes.task_view import the_pod
 from modelyard_hub.runtimes.kubernetes.view import View
+from modelyard_hub.runtimes.outputs import open_output, read_log
+from modelyard_hub.runtimes.task import ObservedTask, Task
 
 log = logging.getLogger(__name__)
 _TRIES = 3
@@ -28,8 +33,8 @@ T = TypeVar("T")
 
 
 class KubernetesRuntime:
-    """Runs servers as Deployments in one namespace. It keeps nothing but what the cluster has: another process may take
-    over at any moment."""
+    """Runs servers as Deployments and tasks as Jobs in one namespace. It keeps nothing but what the cluster has:
+    another process may take over at any moment."""
 
     def __init__(self, options: KubernetesOptions) -> None:
         self._options = options
@@ -64,11 +69,12 @@ class KubernetesRuntime:
         client, keeper, view = self._open()
         async with keeper.lock(server.name):
             known = view.record(server.name)
+            _of_type(known, TYPE)
             before = None if known is None else read(known)
             if known is not None and deleting(known):
                 raise Unavailable(f"workload {server.name} is still being deleted")
             if known is None:
-                await self._not_taken(client, server.name)
+                await self._not_taken(client, server.name, TYPE)
             if known is None or before != server:
                 known = await self._retried(lambda: client.apply(SECRET, record(server, client.namespace)))
                 view.put(SECRET, known)
@@ -76,6 +82,26 @@ class KubernetesRuntime:
             await self._retried(lambda: keeper.converge(view, server, written))
             if before is not None and dict(before.files) != dict(server.files):
                 await keeper.nudge(view, server)
+
+    async def run(self, task: Task) -> None:
+        """Write the record, then the Job. Raises what `apply` does, and Conflict where the name is another one's."""
+        task.check()
+        check_output(task, self._options)
+        client, keeper, view = self._open()
+        async with keeper.lock(task.name):
+            known = view.record(task.name)
+            _of_type(known, TASK_TYPE)
+            if known is None:
+                await self._not_taken(client, task.name, TASK_TYPE)
+                known = await self._retried(lambda: client.apply(SECRET, task_record(task, client.namespace)))
+                view.put(SECRET, known)
+            elif deleting(known):
+                raise Unavailable(f"task {task.name} is still being deleted")
+            elif read_task(known) != task:
+                raise Conflict(f"another task is named {task.name}", remedy="Delete it, or choose another name.")
+            written: Object = known
+            await self._retried(lambda: keeper.tasks.keep(view, task, written))
+        keeper.touch(task.name)
 
     async def delete(self, name: str) -> None:
         """Delete the record and, with it, what it owns; `observe` shows it until it is gone."""
@@ -92,14 +118,21 @@ class KubernetesRuntime:
                 view.put(SECRET, answer)
 
     async def observe(self) -> Mapping[str, ObservedServer]:
-        """All workloads by name, as last seen; the cluster is not asked."""
+        """All servers by name, as last seen; the cluster is not asked."""
         return self._open()[2].observe()
+
+    async def observe_tasks(self) -> Mapping[str, ObservedTask]:
+        """All tasks by name, likewise."""
+        return self._open()[2].observe_tasks()
 
     async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
         """The last lines of each replica, with those of its crash before; NotFound for an unknown name."""
         client, _, view = self._open()
-        if view.record(name) is None:
+        known = view.record(name)
+        if known is None:
             raise NotFound(f"no workload {name!r} runs")
+        if known["type"] == TASK_TYPE:
+            return (ReplicaLog(0, await self._task_log(client, view, known, lines)),)
         pods = sorted(view.pods(name).items())
         found = await asyncio.gather(*(self._log(client, pod, lines) for _, pod in pods))
         return tuple(ReplicaLog(index, text) for (index, _), text in zip(pods, found, strict=True))
@@ -112,15 +145,26 @@ class KubernetesRuntime:
         assert self._parts is not None, "open() comes first"
         return self._parts
 
-    async def _not_taken(self, client: Client, name: str) -> None:
+    async def _not_taken(self, client: Client, name: str, kind: str) -> None:
         try:
             found = await client.get(SECRET, name)
         except NotFound:
             return
-        if found.get("type") != TYPE:
+        if found.get("type") not in (TYPE, TASK_TYPE):
             raise Conflict(f"a Secret {name} is there that is not Modelyard's", remedy="Rename or delete it.")
+        _of_type(found, kind)
         if deleting(found):
             raise Unavailable(f"workload {name} is still being deleted")
+
+    async def _task_log(self, client: Client, view: View, known: Object, lines: int) -> tuple[str, ...]:
+        """Of its pod, as long as that has one; else of its output."""
+        pod = the_pod(view.pods_of(known["metadata"]["name"]))
+        if pod is not None:
+            found = await self._log_of(client, pod["metadata"]["name"], COMMAND, lines, previous=False)
+            if found:
+                return found
+        task = read_task(known)
+        return () if task is None else await read_log(open_output(task.output), lines)
 
     async def _log(self, client: Client, pod: Object, lines: int) -> tuple[str, ...]:
         name = pod["metadata"]["name"]
@@ -158,6 +202,14 @@ class KubernetesRuntime:
         task = asyncio.create_task(work(), name=what)
         task.add_done_callback(_say_why)
         stack.push_async_callback(_end, task)
+
+
+def _of_type(found: Object | None, kind: str) -> None:
+    """Conflict where a workload of the other kind has the name."""
+    if found is not None and found.get("type") != kind:
+        what = "task" if kind == TYPE else "server"
+        name = found["metadata"]["name"]
+        raise Conflict(f"a {what} is named {name}", remedy="Delete it, or choose another name.")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

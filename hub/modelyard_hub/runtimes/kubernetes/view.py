@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,12 +11,15 @@ from modelyard_api.errors import ModelyardError
 from modelyard_hub.runtimes.base import ObservedServer
 from modelyard_hub.runtimes.kubernetes.cache import Cache, instance
 from modelyard_hub.runtimes.kubernetes.client import Client
-from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, SECRET, WATCHED, Kind, Object
+from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, JOB, POD, SECRET, WATCHED, Kind, Object
 from modelyard_hub.runtimes.kubernetes.labels import SELECTOR
 from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.record import TYPE, read
 from modelyard_hub.runtimes.kubernetes.replicas import Seen, indexes, observed
+from modelyard_hub.runtimes.kubernetes.task_record import TASK_TYPE, read_task
+from modelyard_hub.runtimes.kubernetes.task_view import SeenTask, observed_task, the_pod
 from modelyard_hub.runtimes.kubernetes.watch import Watcher
+from modelyard_hub.runtimes.task import ObservedTask
 
 
 class View:
@@ -29,7 +32,8 @@ class View:
         self._options, self._touched, self._tell = options, touched, changed
         self.watchers = {k: Watcher(client, k, SELECTOR, self._news, self._health) for k in WATCHED}
         self._indexes: dict[str, dict[str, int]] = {}
-        self._observed: dict[str, ObservedServer] = {}
+        self._observed: dict[str, ObservedServer | ObservedTask] = {}
+        self._uids: dict[str, str] = {}
         self._refused: dict[str, ModelyardError] = {}
 
     async def list(self) -> None:
@@ -43,7 +47,16 @@ class View:
     def record(self, name: str) -> Object | None:
         """The Secret of a workload, or None."""
         found = self.of(SECRET).get(name)
-        return found if found is not None and found.get("type") == TYPE else None
+        return found if found is not None and found.get("type") in (TYPE, TASK_TYPE) else None
+
+    def task(self, name: str) -> ObservedTask | None:
+        """A task as seen last."""
+        found = self._observed.get(name)
+        return found if isinstance(found, ObservedTask) else None
+
+    def pods_of(self, name: str) -> Sequence[Object]:
+        """All pods of a workload."""
+        return self.of(POD).of(name)
 
     def put(self, kind: Kind, answer: Object) -> None:
         """Take what the cluster answered to a call of ours."""
@@ -71,16 +84,28 @@ class View:
         return {numbers[p["metadata"]["uid"]]: p for p in pods}
 
     def observe(self) -> dict[str, ObservedServer]:
-        """All workloads, as seen last; marked where that is not now."""
-        since = self.unseen_since()
-        if since is None:
-            return dict(self._observed)
-        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
-        return {name: replace(o, unseen_since=since, unseen_because=why) for name, o in self._observed.items()}
+        """All servers, as seen last; marked where that is not now."""
+        found = {name: o for name, o in self._observed.items() if isinstance(o, ObservedServer)}
+        since, why = self._unseen()
+        return (
+            found
+            if since is None
+            else {name: replace(o, unseen_since=since, unseen_because=why) for name, o in found.items()}
+        )
+
+    def observe_tasks(self) -> dict[str, ObservedTask]:
+        """All tasks, likewise."""
+        found = {name: o for name, o in self._observed.items() if isinstance(o, ObservedTask)}
+        since, why = self._unseen()
+        return (
+            found
+            if since is None
+            else {name: replace(o, unseen_since=since, unseen_because=why) for name, o in found.items()}
+        )
 
     def away_since(self) -> datetime | None:
         """Since when what replicas are known by is not seen."""
-        lost = [w.away_since for k in (SECRET, DEPLOYMENT, POD) if (w := self.watchers[k]).away_since is not None]
+        lost = [w.away_since for k in (SECRET, DEPLOYMENT, JOB, POD) if (w := self.watchers[k]).away_since is not None]
         return min(lost, default=None)
 
     def unseen_since(self) -> datetime | None:
@@ -90,12 +115,17 @@ class View:
             return None
         return since
 
+    def _unseen(self) -> tuple[datetime | None, str]:
+        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
+        return self.unseen_since(), why
+
     def _news(self, name: str, *, touch: bool = True) -> None:
         if not name:
             return
         before, now = self._observed.get(name), self._look(name)
         if now is None:
             self._observed.pop(name, None)
+            self._uids.pop(name, None)
             self._indexes.pop(name, None)
             self._refused.pop(name, None)
         else:
@@ -105,11 +135,17 @@ class View:
         if touch:
             self._touched(name)
 
-    def _look(self, name: str) -> ObservedServer | None:
+    def _look(self, name: str) -> ObservedServer | ObservedTask | None:
         secret = self.record(name)
         if secret is None:
             return None
-        trouble = self._refused.get(name)
+        trouble, uid = self._refused.get(name), secret["metadata"]["uid"]
+        same = self._uids.get(name) == uid
+        self._uids[name] = uid
+        if secret["type"] == TASK_TYPE:
+            job, pod = self.of(JOB).get(name), the_pod(self.pods_of(name))
+            before = self.task(name) if same else None
+            return observed_task(SeenTask(secret, read_task(secret), job, pod, trouble, before))
         seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
         return observed(seen, self._options)
 
