@@ -27,7 +27,7 @@ class Progress:
 def task_record(task: Task, namespace: str, progress: Progress | None = None) -> dict[str, Any]:
     """The Secret of a task."""
     progress = progress or Progress()
-    told = {**task_to_json(task), "files": sorted(task.files)}
+    told = {**task_to_json(task), "environment": None, "files": sorted(task.files)}
     data = {TASK: json.dumps(told, sort_keys=True), ENVIRONMENT: json.dumps(dict(task.environment)), **task.files}
     annotations = {JOB_UID: progress.job} if progress.job else {}
     if progress.end is not None:
@@ -52,7 +52,7 @@ def read_task(secret: Object) -> Task | None:
         data = {k: base64.b64decode(v).decode() for k, v in (secret.get("data") or {}).items()}
         told = json.loads(data[TASK])
         files = {name: data[name] for name in told["files"]}
-        return task_from_json({**told, "files": files})
+        return task_from_json({**told, "environment": json.loads(data[ENVIRONMENT]), "files": files})
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

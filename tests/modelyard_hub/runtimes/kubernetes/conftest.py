@@ -34,11 +34,11 @@ def options(cluster: FakeCluster, tmp_path: Path) -> KubernetesOptions:
 
 @pytest.fixture
 async def around(cluster: FakeCluster, options: KubernetesOptions) -> AsyncIterator[Around]:
-    runtime = KubernetesRuntime(options)
-    await runtime.open()
+    made = Around(KubernetesRuntime(options), cluster, options)
+    await made.runtime.open()
     try:
-        yield Around(runtime, cluster, options)
+        yield made
     finally:
-        await runtime.close()
+        await made.runtime.close()
     allowed = {(rule.resource, verb) for rule in RULES for verb in rule.verbs}
     assert cluster.verbs <= allowed, "the chart's Role does not grant it"
