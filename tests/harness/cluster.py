@@ -39,13 +39,17 @@ class Cluster:
     @property
     def node(self) -> str:
         """The name of a node: the only one, where the tests started the cluster."""
-        return str(self.get("nodes")["items"][0]["metadata"]["name"])
+        return str(self._a_node()["metadata"]["name"])
 
     @property
     def node_ip(self) -> str:
         """Its address, where pods reach what listens on this machine if the tests started the cluster."""
-        addresses = self.get("nodes")["items"][0]["status"]["addresses"]
+        addresses = self._a_node()["status"]["addresses"]
         return next(a["address"] for a in addresses if a["type"] == "InternalIP")
+
+    def _a_node(self) -> Any:
+        """One that takes any pod: others may be there for something else."""
+        return next(node for node in self.get("nodes")["items"] if not node["spec"].get("taints"))
 
     @property
     def dns_ip(self) -> str:
