@@ -104,6 +104,24 @@ class ClusterYard:
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "--output=json"))["items"]
         return items
 
+    def account(self, name: str, rules: list[dict[str, Any]], folder: Path) -> Path:
+        """The kubeconfig of a service account with these rules."""
+        role = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": name},
+            "rules": rules,
+        }
+        self.kubectl("create", "--filename=-", input=json.dumps(role))
+        self.kubectl("create", "serviceaccount", name)
+        self.kubectl("create", "rolebinding", name, f"--role={name}", f"--serviceaccount={self.namespace}:{name}")
+        token = self.kubectl("create", "token", name).strip()
+        told = json.loads(self.cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "--output=json"))
+        told["users"] = [{"name": told["users"][0]["name"], "user": {"token": token}}]
+        path = folder / f"{name}.kubeconfig"
+        path.write_text(json.dumps(told))
+        return path
+
     def switch(self, misbehaviour: str, argument: str | None = "") -> None:
         name = self.server().name
         if argument is None:

@@ -11,8 +11,10 @@ import yaml
 
 from harness.chart import CHART, EXAMPLES, Manifest, render
 from harness.cluster import Cluster
+from harness.observed_tasks import small_task
 from modelyard_hub.embedded.home import Ports, Secrets
 from modelyard_hub.embedded.siblings import traefik_static
+from modelyard_hub.runtimes.kubernetes.labels import task_labels
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.rbac import RULES
 
@@ -94,7 +96,14 @@ def test_the_hub_service_may_do_what_its_code_does(rendered: list[Manifest]) -> 
 
 def test_nothing_of_models_or_notebooks_is_in_the_release(rendered: list[Manifest]) -> None:
     components = {m["metadata"]["labels"]["app.kubernetes.io/component"] for m in rendered}
-    assert not components & {"notebook", "model-server", "run"}
+    assert not components & {"notebook", "model-server", "task"}
+
+
+def test_nobody_connects_to_a_task(rendered: list[Manifest]) -> None:
+    spec = one(rendered, "NetworkPolicy", "modelyard-task")["spec"]
+    assert spec["podSelector"]["matchLabels"].items() <= task_labels(small_task()).items()
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
 
 
 def test_the_router_is_started_as_on_one_machine(tmp_path: Path, rendered: list[Manifest]) -> None:

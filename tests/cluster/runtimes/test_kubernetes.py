@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -190,7 +189,7 @@ async def test_the_account_of_the_rules_can_do_all_and_one_without_them_is_told(
 ) -> None:
     await yard.runtime.close()
     rules = [{"apiGroups": [r.group], "resources": [r.resource], "verbs": list(r.verbs)} for r in RULES]
-    config = account(yard, "hub", rules, tmp_path)
+    config = yard.account("hub", rules, tmp_path)
     yard.runtime = KubernetesRuntime(replace(yard.options, kubeconfig=config))
     await yard.runtime.open()
     server = yard.server(max_replicas=2, files={"access.json": "{}"})
@@ -202,28 +201,9 @@ async def test_the_account_of_the_rules_can_do_all_and_one_without_them_is_told(
     await gone(yard, NAME)
     await yard.runtime.close()
     less = [r for r in rules if r["resources"] != ["pods"]]
-    yard.runtime = KubernetesRuntime(replace(yard.options, kubeconfig=account(yard, "less", less, tmp_path)))
+    yard.runtime = KubernetesRuntime(replace(yard.options, kubeconfig=yard.account("less", less, tmp_path)))
     with pytest.raises(ClusterForbidden, match='cannot list resource "pods"'):
         await yard.runtime.open()
-
-
-def account(yard: ClusterYard, name: str, rules: list[dict[str, Any]], folder: Any) -> Any:
-    """The kubeconfig of a service account with these rules."""
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": name},
-        "rules": rules,
-    }
-    yard.kubectl("create", "--filename=-", input=json.dumps(role))
-    yard.kubectl("create", "serviceaccount", name)
-    yard.kubectl("create", "rolebinding", name, f"--role={name}", f"--serviceaccount={yard.namespace}:{name}")
-    token = yard.kubectl("create", "token", name).strip()
-    told = json.loads(yard.cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "--output=json"))
-    told["users"] = [{"name": told["users"][0]["name"], "user": {"token": token}}]
-    path = folder / f"{name}.kubeconfig"
-    path.write_text(json.dumps(told))
-    return path
 
 
 async def test_deleting_leaves_nothing_behind(yard: ClusterYard) -> None:
