@@ -46,7 +46,7 @@ class Kubectl(Protocol):
     kubeconfig: Path
 
     def task(self, code: str = "", **changes: Any) -> Task:
-        return replace(python_task(code, f"s3://tasks/{self.namespace}"), image=TASK_IMAGE, **changes)
+        return replace(python_task(code, f"s3://tasks/{self.namespace}"), **{"image": TASK_IMAGE, **changes})
 
     def kubectl(self, *args: str, input: str | None = None) -> str: ...
 
@@ -93,7 +93,7 @@ class ClusterYard:
         return replace(small, **changes)
 
     def task(self, code: str = "", **changes: Any) -> Task:
-        return replace(python_task(code, f"s3://tasks/{self.namespace}"), image=TASK_IMAGE, **changes)
+        return replace(python_task(code, f"s3://tasks/{self.namespace}"), **{"image": TASK_IMAGE, **changes})
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """In the namespace."""

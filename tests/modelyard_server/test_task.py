@@ -218,6 +218,21 @@ def test_results_that_cannot_be_delivered_are_a_failure(tmp_path: Path, s3: S3) 
     assert "refuses access" in said
 
 
+def test_a_command_that_fills_its_disk_has_failed_and_says_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
+        code = "file = open('big', 'wb', buffering=0)\nwhile True: file.write(bytes(4096))"
+        returned, _ = run(disk.path / "run", "--output", str(tmp_path / "out"), code=code)
+        assert returned == 1
+        assert "No space left" in status(tmp_path / "out").lines[-1]
+        assert status(disk.path / "run") == status(tmp_path / "out")
+
+
+def test_a_command_that_takes_its_results_away_left_none(tmp_path: Path) -> None:
+    code = "import os; os.rmdir(os.environ['MODELYARD_OUTPUT'])"
+    assert run(tmp_path / "run", "--output", str(tmp_path / "out"), code=code)[0] == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["log", "status.json"]
+
+
 def test_a_store_that_comes_back_is_waited_for(s3: S3, tmp_path: Path) -> None:
     bucket = s3.bucket("patience")
     s3.stop()
@@ -243,6 +258,8 @@ def test_beside_each_other_one_runs_and_one_delivers(tmp_path: Path) -> None:
     output, _ = runner.communicate(timeout=60)
     assert runner.returncode == 5
     assert output == f"working in {folder / 'work'}\n"
+    assert courier.poll() is None, "in a pod it would be started again"
+    courier.terminate()
     courier.communicate(timeout=60)
     assert courier.returncode == 0
     assert (tmp_path / "out" / "output" / "score.json").read_text() == "0.9"
@@ -254,6 +271,7 @@ def test_the_one_that_runs_fails_where_the_other_cannot_deliver(tmp_path: Path) 
     courier = start("deliver", tmp_path / "run", "--output", str(tmp_path / "file" / "out"))
     (tmp_path / "run").mkdir()
     assert run(tmp_path / "run", "--say", str(tmp_path / "said"), code="pass")[0] == 1
+    courier.terminate()
     assert courier.communicate(timeout=30)
     assert courier.returncode == 1
     assert TaskStatus.from_json((tmp_path / "said").read_text()).reason == "UploadFailed"
@@ -275,6 +293,21 @@ def test_the_one_that_delivers_speaks_for_one_that_was_killed(tmp_path: Path) ->
     assert (courier.returncode, found.state, found.reason) == (0, TaskState.failed, "Killed")
     assert found.started
     assert (tmp_path / "out" / "output" / "score.json").read_text() == "0.9"
+
+
+def test_one_that_is_started_again_does_not_deliver_again(tmp_path: Path) -> None:
+    run(tmp_path / "run", "--output", str(tmp_path / "elsewhere"), code=RESULT)
+    assert deliver_once(tmp_path / "run", tmp_path / "out") == 0
+    (tmp_path / "out" / "log").unlink()
+    assert deliver_once(tmp_path / "run", tmp_path / "out") == 0
+    assert not (tmp_path / "out" / "log").exists()
+
+
+def deliver_once(folder: Path, output: Path) -> int:
+    courier = start("deliver", folder, "--output", str(output), "--gone")
+    courier.communicate(timeout=60)
+    assert courier.returncode is not None
+    return courier.returncode
 
 
 def test_what_is_said_of_a_pod_fits(tmp_path: Path) -> None:

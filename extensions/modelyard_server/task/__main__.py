@@ -1,7 +1,7 @@
 """`python -m modelyard_server.task run|deliver`.
 
 `run` exits as the command does, 128 + N after signal N, 127 where there is none, 1 where it did not fail but its
-results could not be delivered. `deliver` exits with 0 once all is delivered, else 1.
+results could not be delivered. `deliver` exits after SIGTERM, with 0 where all is delivered, else 1.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     if given.gone:
         stopped.set()
-    deliver(folder, target, given.every, stopped)
-    trouble = folder.delivered()
+    trouble = deliver(folder, target, given.every, stopped)
     if trouble:
         print(trouble, file=sys.stderr)  # noqa: T201
     return 1 if trouble else 0
@@ -69,7 +68,7 @@ def _run(given: argparse.Namespace, folder: TaskFolder, target: Target | None) -
         status = _run_and_deliver(runner, folder, target, given.every)
     else:
         status = runner.run()
-        folder.write_status(status)  # from now on it is delivered, by the one beside us
+        folder.write_last_status(status)  # from now on it is delivered, by the one beside us
         status = _delivered(status, folder, given.patience)
     if given.say is not None:
         given.say.write_text(_short(status))
@@ -85,7 +84,7 @@ def _run_and_deliver(runner: Runner, folder: TaskFolder, target: Target, every: 
     status = runner.run()
     courier.stop()
     status = delivery.finish(status)
-    folder.write_status(status)
+    folder.write_last_status(status)
     if status.state is TaskState.succeeded:
         shutil.rmtree(folder.results, ignore_errors=True)  # they are at the output
     return status

@@ -50,7 +50,7 @@ class Delivery:
             self._results()
             self._logs()
             self._say(status)
-        except ModelyardError as error:
+        except (ModelyardError, OSError) as error:
             failed = upload_failed(status, str(error))
             try:
                 self._say(failed)
@@ -117,8 +117,17 @@ class Courier(threading.Thread):
             return self._interval
 
 
-def deliver(folder: TaskFolder, target: Target, interval: float, stopped: threading.Event) -> TaskStatus:
-    """Deliver for a command that runs beside us, until it has ended, or `stopped` says that it is gone; its status."""
+def deliver(folder: TaskFolder, target: Target, interval: float, stopped: threading.Event) -> str:
+    """Deliver for a command that runs beside us: once it has ended, or `stopped` says that it is gone.
+
+    Returns what went wrong, when it is stopped: in a pod, whoever ends earlier is started again."""
+    if folder.delivered() is None:
+        _deliver(folder, target, interval, stopped)
+    stopped.wait()
+    return folder.delivered() or ""
+
+
+def _deliver(folder: TaskFolder, target: Target, interval: float, stopped: threading.Event) -> None:
     delivery = Delivery(folder, target)
     courier = Courier(delivery, folder, interval)
     courier.start()
@@ -130,10 +139,9 @@ def deliver(folder: TaskFolder, target: Target, interval: float, stopped: thread
     courier.stop()
     if status is None or not status.state.ended:
         status = killed(folder)
-        folder.write_status(status)
+        folder.write_last_status(status)
     done = delivery.finish(status)
     folder.write_delivered(done.message if done.reason == UPLOAD_FAILED else "")
-    return done
 
 
 def killed(folder: TaskFolder) -> TaskStatus:
@@ -159,6 +167,8 @@ def upload_failed(status: TaskStatus, error: str) -> TaskStatus:
 
 def _plain_files(folder: TaskFolder) -> Iterator[tuple[str, IO[bytes]]]:
     """Paths below the results, and the files. By descriptors all the way: no link gets in between."""
+    if not folder.results.is_dir():
+        return  # the command took it away
     for where, _, names, descriptor in os.fwalk(folder.results, follow_symlinks=False):
         base = os.path.relpath(where, folder.results)
         for name in sorted(names):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +40,14 @@ class TaskFolder:
         """Say how far it is, in one step."""
         self._write(STATUS, status.to_json())
 
+    def write_last_status(self, status: TaskStatus) -> None:
+        """Say how it ended. On a full disk, what it worked with makes room."""
+        try:
+            self.write_status(status)
+        except OSError:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.write_status(status)
+
     def delivered(self) -> str | None:
         """Why what the command left could not be delivered, empty where it was; None before."""
         try:
@@ -55,7 +65,7 @@ class TaskFolder:
         for path in (self.log, self.older_log):
             if len(found) < TAIL_LINES:
                 found = _lines(path) + found
-        return tuple(line[:LONGEST_LINE] for line in found[-TAIL_LINES:])
+        return last_lines(found)
 
     def _write(self, name: str, text: str) -> None:
         descriptor, pending = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
@@ -69,6 +79,11 @@ class TaskFolder:
             with suppress(OSError):
                 os.unlink(pending)
             raise
+
+
+def last_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    """As many, and as long, as a status carries."""
+    return tuple(line[:LONGEST_LINE] for line in lines[-TAIL_LINES:])
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from modelyard_server.task.folder import last_lines
+
 _BLOCK = 64 * 1024
 
 
@@ -15,10 +17,16 @@ class Log:
     def __init__(self, path: Path, older: Path, size: int, *, tee: bool) -> None:
         self._path, self._older, self._size, self._tee = path, older, size, tee
         self._file = self._open()
+        self._recent = b""
+
+    def recent(self) -> tuple[str, ...]:
+        """The last lines, also those that a full disk did not take."""
+        return last_lines(self._recent.decode(errors="replace").splitlines())
 
     def pump(self, pipe: int) -> None:
         """Take what comes out of a pipe until nobody holds its other end."""
         while data := os.read(pipe, _BLOCK):
+            self._recent = (self._recent + data)[-_BLOCK:]
             # A full disk costs lines; the command must not wait for anybody to read what it says.
             with suppress(OSError):
                 self._write(data)

@@ -79,7 +79,7 @@ class Runner:
         code = child.wait()
         # Not for ever: something that it left behind in another session may hold the pipe.
         pump.join(_LAST_WORDS)
-        return self._ended(code, oom_kills() > kills)
+        return self._ended(code, log.recent(), oom_kills() > kills)
 
     def _await(self, pid: int) -> None:
         # Not reaped: its number, which is its group's, stays its own until the group was ended.
@@ -128,8 +128,7 @@ class Runner:
         text = f"{command} cannot be started: {error.strerror}."
         return TaskStatus(TaskState.failed, code, "StartError", text, self._began, _now())
 
-    def _ended(self, code: int, killed_for_memory: bool) -> TaskStatus:
-        lines = self._folder.tail()
+    def _ended(self, code: int, lines: tuple[str, ...], killed_for_memory: bool) -> TaskStatus:
         shell = code if code >= 0 else 128 - code
         reason, text = self._why or _why(code, lines, killed_for_memory)
         state = TaskState.failed if reason else TaskState.succeeded

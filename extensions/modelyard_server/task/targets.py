@@ -15,6 +15,7 @@ from typing import IO, Protocol
 from modelyard_api.errors import Forbidden, InvalidInput, ModelyardError, StorageFull, Unavailable
 from modelyard_api.locations import S3Access, S3Location, parse_s3
 
+_PIECE = 8 * 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -80,7 +81,8 @@ class S3Target:
         from modelyard_server.buckets import in_our_words
 
         with in_our_words(self._place, self._access):
-            obstore.put(self._bucket, self._place.below(path).key, file)
+            # Few and small pieces at a time: it works beside the command, in little memory.
+            obstore.put(self._bucket, self._place.below(path).key, file, chunk_size=_PIECE, max_concurrency=2)
 
 
 def _refusal(error: OSError, target: Path) -> ModelyardError:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from contracts.tasks import DRAINS, WAITS, begun, ended, forgotten, left_behind, until
+from harness import images
 from harness.cluster_yard import ClusterYard
 from harness.wait import eventually
 from modelyard_api.resources import MiB, Resources
@@ -155,6 +156,51 @@ async def test_deleting_leaves_nothing_behind(yard: ClusterYard) -> None:
     await forgotten(yard, NAME)
     assert yard.objects("jobs") == yard.objects("pods") == []
     assert NAME not in [o["metadata"]["name"] for o in yard.objects("secrets")]
+
+
+NOTEBOOK = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    "cells": [
+        {
+            "cell_type": "code",
+            "id": "a",
+            "metadata": {"tags": ["parameters"]},
+            "source": "n = 1",
+            "outputs": [],
+            "execution_count": None,
+        },
+        {
+            "cell_type": "code",
+            "id": "b",
+            "metadata": {},
+            "source": "print('six times', n, 'is', 6 * n)",
+            "outputs": [],
+            "execution_count": None,
+        },
+    ],
+}
+PAPERMILL = 'papermill "$MODELYARD_FILES/input.ipynb" "$MODELYARD_OUTPUT/output.ipynb" -p n 7 --no-progress-bar'
+
+
+@pytest.mark.timeout(1800)
+async def test_a_notebook_is_executed_in_the_images_of_the_project(yard: ClusterYard, cluster: Any) -> None:
+    for name in ("server", "notebook"):
+        cluster.load_image(images.build(name))
+    await yard.runtime.close()
+    yard.use(replace(yard.options, image=images.tag("server"), task_image=images.tag("notebook")))
+    await yard.runtime.open()
+    task = yard.task(
+        image="",
+        command=("sh", "-c", PAPERMILL),
+        files={"input.ipynb": json.dumps(NOTEBOOK)},
+        resources=Resources(cpu=1, memory=1024 * MiB),
+    )
+    done = await ended(yard, task)
+    assert done.state is TaskState.succeeded, done
+    executed = await open_output(task.output).read("output/output.ipynb")
+    assert b"six times 7 is 42" in (executed or b"")
 
 
 async def test_the_account_of_the_rules_can_do_all(yard: ClusterYard, tmp_path: Path) -> None:

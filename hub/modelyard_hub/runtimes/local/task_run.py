@@ -116,7 +116,7 @@ class TaskRun:
         if status is None or not status.state.ended:
             await self._deliver_for_it()
             status = await asyncio.to_thread(self.files.status)
-        if status is None:
+        if status is None or not status.state.ended:
             raise Unavailable(f"nothing is known of the end of task {self.record.task.name}")
         self._show(status)
 
