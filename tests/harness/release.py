@@ -44,8 +44,8 @@ class Release:
         return {
             "publicUrl": self.url,
             "images": {
-                **{name: images.tag(name) for name in ("hub", "notebook", "server")},
-                "traefik": images.tag("hub"),
+                **{name: images.loaded(name) for name in ("hub", "notebook", "server")},
+                "traefik": images.loaded("hub"),
                 "postgresql": DATABASE,
                 "pullPolicy": "Never",
             },

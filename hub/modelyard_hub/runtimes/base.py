@@ -70,7 +70,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Replica:
-    """One observed replica. `address` is an http URL that the router and the hub service reach, when it has one."""
+    """One observed replica. `address` is an http URL that the router and the hub service reach, when it has one.
+
+    `ended`: how and when the one before it ended, where a replica that is ready was started again.
+    """
 
     index: int
     phase: Phase
@@ -80,6 +83,7 @@ class Replica:
     message: str = ""
     log_tail: tuple[str, ...] = ()
     since: datetime | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True)

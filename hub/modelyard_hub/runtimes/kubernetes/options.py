@@ -62,7 +62,8 @@ class KubernetesOptions:
     crash_loop_after: int = 3
     tail_lines: int = 20
     command: tuple[str, ...] = ()
-    fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch")
+    # Soon enough to be told why it waits; the kubelet tries again.
+    fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch", "--patience", "20")
     timing: Timing = field(default_factory=Timing)
 
     @classmethod
