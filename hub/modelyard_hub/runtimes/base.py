@@ -24,6 +24,10 @@ class Phase(StrEnum):
     stopping = "stopping"
 
 
+UNHEARD = "NodeLost"
+"""The reason of a replica whose machine says nothing: it may well run on."""
+
+
 @dataclass(frozen=True)
 class Package:
     """A model version's files, as a runtime can reach them: `location` is an absolute path or `s3://bucket/key`.

@@ -228,6 +228,24 @@ def test_a_candidate_never_gets_traffic_unasked() -> None:
     assert says(find(down.status.conditions, "Ready")) == ("False", "Backoff")
 
 
+def test_replicas_of_machines_that_say_nothing_are_called_while_no_other_is_ready() -> None:
+    world = World(desired(spec(scaling={"min": 2, "max": 2})))
+    world.settle()
+    (name,) = world.observed
+    first, second = world.observed[name].replicas
+
+    def routed(*replicas: Replica) -> tuple[str, ...]:
+        world.observed[name] = replace(world.observed[name], replicas=replicas)
+        route = plan(world.wanted, world.observed, world.routed, NOW).route
+        assert route is not None
+        return route.servers[1]
+
+    lost = [replace(r, phase=Phase.backoff, reason="NodeLost") for r in (first, second)]
+    assert routed(*lost) == (address(1, 0), address(1, 1))
+    assert routed(lost[0], second) == (address(1, 1),)
+    assert routed(replace(lost[0], phase=Phase.stopping), replace(lost[1], reason="Exited")) == ()
+
+
 def test_a_removed_revision_that_still_serves_stays() -> None:
     world = World(desired(spec(), stable_history=(1,)))
     world.settle()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard_hub.runtimes.base import UNHEARD
 from modelyard_hub.runtimes.kubernetes.kinds import Object
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
@@ -45,7 +46,7 @@ def of_pod(pod: Object) -> Cause | None:
     if reason == "Evicted":
         return Cause("Evicted", f"Its node {node} had no room for it any more: {said} Another one is started.")
     if reason == "NodeLost" or _node_is_silent(status):
-        return Cause("NodeLost", f"Its node {node} does not report any more. It is replaced when the node stays away.")
+        return Cause(UNHEARD, f"Its node {node} does not report any more. It is replaced when the node stays away.")
     if status.get("phase") in ("Failed", "Succeeded"):
         return Cause(reason or "Ended", f"Its pod ended: {said or reason or status['phase']}. Another one is started.")
     return None
