@@ -76,10 +76,8 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     await store.open()
     stack.push_async_callback(runtime.close)
     await runtime.open()
-    authorize = f"{hub.service_url.rstrip('/')}{hub.root}/authorize"
-    router = TraefikRouter(
-        RouterOptions(authorize, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url
-    )
+    service = f"{hub.service_url.rstrip('/')}{hub.root}"
+    router = TraefikRouter(RouterOptions(service, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url)
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
     return Parts(

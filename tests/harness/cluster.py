@@ -34,7 +34,7 @@ class Cluster:
     @property
     def helm(self) -> Path:
         """A helm 3 program."""
-        return binaries.program(binaries.HELM, "helm")
+        return binaries.program("helm")
 
     @property
     def node(self) -> str:
@@ -142,9 +142,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=host.FOLDER, help="state; its file `kubeconfig` is the way in")
     arguments = parser.parse_args()
     if arguments.command == "build":
+        binaries.build()
         images.pause()
-        for module in binaries.MODULES:
-            binaries.build(module)
     elif arguments.command == "down":
         host.clean()
     else:

@@ -129,6 +129,10 @@ def test_deleted_endpoints_leave_nothing(stack: Stack, publisher: Publisher) -> 
     assert done.returncode == 0, done.stderr
     with stack.client("ada") as ada:
         eventually(lambda: ada.get("/endpoints/ada/brief").status_code == 404, what="the endpoint is gone")
+    with httpx.Client(base_url=stack.url, trust_env=False) as caller:
+        for answer in (caller.post("/serve/ada/brief/invocations", json={}), caller.get("/serve/nobody/nothing/v2")):
+            assert answer.status_code == 404
+            assert answer.json()["detail"].startswith("there is no endpoint ")
     left = [p for p in (stack.home / "workloads").iterdir() if "brief" in p.name]
     assert not left
 

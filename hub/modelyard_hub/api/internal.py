@@ -1,4 +1,5 @@
-"""What the other processes ask: `/health`, the routing document, JupyterHub's routes, and who may pass to MLflow."""
+"""What the other processes ask: `/health`, the routing document, JupyterHub's routes, who may pass to MLflow, and what
+a call gets that no endpoint takes."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Cookie, Header, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import Forbidden, Unauthenticated, Unavailable
+from modelyard_api.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from modelyard_hub.api.problems import responses
 from modelyard_hub.auth import READ, bearer, require_scope
 from modelyard_hub.parts import Parts, PartsDep
@@ -58,6 +59,22 @@ async def put_hub_routes(routes: HubRoutes, request: Request, parts: PartsDep) -
     kept = HubRoutes(routes=routes.routes)
     await parts.store.save_hub_routes(kept.model_dump_json(exclude={"applied"}))
     parts.router.route_hub(kept.routes)
+
+
+@router.api_route(
+    "/internal/serve{path:path}",
+    methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    include_in_schema=False,
+)
+async def no_endpoint(path: str) -> None:
+    """What a call below `/serve/` gets where no endpoint takes it."""
+    owner, _, rest = path.strip("/").partition("/")
+    name = rest.partition("/")[0]
+    if not name:
+        raise NotFound(f"there is no endpoint at /serve{path}", remedy="Call /serve/<owner>/<endpoint>/….")
+    raise NotFound(
+        f"there is no endpoint {owner}/{name}", remedy="It was deleted or never published, or its name differs."
+    )
 
 
 def _require_hub(request: Request, parts: Parts) -> None:

@@ -18,6 +18,8 @@ from modelyard_hub.routing.section import Json, Section
 
 ENDPOINT_PRIORITY = 100_000
 REVISION_PRIORITY = 200_000
+NO_ENDPOINT_PRIORITY = 50_000
+NO_ENDPOINT = "modelyard-no-endpoint"
 MLFLOW = "modelyard-mlflow"
 CONNECT = "modelyard-connect"
 AGAIN = "modelyard-again"
@@ -67,9 +69,9 @@ class EndpointRoute:
 
 @dataclass(frozen=True)
 class RouterOptions:
-    """URLs as Traefik reaches them: `authorize` of the hub service; `mlflow` with the path it serves at, or empty."""
+    """URLs as Traefik reaches them: `service` of the hub service, `mlflow` with the path it serves at; or empty."""
 
-    authorize: str = ""
+    service: str = ""
     mlflow: str = ""
     entrypoints: tuple[str, ...] = ("web",)
 
@@ -118,7 +120,9 @@ def mlflow_section(options: RouterOptions) -> Section:
         return Section({}, {}, {})
     url = urlsplit(options.mlflow)
     middlewares: Json = {
-        f"{MLFLOW}-auth": {"forwardAuth": {"address": options.authorize, "authResponseHeaders": list(TOKEN_HEADERS)}}
+        f"{MLFLOW}-auth": {
+            "forwardAuth": {"address": f"{options.service}/authorize", "authResponseHeaders": list(TOKEN_HEADERS)}
+        }
     }
     if url.path.rstrip("/") != "/mlflow":
         middlewares[f"{MLFLOW}-strip"] = {"stripPrefix": {"prefixes": ["/mlflow"]}}
@@ -133,8 +137,25 @@ def mlflow_section(options: RouterOptions) -> Section:
     return Section({MLFLOW: router}, {MLFLOW: service}, middlewares)
 
 
+def no_endpoint_section(options: RouterOptions) -> Section:
+    """Calls below `/serve/` that no endpoint takes: the hub service says so. JupyterHub would ask them to sign in."""
+    if not options.service:
+        return Section({}, {}, {})
+    url = urlsplit(options.service)
+    router = {
+        "entryPoints": [*options.entrypoints],
+        "rule": "Path(`/serve`) || PathPrefix(`/serve/`)",
+        "service": NO_ENDPOINT,
+        "priority": NO_ENDPOINT_PRIORITY,
+        "middlewares": [NO_COOKIES, NO_ENDPOINT],
+    }
+    service = {"loadBalancer": {"servers": [{"url": f"{url.scheme}://{url.netloc}"}], "passHostHeader": True}}
+    return Section({NO_ENDPOINT: router}, {NO_ENDPOINT: service},
+                   {NO_ENDPOINT: {"addPrefix": {"prefix": f"{url.path}/internal"}}})  # fmt: skip
+
+
 def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable[HubRoute] = ()) -> Json:
-    """The whole document: endpoints, JupyterHub's routes, MLflow.
+    """The whole document: endpoints, JupyterHub's routes, MLflow, and the answer where there is no endpoint.
 
     Kinds without members are left out: Traefik refuses empty ones.
     """
@@ -160,7 +181,8 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
     }
-    sections += [hub_section(hub, options.entrypoints), mlflow_section(options), Section({}, {}, shared)]
+    sections += [hub_section(hub, options.entrypoints), mlflow_section(options), no_endpoint_section(options)]
+    sections.append(Section({}, {}, shared))
     kinds = {
         "routers": {k: v for s in sections for k, v in s.routers.items()},
         "services": {k: v for s in sections for k, v in s.services.items()},

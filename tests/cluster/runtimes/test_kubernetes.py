@@ -154,7 +154,8 @@ async def test_a_command_that_is_not_there(yard: ClusterYard) -> None:
 
 async def test_a_package_that_cannot_be_fetched_says_its_last_line(yard: ClusterYard) -> None:
     await yard.runtime.close()
-    fetch = ("sh", "-c", 'echo looking for "$0"; echo no such package >&2; exit 3')
+    # On one stream: the node reads two of them side by side.
+    fetch = ("sh", "-c", 'echo looking for "$0" >&2; echo no such package >&2; exit 3')
     yard.runtime = KubernetesRuntime(replace(yard.options, fetch=fetch))
     await yard.runtime.open()
     await yard.runtime.apply(yard.server())

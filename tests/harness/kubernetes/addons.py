@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.kubernetes.binaries import DNS, METRICS, STORAGE, Module, build
 from harness.kubernetes.control_plane import NODE, Identity
 from harness.kubernetes.network import DNS_SERVICE_IP, NODE_IP
 from harness.kubernetes.processes import Processes
@@ -17,26 +16,17 @@ _METRICS_PORT = 10443
 _DRIVER = "disk.modelyard.test"
 STORAGE_CLASS = "disk"
 
-Programs = Mapping[str, Path]
-"""The folder of a module's programs, by the module's folder."""
 
-
-def build_all() -> Programs:
-    """Build them where they are not yet there."""
-    modules: tuple[Module, ...] = (DNS, METRICS, STORAGE)
-    return {module.folder: build(module) for module in modules}
-
-
-def start(programs: Programs, identity: Identity, folder: Path, processes: Processes) -> None:
+def start(programs: Path, identity: Identity, folder: Path, processes: Processes) -> None:
     """Start them; they wait for the API server by themselves."""
     corefile = folder / "Corefile"
     corefile.write_text(_COREFILE.format(address=NODE_IP, kubeconfig=identity.kubeconfig("admin")))
-    processes.start("coredns", [programs["dns"] / "dns", "-conf", corefile])
+    processes.start("coredns", [programs / "dns", "-conf", corefile])
     admin = identity.kubeconfig("admin")
     processes.start(
         "metrics-server",
         [
-            programs["metrics"] / "metrics-server",
+            programs / "metrics-server",
             f"--kubeconfig={admin}",
             f"--authentication-kubeconfig={admin}",
             f"--authorization-kubeconfig={admin}",
@@ -52,10 +42,10 @@ def start(programs: Programs, identity: Identity, folder: Path, processes: Proce
     )
     kubelet = folder / "kubelet"
     driver = ["-name", _DRIVER, "-node", NODE, "-images", folder / "disks", "-kubelet", kubelet]
-    processes.start("storage", [programs["storage"] / "storage", *driver])
+    processes.start("storage", [programs / "storage", *driver])
     socket = kubelet / "plugins" / _DRIVER / "csi.sock"
     for name in ("csi-provisioner", "csi-resizer"):
-        command = [programs["storage"] / name, f"--kubeconfig={admin}", f"--csi-address={socket}"]
+        command = [programs / name, f"--kubeconfig={admin}", f"--csi-address={socket}"]
         processes.start(name, command)
 
 

@@ -1,4 +1,7 @@
-"""Kubernetes' programs, and others for its tests, out of Go modules: built once and kept in the cache."""
+"""Kubernetes' programs, and others for its tests, out of one Go module: built once and kept in the cache.
+
+One module, so that what they share, most of Kubernetes' libraries, is of one version and is compiled once.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.debian import CACHE, alone
 from harness.golang import go_toolchain
 
-_HERE = Path(__file__).parent
+_SOURCE = Path(__file__).parent
 _VERSION = "v1.34.4"
 # Without these the API server calls itself v0.0.0.
 _FLAGS = "-s -w " + " ".join(
@@ -22,87 +26,71 @@ _FLAGS = "-s -w " + " ".join(
 
 
 @dataclass(frozen=True)
-class Module:
-    """A folder with go.mod and go.sum, and the packages in it that become programs.
+class Program:
+    """A package that becomes a program; `static` for one that runs in an image."""
 
-    `minutes`: about what all of it takes on two cores the first time. `static`: for programs that run in an image.
-    """
-
-    folder: str
-    packages: tuple[str, ...]
-    minutes: int = 1
-    flags: str = "-s -w"
+    package: str
     static: bool = False
 
     @property
-    def source(self) -> Path:
-        """Where its go.mod is."""
-        return (_HERE / self.folder).resolve()
-
-    @property
-    def target(self) -> Path:
-        """The folder of its programs, of another name whenever anything that they are made of changes."""
-        made_of = [path for pattern in ("go.mod", "go.sum", "*.go") for path in sorted(self.source.glob(pattern))]
-        text = b"".join(path.read_bytes() for path in made_of) + f"{self.flags}{self.static}".encode()
-        return CACHE / "kubernetes" / f"{self.source.name}-{hashlib.sha256(text).hexdigest()[:12]}"
-
-
-def _commands(*names: str) -> tuple[str, ...]:
-    return tuple(f"k8s.io/kubernetes/cmd/{name}" for name in names)
+    def name(self) -> str:
+        """Of its file."""
+        return self.package.rpartition("/")[2]
 
 
 # kubectl first: the others share most of what it is made of, and people ask for it first.
-KUBERNETES = Module(
-    ".",
-    _commands("kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
-    9,
-    _FLAGS,
+_KUBERNETES = ("kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+_CLUSTER = (
+    *(Program(f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
+    Program("modelyard/tests/kubernetes/pause", static=True),
+    Program("modelyard/tests/kubernetes/dns"),
+    Program("modelyard/tests/kubernetes/storage"),
+    Program("sigs.k8s.io/metrics-server/cmd/metrics-server"),
+    Program("github.com/kubernetes-csi/external-provisioner/v5/cmd/csi-provisioner"),
+    Program("github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer"),
+    Program("helm.sh/helm/v3/cmd/helm"),
 )
-PAUSE = Module("pause", ("modelyard/tests/pause",), static=True)
-HELM = Module("helm", ("helm.sh/helm/v3/cmd/helm",), 4)
-DNS = Module("dns", ("modelyard/tests/dns",), 3)
-METRICS = Module("metrics", ("sigs.k8s.io/metrics-server/cmd/metrics-server",), 3)
-STORAGE = Module(
-    "storage",
-    (
-        "modelyard/tests/storage",
-        "github.com/kubernetes-csi/external-provisioner/v5/cmd/csi-provisioner",
-        "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer",
-    ),
-    4,
-)
-MODULES = (KUBERNETES, PAUSE, HELM, DNS, METRICS, STORAGE)
+_PROGRAMS = {program.name: program for program in _CLUSTER}
 
 
-def program(module: Module, name: str) -> Path:
-    """The module's program of that name, built first where it is not there yet."""
-    target = module.target / name
+def program(name: str) -> Path:
+    """The program of that name, built first where it is not there yet."""
+    target = _folder() / name
     if target.exists():
         return target
-    with alone(f"kubernetes-{module.source.name}"):
+    with alone(f"kubernetes-{name}"):
         if not target.exists():
-            package = next(p for p in module.packages if p.rpartition("/")[2] == name)
-            number = module.packages.index(package) + 1
-            note = f"{number} of {len(module.packages)}, about {module.minutes} min in all the first time"
-            print(f"Building {name} ({note})", file=sys.stderr, flush=True)  # noqa: T201
-            _build(module, package, target)
+            print(f"Building {name}", file=sys.stderr, flush=True)  # noqa: T201
+            _build(_PROGRAMS[name], target)
     return target
 
 
-def build(module: Module) -> Path:
-    """The folder of the module's programs, all of them built."""
-    for package in module.packages:
-        program(module, package.rpartition("/")[2])
-    return module.target
+def build() -> Path:
+    """The folder of all that a cluster is made of, built where it is not there yet."""
+    missing = [one.name for one in _CLUSTER if not (_folder() / one.name).exists()]
+    if len(missing) > 1:
+        note = f"Building {len(missing)} programs, about 6 min in all on two cores the first time"
+        print(note, file=sys.stderr, flush=True)  # noqa: T201
+    for one in _CLUSTER:
+        program(one.name)
+    return _folder()
 
 
-def _build(module: Module, package: str, target: Path) -> None:
+@cache
+def _folder() -> Path:
+    """Of another name whenever anything that the programs are made of changes."""
+    made_of = [_SOURCE / "go.mod", _SOURCE / "go.sum", *sorted(_SOURCE.rglob("*.go"))]
+    text = b"".join(path.read_bytes() for path in made_of) + _FLAGS.encode()
+    return CACHE / "kubernetes" / hashlib.sha256(text).hexdigest()[:12]
+
+
+def _build(one: Program, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     pending = target.with_suffix(".new")
     # Nicely: it takes minutes of all cores, and somebody may be working beside it.
     command = ["nice", "-n", "5", go_toolchain(), "build", "-trimpath", "-buildvcs=false"]
-    command += ["-ldflags", module.flags, "-o", str(pending), package]
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly", **({"CGO_ENABLED": "0"} if module.static else {})}
-    done = subprocess.run(command, cwd=module.source, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)} in {module.source}\n{done.stderr[-3000:]}"
+    command += ["-ldflags", _FLAGS, "-o", str(pending), one.package]
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", **({"CGO_ENABLED": "0"} if one.static else {})}
+    done = subprocess.run(command, cwd=_SOURCE, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)} in {_SOURCE}\n{done.stderr[-3000:]}"
     os.replace(pending, target)

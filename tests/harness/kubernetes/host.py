@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.base_image import base_image
 from harness.debian import CACHE, alone, need
 from harness.kubernetes import addons, control_plane, network, node
-from harness.kubernetes.binaries import KUBERNETES, build
+from harness.kubernetes.binaries import build
 from harness.kubernetes.containers import Containers
 from harness.kubernetes.control_plane import Identity
 from harness.kubernetes.images import pause
@@ -51,8 +51,7 @@ class Host:
             **{"mkfs.xfs": "xfsprogs", "/usr/lib/cni/ptp": "containernetworking-plugins"},
         )  # fmt: skip
         assert os.geteuid() == 0, "a cluster's kubelet and containerd need root; or set MODELYARD_TEST_KUBECONFIG"
-        programs, sandbox, base = build(KUBERNETES), pause(), base_image()
-        addon_programs = addons.build_all()
+        programs, sandbox, base = build(), pause(), base_image()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         _CURRENT.write_text(str(self.folder))
         identity = Identity.make(self.folder / "identity")
@@ -68,7 +67,7 @@ class Host:
         start("kube-scheduler", control_plane.scheduler(programs, identity))
         start("kubelet", node.kubelet(programs, identity, self.folder, self.containers.socket))
         start("kube-proxy", node.proxy(programs, identity, self.folder))
-        addons.start(addon_programs, identity, self.folder, self.processes)
+        addons.start(programs, identity, self.folder, self.processes)
         self._kubectl("apply", "--server-side", "-f", "-", input=addons.manifests(identity))
         self.containers.load(base)
         self._wait_node()

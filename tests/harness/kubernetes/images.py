@@ -10,14 +10,14 @@ import tarfile
 from pathlib import Path
 
 from harness.debian import alone
-from harness.kubernetes.binaries import PAUSE, program
+from harness.kubernetes.binaries import program
 
 PAUSE_IMAGE = "localhost/modelyard/pause:test"
 
 
 def pause() -> Path:
     """Its archive, in the format of `docker save`."""
-    binary = program(PAUSE, "pause")
+    binary = program("pause")
     target = binary.with_suffix(".tar")
     with alone("pause-image"):
         if not target.exists():

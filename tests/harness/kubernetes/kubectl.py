@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.kubernetes.binaries import KUBERNETES, program
+from harness.kubernetes.binaries import program
 
 
 class Kubectl:
@@ -15,7 +15,7 @@ class Kubectl:
         self._kubeconfig = kubeconfig
 
     def __call__(self, *arguments: str, input: str | None = None) -> str:
-        binary = program(KUBERNETES, "kubectl")
+        binary = program("kubectl")
         command = [str(binary), f"--kubeconfig={self._kubeconfig}", *arguments]
         done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr[-3000:]}"

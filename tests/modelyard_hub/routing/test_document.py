@@ -19,7 +19,7 @@ def balancer(*urls: str) -> dict[str, object]:
 
 def test_the_whole_document() -> None:
     route = EndpointRoute("ada", "churn", {1: 90, 2: 10}, {2: ("http://h:2",), 1: ("http://h:11", "http://h:1")})
-    options = RouterOptions(authorize="http://hub/authorize", mlflow="http://127.0.0.1:5000/mlflow")
+    options = RouterOptions(service="http://hub/services/modelyard", mlflow="http://127.0.0.1:5000/mlflow")
     assert build([route], options) == {
         "http": {
             "routers": {
@@ -43,6 +43,13 @@ def test_the_whole_document() -> None:
                     "priority": 100_000,
                     "middlewares": ["modelyard-mlflow-auth"],
                 },
+                "modelyard-no-endpoint": {
+                    "entryPoints": ["web"],
+                    "rule": "Path(`/serve`) || PathPrefix(`/serve/`)",
+                    "service": "modelyard-no-endpoint",
+                    "priority": 50_000,
+                    "middlewares": ["modelyard-no-cookies", "modelyard-no-endpoint"],
+                },
             },
             "services": {
                 "serve.ada.churn": {
@@ -59,6 +66,7 @@ def test_the_whole_document() -> None:
                 "modelyard-mlflow": {
                     "loadBalancer": {"servers": [{"url": "http://127.0.0.1:5000"}], "passHostHeader": True}
                 },
+                "modelyard-no-endpoint": {"loadBalancer": {"servers": [{"url": "http://hub"}], "passHostHeader": True}},
             },
             "middlewares": {
                 "serve.ada.churn.strip": {"stripPrefix": {"prefixes": ["/serve/ada/churn"]}},
@@ -74,9 +82,10 @@ def test_the_whole_document() -> None:
                     }
                 },
                 "modelyard-no-cookies": {"headers": {"customRequestHeaders": {"Cookie": ""}}},
+                "modelyard-no-endpoint": {"addPrefix": {"prefix": "/services/modelyard/internal"}},
                 "modelyard-mlflow-auth": {
                     "forwardAuth": {
-                        "address": "http://hub/authorize",
+                        "address": "http://hub/services/modelyard/authorize",
                         "authResponseHeaders": ["X-Modelyard-Token", "X-Modelyard-User"],
                     }
                 },
@@ -93,7 +102,7 @@ def test_equal_routes_give_equal_text_in_any_order() -> None:
 
 
 def test_an_mlflow_without_the_prefix_gets_it_stripped() -> None:
-    document = build([], RouterOptions(authorize="http://hub/authorize", mlflow="http://127.0.0.1:5000"))
+    document = build([], RouterOptions(service="http://hub/services/modelyard", mlflow="http://127.0.0.1:5000"))
     assert document["http"]["middlewares"]["modelyard-mlflow-strip"] == {"stripPrefix": {"prefixes": ["/mlflow"]}}
 
 

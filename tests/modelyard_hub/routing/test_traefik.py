@@ -13,6 +13,7 @@ import pytest
 from harness.traefik import RealTraefik, Web, echo, free_port
 from harness.wait import eventually_async
 from modelyard_hub.routing.document import AGAIN_MAX_BODY, EndpointRoute, RouterOptions
+from modelyard_hub.routing.hub import HubRoute
 from modelyard_hub.routing.traefik import TraefikRouter
 
 KEY = ("ada", "churn")
@@ -209,7 +210,7 @@ async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callab
         return 401, {"Content-Type": "application/problem+json"}, json.dumps({"status": 401}).encode()
 
     hub, mlflow = Web(authorize), servers("mlflow")
-    stand = Stand(tmp_path, RouterOptions(authorize=f"{hub.url}/authorize", mlflow=f"{mlflow.url}/mlflow"))
+    stand = Stand(tmp_path, RouterOptions(service=hub.url, mlflow=f"{mlflow.url}/mlflow"))
     stand.router.restore(None, ())
     forged = {"X-Modelyard-Token": "forged", "X-Modelyard-User": "admin"}
     try:
@@ -225,6 +226,24 @@ async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callab
     finally:
         await stand.close()
         hub.close()
+
+
+async def test_what_no_endpoint_takes_the_hub_service_answers(tmp_path: Path, servers: Callable[[str], Web]) -> None:
+    hub, model, jupyterhub = servers("hub"), servers("model"), servers("jupyterhub")
+    stand = Stand(tmp_path, RouterOptions(service=f"{hub.url}/services/modelyard"))
+    stand.router.route_hub([HubRoute(routespec="/", target=jupyterhub.url)])
+    stand.router.restore(None, ())
+    try:
+        await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (model.url,)}))
+        assert (await stand.caller.get("/serve/ada/churn/v2")).json()["server"] == "model"
+        told = await stand.caller.post("/serve/ada/gone/v2", headers={"Cookie": "session=secret"}, json={})
+        assert told.json()["server"] == "hub"
+        assert told.json()["path"] == "/services/modelyard/internal/serve/ada/gone/v2"
+        assert "cookie" not in told.json()["headers"]
+        assert (await stand.caller.get("/serve")).json()["server"] == "hub"
+        assert (await stand.caller.get("/server")).json()["server"] == "jupyterhub"
+    finally:
+        await stand.close()
 
 
 async def _status_is(caller: httpx.AsyncClient, status: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from modelyard_api.errors import Unavailable
@@ -21,6 +22,7 @@ from modelyard_hub.runtimes.kubernetes.errors import refusal
 from modelyard_hub.runtimes.kubernetes.kinds import EVENT, POD, Kind, Object
 from modelyard_hub.runtimes.kubernetes.manifests import MANAGER
 from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions, Timing
+from modelyard_hub.runtimes.kubernetes.sockets import Sockets
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PAGE = 500
@@ -36,10 +38,13 @@ class Client:
     def __init__(self, api: ApiClient, namespace: str, timing: Timing) -> None:
         self.namespace = namespace
         self._api, self._timing = api, timing
+        self._sockets = Sockets()
+        api.rest_client = _Rest(api.configuration, self._sockets)
 
     async def close(self) -> None:
         """End all connections."""
         await self._api.close()
+        await self._sockets.closed()
 
     async def get(self, kind: Kind, name: str) -> dict[str, Any]:
         """One object; NotFound."""
@@ -175,6 +180,17 @@ class Client:
         except _AWAY as error:
             raise _away(error) from error
         return response
+
+
+class _Rest(RESTClientObject):  # type: ignore[misc]
+    """The client's connections, of sockets that it can wait for."""
+
+    def __init__(self, configuration: Configuration, sockets: Sockets) -> None:
+        super().__init__(configuration)
+        self._sockets = sockets
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._sockets.factory)
 
 
 async def connect(options: KubernetesOptions) -> Client:

@@ -1,3 +1,0 @@
-module modelyard/tests/pause
-
-go 1.24
