@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from harness.kubernetes.binaries import KUBERNETES, program
 from harness.release import Release
 from harness.wait import eventually
 
@@ -58,11 +57,9 @@ class Kernel:
     """One process; one cell at a time. Use as a context manager."""
 
     def __init__(self, release: Release, user: str) -> None:
-        cluster = release.cluster
-        command = [str(program(KUBERNETES, "kubectl")), f"--kubeconfig={cluster.kubeconfig}"]
-        command += ["--namespace", release.namespace, "exec", "--stdin", release.notebook_pod(user), "--"]
+        where = ("--namespace", release.namespace, "exec", "--stdin", release.notebook_pod(user), "--")
         self._process = subprocess.Popen(
-            [*command, "python", "-u", "-c", _LOOP],
+            release.cluster.kubectl.command(*where, "python", "-u", "-c", _LOOP),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
