@@ -53,7 +53,11 @@ def tag(name: str) -> str:
 
 def loaded(name: str) -> str:
     """Its name in the archive and in a cluster, where other working trees' images are too."""
-    return f"localhost/modelyard/{name}:{_digest(name)}"
+    return _name(name, _digest(name))
+
+
+def _name(name: str, digest: str) -> str:
+    return f"localhost/modelyard/{name}:{digest}"
 
 
 def build(name: str) -> Path:
@@ -81,7 +85,7 @@ def build(name: str) -> Path:
         pending = archive.with_suffix(".new")
         pending.unlink(missing_ok=True)
         # Uncompressed: it is read once, on the same machine.
-        buildah("push", "--quiet", tag(name), f"docker-archive:{pending}:{loaded(name)}")
+        buildah("push", "--quiet", tag(name), f"docker-archive:{pending}:{_name(name, digest)}")
         os.replace(pending, archive)
     return archive
 
