@@ -102,3 +102,15 @@ def test_the_readme_leads_to_every_page() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     for page in DOCS.glob("*.md"):
         assert f"docs/{page.name}" in readme, page.name
+
+
+def test_what_people_see_when_something_goes_wrong_is_what_the_tests_see() -> None:
+    page = (DOCS / "kubernetes.md").read_text().split("## When something goes wrong", 1)[1].split("\n## ", 1)[0]
+    table = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][2:]
+    seen = "".join(path.read_text() for path in (REPOSITORY / "tests" / "cluster" / "chart").glob("test_*.py"))
+    assert len(table) > 10
+    for happened, people_see, _ in table:
+        words = [w for w in re.findall(r"`([^`]+)`", people_see) if w != "ErrImagePull"]
+        assert words, happened
+        for quoted in words:
+            assert quoted in seen, (happened, quoted)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from modelyard.errors import InvalidInput, InvalidTraffic, StaleWrite
 from modelyard_api.conditions import Condition, ConditionStatus, find
-from modelyard_api.endpoints import Endpoint, EndpointSpec, RevisionSpec, TrafficTarget
+from modelyard_api.endpoints import Endpoint, EndpointSpec, RevisionSpec, RevisionStatus, TrafficTarget
 
 KEPT_REVISIONS = 50
 M = TypeVar("M", bound=BaseModel)
@@ -139,8 +139,12 @@ def revision_condition(endpoint: Endpoint, number: int) -> Condition | None:
     """The condition Ready of a revision, of the present desired state; None when it is not observed yet."""
     if endpoint.status.observed_generation < endpoint.generation:
         return None
-    observed = next((r for r in endpoint.status.revisions if r.number == number), None)
-    return None if observed is None else find(observed.conditions, "Ready")
+    return find(observed(endpoint, number).conditions, "Ready")
+
+
+def observed(endpoint: Endpoint, number: int) -> RevisionStatus:
+    """What is observed of a revision; an empty status when nothing is."""
+    return next((r for r in endpoint.status.revisions if r.number == number), RevisionStatus(number=number))
 
 
 def revision_ready(endpoint: Endpoint, number: int) -> bool:

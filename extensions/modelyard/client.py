@@ -6,7 +6,7 @@ import asyncio
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -22,8 +22,9 @@ from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
 
 if TYPE_CHECKING:
-    from modelyard.publishing import PublishOptions, Say
+    from modelyard.publishing import PublishOptions
     from modelyard.remote import AsyncEndpoint
+    from modelyard.standstill import Say
     from modelyard.training.run import TrainingRun
 
 TOKEN_MARGIN = timedelta(seconds=60)
@@ -65,6 +66,7 @@ class AsyncClient:
     def __init__(self, url: str | None = None, token: str | None = None, *, patience: float = 2.0) -> None:
         self.connection = config.connection(url, token)
         self.patience = patience
+        self._told: Callable[[Unavailable], None] | None = None
         timeout = httpx.Timeout(60.0, connect=5.0)
         self._http = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=32))
         self._shared: dict[str, Any] = {}
@@ -81,10 +83,11 @@ class AsyncClient:
         """Let go of the connections."""
         await self._http.aclose()
 
-    def patient(self, seconds: float) -> Self:
-        """The same client, with another patience."""
+    def patient(self, seconds: float, told: Callable[[Unavailable], None] | None = None) -> Self:
+        """The same client, with another patience; `told` hears why it waits, each time that it does."""
         other = copy.copy(self)
         other.patience = seconds
+        other._told = told
         return other
 
     async def me(self) -> Identity:
@@ -178,6 +181,8 @@ class AsyncClient:
                 hopeless = isinstance(error, StorageFull) or not (request.repeatable or error.extra.get("unsent"))
                 if hopeless or time.monotonic() + pause > deadline:
                     raise
+                if self._told is not None:
+                    self._told(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

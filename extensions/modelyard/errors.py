@@ -56,6 +56,11 @@ __all__ = [
 ]
 
 _AWAY = {502: "the router reaches nothing there", 503: "the service is away", 504: "the service did not answer in time"}
+_CALL_LOST = {
+    502: ("its model server ended before it answered", "It may have died of this call: see endpoint.status."),
+    503: ("it has no replica that is ready", "endpoint.status says why."),
+    504: ("its model server did not answer in time", "Send fewer rows at a time, or see endpoint.logs()."),
+}
 
 
 class TrainingFailed(ModelyardError):
@@ -92,8 +97,14 @@ def error_of(status: int, body: bytes, what: str) -> ModelyardError:
     document = _json(body)
     if isinstance(document, dict) and "title" in document and isinstance(document.get("status"), int):
         return from_problem(Problem.model_validate(document))
+    if " /serve/" in what and status in _CALL_LOST:
+        why, remedy = _CALL_LOST[status]
+        return Unavailable(f"{what}: {why} ({status}).", remedy=remedy)
     if status in _AWAY:
         return Unavailable(f"{what}: {_AWAY[status]} ({status}).")
+    if status == 500 and not body:
+        # So answers the router alone, when it cannot ask the hub service who may pass; nobody has seen the request.
+        return Unavailable(f"{what}: the hub service, which says who may pass, is away.", unsent=True)
     said = ""
     if isinstance(document, dict):
         said = str(document.get("detail") or document.get("message") or document.get("error") or "")

@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from modelyard.errors import (
     TimedOut,
 )
 from modelyard.remote import AsyncEndpoint
+from modelyard.standstill import Hope, Say, Steps, failed
 from modelyard.tracking import TrackedRun, Tracking
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.endpoints import EndpointSpec, EndpointWrite, Identity, RevisionSpec, TrafficTarget
@@ -41,11 +42,8 @@ if TYPE_CHECKING:
     from modelyard.client import AsyncClient
     from modelyard.training.run import TrainingRun
 
-Say = Callable[[str, str], None]
-"""Called as `say(step, detail)`; steps are package, upload, register, endpoint, ready."""
 _PATIENCE = 60.0
 _GIVE_UP = {"CrashLoop", "NoPackage"}
-_TAIL = 20
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,12 @@ async def publish(
     chosen = replace(options or PublishOptions(), **fields)
     owner, name = split_name(name, chosen.owner)
     _check_traffic(chosen.traffic)
-    patient = client.patient(_PATIENCE) if client.patience else client
+    steps = Steps(say or (lambda step, detail: None))
+    patient = client.patient(_PATIENCE, steps.waiting) if client.patience else client
     me = await patient.me()
     owner = owner or me.owner
     _check_owner(owner, me)
-    job = _Job(patient, model, owner, name, chosen, say or (lambda step, detail: None))
+    job = _Job(patient, model, owner, name, chosen, steps)
     if _is_run(model):
         job.run = model
         job.model = await asyncio.to_thread(model.wait_model)
@@ -288,14 +287,15 @@ async def _add(job: _Job, endpoint: AsyncEndpoint, version: str) -> None:
 
 async def _ready(job: _Job, endpoint: AsyncEndpoint, number: int) -> None:
     told = ""
+    hope = Hope()
 
     def look(now: Resource) -> None:
         nonlocal told
         condition = changes.revision_condition(now, number)
         if condition is None:
             return
-        if condition.reason in _GIVE_UP:
-            raise _failed(endpoint, now, number, f"{condition.reason}: {condition.message}")
+        if condition.reason in _GIVE_UP or hope.is_gone(changes.observed(now, number).cause):
+            raise failed(now, number, f"{condition.reason}: {condition.message}")
         text = f"{condition.reason}: {condition.message}" if condition.message else condition.reason
         if text != told:
             told = text
@@ -312,16 +312,6 @@ async def _ready(job: _Job, endpoint: AsyncEndpoint, number: int) -> None:
         error.remedy = "Read endpoint.logs(), or give it longer: wait=300."
         raise
     job.say("ready", endpoint.url)
-
-
-def _failed(endpoint: AsyncEndpoint, now: Resource, number: int, reason: str) -> PublishFailed:
-    observed = next(r for r in now.status.revisions if r.number == number)
-    tail = "\n".join(observed.log_tail[-_TAIL:])
-    return PublishFailed(
-        f"revision {number} of {endpoint.owner}/{endpoint.name} does not start: {reason}\n{tail}".rstrip(),
-        remedy="Its last log lines say why.",
-        log_tail=list(observed.log_tail),
-    )
 
 
 async def _undo(undo: Any, error: PublishFailed | TimedOut, done: str) -> None:

@@ -82,6 +82,9 @@ class RevisionStatus(BaseModel):
     percent: int = 0
     flavor: Flavor | None = None
     restarts: int = 0
+    cause: str = Field(
+        default="", description="Why not all replicas are ready, in a word: QuotaExceeded, OutOfMemory, FetchFailed, …"
+    )
     conditions: tuple[Condition, ...] = ()
     log_tail: tuple[str, ...] = Field(default=(), description="Last log lines, where it fails.")
 

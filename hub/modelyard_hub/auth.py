@@ -148,7 +148,7 @@ class Identities:
         try:
             answer = await self._http.get(self._url, headers={"Authorization": f"token {token}"})
         except httpx.HTTPError as error:
-            raise Unavailable("JupyterHub does not answer, so nobody can be identified") from error
+            raise _nobody("JupyterHub does not answer") from error
         if answer.status_code in (401, 403, 404):
             if self._full():  # it notes when a token was used, and knows nobody when it cannot
                 raise StorageFull("JupyterHub's disk is full, so nobody can be identified")
@@ -157,7 +157,7 @@ class Identities:
                 remedy="Make a new token in JupyterHub (Token), or restart your notebook server.",
             )
         if answer.status_code != 200:
-            raise Unavailable(f"JupyterHub answered {answer.status_code}, so nobody can be identified")
+            raise _nobody(f"JupyterHub answered {answer.status_code}")
         return identity_of(answer.json())
 
     def _remember(self, digest: bytes, identity: Identity) -> None:
@@ -165,3 +165,8 @@ class Identities:
         self._known.move_to_end(digest)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _nobody(why: str) -> Unavailable:
+    """Said before anything is done, so that the same request may be sent again, whatever it is."""
+    return Unavailable(f"{why}, so nobody can be identified", unsent=True)

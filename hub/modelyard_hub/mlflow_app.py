@@ -72,6 +72,8 @@ def main(port: int) -> None:
 
     settings = Settings()
     os.environ.update(from_settings(settings))
+    # Whoever asks tries again, and is told why they wait.
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")
 
     gc.disable()  # nothing that imports make is garbage; looking for it takes a tenth of the time
     import uvicorn

@@ -16,7 +16,7 @@ import jwt
 from pydantic import ValidationError
 
 from modelyard_api.access import ALGORITHM, ISSUER, MLFLOW_AUDIENCE, Claims
-from modelyard_api.errors import Forbidden, ModelyardError, StorageFull, TooLarge, Unauthenticated
+from modelyard_api.errors import Forbidden, ModelyardError, StorageFull, TooLarge, Unauthenticated, Unavailable
 from modelyard_api.names import experiment_owner, model_owner
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_api.resources import MiB
@@ -36,9 +36,17 @@ _HEADER = b"x-modelyard-token"
 _HEALTH = f"{PREFIX}/health"
 _HOST_TOOLS = ("/assistant", "/gateway", "/jobs", "/webhooks", "/mcp-servers")
 """They run commands or make requests as the account of the server; MLflow lets loopback in, and so comes the router."""
-_NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
+_ARTIFACTS = "/mlflow-artifacts/artifacts/"
+_NATIVE = f"/api/2.0{_ARTIFACTS}"
 _MAX_BODY = 8 * MiB
-_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 507: "RESOURCE_EXHAUSTED"}
+_STORE_REMEDY = "Try again in a minute; endpoints that run go on. MLflow's log tells an administrator the cause."
+_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    503: "TEMPORARILY_UNAVAILABLE",
+    507: "RESOURCE_EXHAUSTED",
+}
 
 
 class MlflowGuard:
@@ -62,7 +70,7 @@ class MlflowGuard:
         except ModelyardError as error:
             await _refuse(send, error)
             return
-        await self._app(_native(scope), receive, send)
+        await self._app(_native(scope), receive, _telling(send) if _ARTIFACTS in scope["path"] else send)
 
     async def _allowed(self, scope: Scope, receive: Receive) -> Receive:
         """Where to read the body from now on; raises when the request may not be made."""
@@ -161,6 +169,21 @@ def _replay(body: bytes, rest: Receive) -> Receive:
         return pending.pop() if pending else await rest()
 
     return receive
+
+
+def _telling(send: Send) -> Send:
+    """`send` for artifacts: there MLflow's mistakes are its store's, and go by when that is back."""
+    refused = False
+
+    async def told(message: Message) -> None:
+        nonlocal refused
+        if message["type"] == "http.response.start" and message["status"] == 500:
+            refused = True
+            await _refuse(send, Unavailable("MLflow cannot reach its artifact store", remedy=_STORE_REMEDY))
+        elif not refused:
+            await send(message)
+
+    return told
 
 
 async def _refuse(send: Send, error: ModelyardError) -> None:

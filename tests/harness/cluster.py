@@ -39,17 +39,23 @@ class Cluster:
     @property
     def node(self) -> str:
         """The name of a node: the only one, where the tests started the cluster."""
-        return str(self._a_node()["metadata"]["name"])
+        return str(self._node()["metadata"]["name"])
+
+    def _node(self) -> dict[str, Any]:
+        """One that is for all pods: simulated ones, for example, are for those that tolerate them."""
+
+        def own_taints(node: dict[str, Any]) -> list[Any]:
+            taints = node["spec"].get("taints", ())
+            return [taint for taint in taints if not taint["key"].startswith("node.kubernetes.io/")]
+
+        found: dict[str, Any] = next(node for node in self.get("nodes")["items"] if not own_taints(node))
+        return found
 
     @property
     def node_ip(self) -> str:
         """Its address, where pods reach what listens on this machine if the tests started the cluster."""
-        addresses = self._a_node()["status"]["addresses"]
+        addresses = self._node()["status"]["addresses"]
         return next(a["address"] for a in addresses if a["type"] == "InternalIP")
-
-    def _a_node(self) -> Any:
-        """One that takes any pod: others may be there for something else."""
-        return next(node for node in self.get("nodes")["items"] if not node["spec"].get("taints"))
 
     @property
     def dns_ip(self) -> str:

@@ -26,6 +26,8 @@ from harness.debian import CACHE, alone  # noqa: E402
 
 NAMES = ("server", "hub", "notebook")
 """Those that the tests build; `notebook-gpu` is 6 GB of the same."""
+_KEPT = 4
+"""Archives of earlier sources, or of other working trees."""
 _CONTAINERFILES = ("hub", "notebook", "notebook-gpu", "server")
 _INPUTS = (
     *("pyproject.toml", "uv.lock", "hatch_build.py", "README.md", "LICENSE", "jupyterhub_config.py"),
@@ -45,8 +47,17 @@ _NOT = (
 
 
 def tag(name: str) -> str:
-    """The name of an image in the archive and in a cluster."""
+    """The name of an image where it is built."""
     return f"localhost/modelyard/{name}:test"
+
+
+def loaded(name: str) -> str:
+    """Its name in the archive and in a cluster, where other working trees' images are too."""
+    return _name(name, _digest(name))
+
+
+def _name(name: str, digest: str) -> str:
+    return f"localhost/modelyard/{name}:{digest}"
 
 
 def build(name: str) -> Path:
@@ -68,12 +79,13 @@ def build(name: str) -> Path:
             # By a name of its own, so that it stays when the layers of older sources go: it takes the longest.
             buildah("build", "--target", "dependencies", "--tag", tag(f"{name}-dependencies"), *common)
             buildah("build", "--build-arg", f"REVISION={digest}", "--tag", tag(name), *common)
-        for old in archive.parent.glob(f"{name}-????????????.tar"):
+        others = sorted(archive.parent.glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
+        for old in others[:-_KEPT]:
             old.unlink()
         pending = archive.with_suffix(".new")
         pending.unlink(missing_ok=True)
         # Uncompressed: it is read once, on the same machine.
-        buildah("push", "--quiet", tag(name), f"docker-archive:{pending}:{tag(name)}")
+        buildah("push", "--quiet", tag(name), f"docker-archive:{pending}:{_name(name, digest)}")
         os.replace(pending, archive)
     return archive
 

@@ -31,6 +31,7 @@ class Release:
 
     cluster: Cluster
     namespace: str
+    extra: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=lambda: random.randint(30000, 32767))
 
     @property
@@ -39,22 +40,25 @@ class Release:
         return f"http://{self.cluster.node_ip}:{self.port}"
 
     def values(self) -> dict[str, Any]:
-        """Little of everything, the tests' images, two routers."""
-        little = {"size": "1Gi"}
+        """Little of everything, the tests' images, two routers; `extra` above that."""
+        little, calm = {"size": "1Gi"}, {"requests": {"cpu": "20m"}}
         return {
             "publicUrl": self.url,
             "images": {
-                **{name: images.tag(name) for name in ("hub", "notebook", "server")},
-                "traefik": images.tag("hub"),
+                **{name: images.loaded(name) for name in ("hub", "notebook", "server")},
+                "traefik": images.loaded("hub"),
                 "postgresql": DATABASE,
                 "pullPolicy": "Never",
             },
             "prePull": False,
-            "settings": {"server_cpu_share": 0.05},
-            "traefik": {"service": {"type": "NodePort", "nodePort": self.port}},
+            # Replicas are added early: on a small machine that others use too, a model gets no more CPU than this.
+            "settings": {"server_cpu_share": 0.05, "autoscale_cpu": 30},
+            "traefik": {"service": {"type": "NodePort", "nodePort": self.port}, "resources": calm},
+            **{part: {"resources": calm} for part in ("hub", "service", "mlflow")},
             "notebook": {"cpu": {"guarantee": 0.05, "limit": 2}, "memory": "1Gi", "shm": "128Mi", "storage": little},
             "artifacts": {"volume": little},
-            "database": {"volume": little},
+            "database": {"volume": little, "resources": calm},
+            **self.extra,
         }
 
     def install(self, **changed: Any) -> None:
@@ -87,25 +91,35 @@ class Release:
 
     def in_notebook(self, user: str, *command: str) -> str:
         """Run a command in a user's notebook pod; what it printed."""
+        return self.kubectl("exec", self.notebook_pod(user), "--", *command)
+
+    def notebook_pod(self, user: str) -> str:
+        """The name of a user's notebook pod."""
         (pod,) = (p for p in self.pods("notebook") if p["metadata"]["labels"]["modelyard.dev/owner"] == user)
-        return self.kubectl("exec", pod["metadata"]["name"], "--", *command)
+        return str(pod["metadata"]["name"])
+
+    def api(self, user: str) -> httpx.Client:
+        """The REST API with the token of a user's notebook server."""
+        token = self.in_notebook(user, "printenv", "JUPYTERHUB_API_TOKEN").strip()
+        base = f"{self.url}/services/modelyard/api/v1"
+        return httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
 
     def ready(self, component: str) -> bool:
         """Whether a part has pods, and all are ready."""
         pods = self.pods(component)
         return bool(pods) and all(_ready(pod) for pod in pods)
 
-    def kill(self, component: str) -> None:
-        """Delete a part's pods without grace; returns when they are gone and others are ready."""
-        before = {pod["metadata"]["uid"] for pod in self.pods(component)}
-        chosen = f"app.kubernetes.io/component={component}"
+    def kill(self, *components: str) -> None:
+        """Delete the pods of parts without grace, all at once; returns when they are gone and others are ready."""
+        before = {pod["metadata"]["uid"] for component in components for pod in self.pods(component)}
+        chosen = f"app.kubernetes.io/component in ({','.join(components)})"
         self.kubectl("delete", "pods", "--selector", chosen, "--grace-period=0", "--force")
-        eventually(
-            lambda: self.ready(component) and before.isdisjoint(p["metadata"]["uid"] for p in self.pods(component)),
-            timeout=240,
-            interval=0.5,
-            what=f"{component} is back",
-        )
+
+        def back() -> bool:
+            now = {pod["metadata"]["uid"] for component in components for pod in self.pods(component)}
+            return all(self.ready(component) for component in components) and before.isdisjoint(now)
+
+        eventually(back, timeout=240, interval=0.5, what=f"{', '.join(components)} are back")
 
     @contextmanager
     def browser(self, user: str, password: str = "") -> Iterator[httpx.Client]:
@@ -142,14 +156,17 @@ def load_images(cluster: Cluster) -> None:
 
 
 @contextmanager
-def release(cluster: Cluster, namespace: str) -> Iterator[Release]:
-    """The chart, installed; the namespace with all of it is gone at the end."""
+def release(cluster: Cluster, namespace: str, *objects: dict[str, Any], **extra: Any) -> Iterator[Release]:
+    """The chart, installed with these values; the namespace with all of it is gone at the end. `objects` are made
+    there before."""
     load_images(cluster)
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     cluster.kubectl("apply", "--filename", "-", input=yaml.safe_dump(made))
     try:
-        installed = Release(cluster, namespace)
+        if objects:
+            cluster.apply(*objects, namespace=namespace)
+        installed = Release(cluster, namespace, extra)
         installed.install()
         yield installed
     finally:

@@ -1,4 +1,4 @@
-"""A real S3 server of the tests' own: the Versity gateway over a folder, on a port of loopback."""
+"""A real S3 server of the tests' own: the Versity gateway over a folder."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ class S3:
 
     root: Path
     port: int
-    host: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{self.host}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
         """What a client is told."""
         return {
-            "AWS_ENDPOINT_URL": f"http://{self.host}:{self.port}",
+            "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": _KEY,
             "AWS_SECRET_ACCESS_KEY": _SECRET,
             "AWS_REGION": "us-east-1",
@@ -70,7 +75,7 @@ class S3:
         (self.root / "data" / name).mkdir(exist_ok=True)
         return S3Store(
             name,
-            endpoint=f"http://{self.host}:{self.port}",
+            endpoint=self.url,
             region="us-east-1",
             access_key_id=_KEY,
             secret_access_key=_SECRET,
@@ -87,14 +92,14 @@ class S3:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.root / "log").read_text()
-        return httpx.get(f"http://{self.host}:{self.port}/", trust_env=False).status_code > 0
+        return httpx.get(self.url, trust_env=False).status_code > 0
 
 
 @contextmanager
 def server(host: str = "127.0.0.1") -> Iterator[S3]:
-    """Start a server with a folder of its own, at an address of this machine; both are gone at the end."""
+    """Start a server with a folder of its own; both are gone at the end. `host`: an address of this machine."""
     with tempfile.TemporaryDirectory(prefix="modelyard-s3-") as folder:
-        made = S3(Path(folder), free_port(), host)
+        made = S3(Path(folder), free_port(), host=host)
         made.start()
         try:
             yield made

@@ -37,6 +37,31 @@ def test_a_problem_document_becomes_its_error() -> None:
     assert isinstance(error_of(502, b"", "GET /x"), Unavailable)
 
 
+def test_a_router_that_cannot_ask_who_may_pass_has_sent_nothing_on() -> None:
+    """Traefik's ForwardAuth answers 500 without a body (tests/modelyard_hub/routing/test_traefik.py)."""
+    error = error_of(500, b"", "POST /mlflow/api/2.0/mlflow/runs/create")
+    assert isinstance(error, Unavailable)
+    assert error.extra["unsent"]
+    assert "the hub service" in error.detail
+    assert not isinstance(error_of(500, b"Internal Server Error", "POST /x"), Unavailable)
+
+
+@pytest.mark.parametrize(("status", "words"), [(502, "ended before it answered"), (503, "no replica that is ready")])
+def test_a_call_without_an_answer_says_where_to_look(status: int, words: str) -> None:
+    error = error_of(status, b"Bad Gateway", "POST /serve/ada/churn/v2/models/churn/infer")
+    assert isinstance(error, Unavailable)
+    assert words in error.detail
+    assert "endpoint.status" in error.remedy
+
+
+async def test_who_waits_is_told_for_what() -> None:
+    told: list[str] = []
+    async with AsyncClient("http://127.0.0.1:9", "token") as client:
+        with pytest.raises(Unavailable):
+            await client.patient(0.3, lambda error: told.append(error.detail)).me()
+    assert "nothing answers at http://127.0.0.1:9" in told[0]
+
+
 def metadata(*inputs: tuple[str, str, str]) -> tables.Metadata:
     tensors = [
         {"name": n, "datatype": d, "shape": [-1, 1], "parameters": {"kind": k, "required": False}} for n, d, k in inputs

@@ -19,7 +19,7 @@ from modelyard_hub.reconcile.state import DesiredEndpoint, Failure, RoutedState
 from modelyard_hub.reconcile.status import Situation, describe
 from modelyard_hub.routing.document import EndpointRoute
 from modelyard_hub.routing.weights import effective
-from modelyard_hub.runtimes.base import ObservedServer, Package, Phase, Server
+from modelyard_hub.runtimes.base import UNHEARD, ObservedServer, Package, Phase, Replica, Server
 from modelyard_hub.runtimes.environment import ACCESS_FILE
 
 
@@ -121,7 +121,7 @@ def _route(
     """Where calls go from now on; None when the endpoint is to vanish."""
     if desired.deleting:
         return None
-    servers = ready_addresses(observed)
+    servers = addresses(observed)
     # What an earlier process published counts too; where nothing is known of it, what was last written down.
     last = (
         {r.number: r.percent for r in desired.status.revisions} if routed.route is None else dict(routed.route.weights)
@@ -132,12 +132,19 @@ def _route(
     return EndpointRoute(desired.owner, desired.name, weights, {n: servers.get(n, ()) for n in running})
 
 
-def ready_addresses(observed: Mapping[str, ObservedServer]) -> dict[int, tuple[str, ...]]:
-    """URLs of ready replicas by revision; revisions without any are left out."""
+def addresses(observed: Mapping[str, ObservedServer]) -> dict[int, tuple[str, ...]]:
+    """URLs of ready replicas by revision; revisions without any are left out.
+
+    Where none is ready, of those whose machine says nothing: they may run on, and the router finds out by itself."""
     found: dict[int, tuple[str, ...]] = {}
     for server in observed.values():
-        addresses = sorted(r.address for r in server.replicas if r.phase is Phase.ready and r.address)
+        ready = [r.address for r in server.replicas if r.phase is Phase.ready and r.address]
+        unheard = [r.address for r in server.replicas if _is_unheard(r) and r.address]
         label = server.labels.get(REVISION, "")
-        if addresses and label.isdigit():
-            found[int(label)] = tuple(addresses)
+        if label.isdigit() and (chosen := ready or unheard):
+            found[int(label)] = tuple(sorted(chosen))
     return found
+
+
+def _is_unheard(replica: Replica) -> bool:
+    return replica.phase is Phase.backoff and replica.reason == UNHEARD

@@ -76,9 +76,17 @@ def _revision(situation: Situation, spec: RevisionSpec) -> RevisionStatus:
         percent=percent,
         flavor=None if package is None else package.flavor,
         restarts=sum(r.restarts for r in replicas),
+        cause=_cause(situation, spec, worst),
         conditions=merge(before, [_revision_ready(situation, spec, replicas)]),
         log_tail=worst.log_tail if worst is not None else (),
     )
+
+
+def _cause(situation: Situation, spec: RevisionSpec, worst: Replica | None) -> str:
+    failure = situation.failures.get(workload_name(situation.desired.owner, situation.desired.name, spec.number))
+    if worst is not None and worst.reason:
+        return worst.reason
+    return "" if failure is None else failure.reason
 
 
 def _wanted(situation: Situation, server: ObservedServer | None) -> int:
@@ -114,7 +122,7 @@ def _revision_ready(situation: Situation, spec: RevisionSpec, replicas: tuple[Re
     if not spec.active and not _percent(situation, spec.number):
         return say(False, "Inactive", "It is kept for rollback and its replicas are being stopped.")
     if ready >= wanted:
-        return say(True, "Ready", f"{ready} of {wanted} replicas are ready.")
+        return say(True, "Ready", f"{ready} of {wanted} replicas are ready.{_beside(replicas)}")
     if failure is not None:
         return say(False, failure.reason, failure.message)
     if spec.number not in desired.packages:
@@ -124,6 +132,15 @@ def _revision_ready(situation: Situation, spec: RevisionSpec, replicas: tuple[Re
         return say(False, _REASONS[worst.phase], cause)
     cause = f" {worst.reason}: {worst.message}" if worst is not None and worst.reason and worst.message else ""
     return say(False, "Starting", f"{ready} of {wanted} replicas are ready.{cause}")
+
+
+def _beside(replicas: tuple[Replica, ...]) -> str:
+    """What is to be known of a revision that has its replicas: a further one that does not start, or one that ended."""
+    worst = _worst(replicas)
+    if worst is not None and worst.reason and worst.phase is not Phase.stopping:
+        return f" A further one is not: {worst.reason}: {worst.message}"
+    ended = next((r.ended for r in replicas if r.ended), "")
+    return f" One was started again: {ended}" if ended else ""
 
 
 def _worst(replicas: tuple[Replica, ...]) -> Replica | None:

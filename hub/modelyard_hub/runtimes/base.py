@@ -25,6 +25,10 @@ class Phase(StrEnum):
     stopping = "stopping"
 
 
+UNHEARD = "NodeLost"
+"""The reason of a replica whose machine says nothing: it may well run on."""
+
+
 @dataclass(frozen=True)
 class Package:
     """A model version's files, as a runtime can reach them: `location` is an absolute path or `s3://bucket/key`.
@@ -71,7 +75,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Replica:
-    """One observed replica. `address` is an http URL that the router and the hub service reach, when it has one."""
+    """One observed replica. `address` is an http URL that the router and the hub service reach, when it has one.
+
+    `ended`: how and when the one before it ended, where a replica that is ready was started again.
+    """
 
     index: int
     phase: Phase
@@ -81,6 +88,7 @@ class Replica:
     message: str = ""
     log_tail: tuple[str, ...] = ()
     since: datetime | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True)

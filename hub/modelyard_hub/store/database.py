@@ -22,6 +22,14 @@ T = TypeVar("T")
 MIGRATIONS = Path(__file__).parent / "migrations"
 _READERS = 3
 _BUSY_MS = 10_000
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""libpq's: a server whose machine is gone says nothing; the one writer would wait for it for a quarter of an hour."""
 _MIGRATION_LOCK = 0x6D796172  # 'myar': any number that nothing else on this database uses
 
 
@@ -116,7 +124,9 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 def _engine(url: str, *, sqlite: bool) -> Engine:
     if not sqlite:
-        return create_engine(url, pool_size=_READERS + 1, pool_pre_ping=True)
+        postgresql = make_url(url).get_backend_name() == "postgresql"
+        found = _PATIENCE if postgresql else {}
+        return create_engine(url, pool_size=_READERS + 1, pool_pre_ping=True, connect_args=found)
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -171,7 +181,7 @@ def _translated(error: DBAPIError) -> Exception:
     if getattr(error.orig, "sqlstate", None) == "53100":
         return StorageFull("the disk of the store is full")
     if isinstance(error, OperationalError) or error.connection_invalidated:
-        return Unavailable(f"the store cannot be reached: {str(error.orig).strip()}")
+        return Unavailable(f"the store cannot be reached: {' '.join(str(error.orig).split())}")
     return error
 
 

@@ -14,9 +14,11 @@ class Kubectl:
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
 
+    def command(self, *arguments: str) -> list[str]:
+        """The whole line."""
+        return [str(program("kubectl")), f"--kubeconfig={self._kubeconfig}", *arguments]
+
     def __call__(self, *arguments: str, input: str | None = None) -> str:
-        binary = program("kubectl")
-        command = [str(binary), f"--kubeconfig={self._kubeconfig}", *arguments]
-        done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
+        done = subprocess.run(self.command(*arguments), input=input, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr[-3000:]}"
         return done.stdout

@@ -90,6 +90,24 @@ async def test_without_a_token_nothing_passes(mlflow: httpx.AsyncClient, path: s
     assert answer.json()["error_code"] == "UNAUTHENTICATED"
 
 
+@pytest.mark.parametrize(("path", "status"), [(f"{ARTIFACTS}/artifacts/1/m", 503), (f"{MODELS}/get", 500)])
+async def test_a_mistake_with_artifacts_is_the_stores_and_goes_by(
+    signer: Signer, tracked: Tracked, path: str, status: int
+) -> None:
+    async def broken(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+
+    guard: Any = MlflowGuard(broken, signer.public_pem, StoreExperiments(lambda: tracked.store))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://mlflow") as mlflow:
+        answer = await mlflow.get(path, headers=as_(signer, ADA))
+    assert answer.status_code == status
+    if status == 503:
+        assert answer.json()["detail"] == "MLflow cannot reach its artifact store"
+        assert answer.json()["remedy"]
+        assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+
+
 async def test_health_is_open(mlflow: httpx.AsyncClient) -> None:
     assert (await mlflow.get("/mlflow/health")).status_code == 200
 

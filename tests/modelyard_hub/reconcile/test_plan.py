@@ -228,6 +228,24 @@ def test_a_candidate_never_gets_traffic_unasked() -> None:
     assert says(find(down.status.conditions, "Ready")) == ("False", "Backoff")
 
 
+def test_replicas_of_machines_that_say_nothing_are_called_while_no_other_is_ready() -> None:
+    world = World(desired(spec(scaling={"min": 2, "max": 2})))
+    world.settle()
+    (name,) = world.observed
+    first, second = world.observed[name].replicas
+
+    def routed(*replicas: Replica) -> tuple[str, ...]:
+        world.observed[name] = replace(world.observed[name], replicas=replicas)
+        route = plan(world.wanted, world.observed, world.routed, NOW).route
+        assert route is not None
+        return route.servers[1]
+
+    lost = [replace(r, phase=Phase.backoff, reason="NodeLost") for r in (first, second)]
+    assert routed(*lost) == (address(1, 0), address(1, 1))
+    assert routed(lost[0], second) == (address(1, 1),)
+    assert routed(replace(lost[0], phase=Phase.stopping), replace(lost[1], reason="Exited")) == ()
+
+
 def test_a_removed_revision_that_still_serves_stays() -> None:
     world = World(desired(spec(), stable_history=(1,)))
     world.settle()
@@ -287,6 +305,36 @@ def test_why_a_replica_does_not_start_is_said() -> None:
     assert found is not None
     assert found.reason == "Starting"
     assert "Unschedulable: 0/1 nodes are available." in found.message
+
+
+def test_the_cause_is_said_in_a_word() -> None:
+    world = World(desired(spec()))
+    world.settle()
+    world.set_phase(1, Phase.backoff, "OutOfMemory")
+    assert world.step().status.revisions[0].cause == "OutOfMemory"
+    world.set_phase(1, Phase.ready)
+    assert world.step().status.revisions[0].cause == ""
+    name = workload_name("ada", "churn", 1)
+    refused = plan(desired(spec()), {}, RoutedState(), NOW, {name: Failure("QuotaExceeded", "the quota is used up")})
+    assert refused.status.revisions[0].cause == "QuotaExceeded"
+
+
+def test_a_ready_revision_tells_of_a_further_replica_that_does_not_start_and_of_one_that_ended() -> None:
+    name = workload_name("ada", "churn", 1)
+    good = Replica(0, Phase.ready, address(1))
+    bad = Replica(1, Phase.backoff, reason="ErrImagePull", message="Its image cannot be had.")
+
+    def said(*replicas: Replica) -> str:
+        seen = ObservedServer(name, "", replicas, workload_labels("ada", "churn", 1))
+        found = find(plan(desired(spec()), {name: seen}, RoutedState(), NOW).status.revisions[0].conditions, "Ready")
+        assert says(found) == ("True", "Ready")
+        assert found is not None
+        return found.message
+
+    assert said(good) == "1 of 1 replicas are ready."
+    assert said(good, bad).endswith("A further one is not: ErrImagePull: Its image cannot be had.")
+    assert said(replace(good, ended="OutOfMemory: too much.")).endswith("One was started again: OutOfMemory: too much.")
+    assert said(good, Replica(1, Phase.stopping, reason="Evicted", message="No room.")) == "1 of 1 replicas are ready."
 
 
 def test_what_was_not_seen_lately_is_said_to_be_so() -> None:

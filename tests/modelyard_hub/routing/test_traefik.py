@@ -187,6 +187,22 @@ async def test_applied_is_false_while_traefik_is_away(tmp_path: Path) -> None:
     await router.close()
 
 
+async def test_while_the_hub_service_is_away_mlflow_is_asked_nothing(
+    tmp_path: Path, servers: Callable[[str], Web]
+) -> None:
+    """The library takes this answer, and no other one, for a request that nobody has seen."""
+    mlflow = servers("mlflow")
+    away = f"http://127.0.0.1:{free_port()}/authorize"
+    stand = Stand(tmp_path, RouterOptions(authorize=away, mlflow=f"{mlflow.url}/mlflow"))
+    stand.router.restore(None, ())
+    try:
+        await eventually_async(lambda: _status_is(stand.caller, 500), timeout=10)
+        answer = await stand.caller.post("/mlflow/api/2.0/mlflow/runs/create", json={})
+        assert (answer.status_code, answer.content) == (500, b"")
+    finally:
+        await stand.close()
+
+
 async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callable[[str], Web]) -> None:
     def authorize(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         if headers.get("authorization") == "Bearer good":

@@ -69,10 +69,11 @@ class KubernetesOptions:
     crash_loop_after: int = 3
     tail_lines: int = 20
     command: tuple[str, ...] = ()
-    fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch")
     task: tuple[str, ...] = ("python", "-m", "modelyard_server.task")
     task_image: str = ""
     task_scratch: int = 20 * 1024 * MiB
+    # Soon enough to be told why it waits; the kubelet tries again.
+    fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch", "--patience", "20")
     timing: Timing = field(default_factory=Timing)
 
     @classmethod

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard_hub.runtimes.base import UNHEARD
 from modelyard_hub.runtimes.kubernetes.kinds import Object
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
@@ -38,7 +39,8 @@ def waiting(state: Mapping[str, Any]) -> Cause | None:
     """Why a container cannot be started at all; None where it only has not been yet, or ended before."""
     reason, said = str(state.get("reason", "")), str(state.get("message", "")).strip()
     if reason in _IMAGE:
-        return Cause(reason, f"Its image cannot be had: {said or reason}. The image's name is a setting of the hub.")
+        text = f"Its image cannot be had: {(said or reason).rstrip('.')}. The image's name is a setting of the hub."
+        return Cause(reason, text)
     if reason in _START:
         return Cause(reason, f"It cannot be started: {said or reason}.")
     return None
@@ -52,10 +54,21 @@ def of_pod(pod: Object) -> Cause | None:
     if reason == "Evicted":
         return Cause("Evicted", f"Its node {node} had no room for it any more: {said} Another one is started.")
     if reason == "NodeLost" or node_is_silent(status):
-        return Cause("NodeLost", f"Its node {node} does not report any more. It is replaced when the node stays away.")
+        return Cause(UNHEARD, f"Its node {node} does not report any more. It is replaced when the node stays away.")
     if status.get("phase") in ("Failed", "Succeeded"):
         return Cause(reason or "Ended", f"Its pod ended: {said or reason or status['phase']}. Another one is started.")
     return None
+
+
+def unschedulable(condition: Mapping[str, Any]) -> Cause:
+    """No node takes a pod; its condition PodScheduled says of how many nodes why."""
+    said = str(condition.get("message") or "No node takes it.").strip()
+    remedies = []
+    if "were unschedulable" in said:
+        remedies.append("Nodes that are closed for maintenance (cordoned) take it when they are opened again.")
+    if "nsufficient" in said or not remedies:
+        remedies.append("Ask for less, or an administrator for more room.")
+    return Cause(str(condition.get("reason") or "Unschedulable"), " ".join([said, *remedies]))
 
 
 def fetch_failed(end: Mapping[str, Any]) -> Cause:

@@ -14,7 +14,7 @@ from modelyard_hub.runtimes.kubernetes.kinds import Object
 from modelyard_hub.runtimes.kubernetes.manifests import scales
 from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.pods import CONTAINER, FETCH, PORT
-from modelyard_hub.runtimes.kubernetes.reasons import Cause, ended, fetch_failed, of_pod, waiting
+from modelyard_hub.runtimes.kubernetes.reasons import Cause, ended, fetch_failed, of_pod, unschedulable, waiting
 
 _LONGEST = 4000
 
@@ -71,6 +71,7 @@ def replica(index: int, pod: Object, options: KubernetesOptions, *, leaving: boo
         message="" if phase is Phase.ready else cause.message,
         log_tail=tuple(line[:_LONGEST] for line in cause.lines[-options.tail_lines :]) if failing else (),
         since=_since(pod, phase),
+        ended=_ended(pod, main) if phase is Phase.ready else "",
     )
 
 
@@ -124,8 +125,7 @@ def _judge(
         return _after_end(main, ended(end, _memory(pod)), end, options)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        text = f"{scheduled.get('message', 'No node takes it.')} Ask for less, or an administrator for more room."
-        return Phase.starting, Cause(str(scheduled.get("reason") or "Unschedulable"), text)
+        return Phase.starting, unschedulable(scheduled)
     return Phase.starting, Cause()
 
 
@@ -147,6 +147,15 @@ def _last_end(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
             end: Mapping[str, Any] = state["terminated"]
             return end
     return None
+
+
+def _ended(pod: Object, main: Mapping[str, Any]) -> str:
+    """How a server ended that runs again."""
+    end = (main.get("lastState") or {}).get("terminated")
+    if not end:
+        return ""
+    cause, at = ended(end, _memory(pod)), _time(end.get("finishedAt"))
+    return f"{cause.reason}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''}: {cause.message}"
 
 
 def _refused(seen: Seen) -> Cause | None:

@@ -21,6 +21,12 @@ def unscheduled() -> dict[str, Any]:
     return pod(phase="Pending", podIP=None, conditions=found, containerStatuses=[], initContainerStatuses=[])
 
 
+def cordoned(also: str = "") -> dict[str, Any]:
+    said = {"reason": "Unschedulable", "message": f"0/1 nodes are available: 1 node(s) were unschedulable{also}."}
+    found = [{**c, **said} for c in conditions(PodScheduled="False")]
+    return pod(phase="Pending", podIP=None, conditions=found, containerStatuses=[], initContainerStatuses=[])
+
+
 def waits(reason: str, message: str, name: str = "server") -> dict[str, Any]:
     status = [container(name, state={"waiting": {"reason": reason, "message": message}})]
     return pod(**{"initContainerStatuses" if name == "fetch" else "containerStatuses": status})
@@ -38,6 +44,13 @@ def fetching_failed() -> dict[str, Any]:
         (ready_pod(), Phase.ready, "", ""),
         (pod(), Phase.starting, "", ""),
         (unscheduled(), Phase.starting, "Unschedulable", "Insufficient cpu. Ask for less"),
+        (
+            cordoned(),
+            Phase.starting,
+            "Unschedulable",
+            "(cordoned) take it when",
+        ),
+        (cordoned(", 1 Insufficient cpu"), Phase.starting, "Unschedulable", "opened again. Ask for less"),
         (waits("ImagePullBackOff", "Back-off pulling image x"), Phase.backoff, "ImagePullBackOff", "image x"),
         (waits("ErrImagePull", "not found", "fetch"), Phase.backoff, "ErrImagePull", "not found"),
         (waits("InvalidImageName", "UPPER"), Phase.backoff, "InvalidImageName", "UPPER"),
@@ -72,6 +85,15 @@ def test_a_crash_keeps_its_last_lines_until_it_runs_again() -> None:
     found["status"]["containerStatuses"][0]["state"] = {"running": {}}
     again = replica(0, found, OPTIONS)
     assert (again.phase, again.reason, again.log_tail) == (Phase.starting, "Exited", ())
+
+
+def test_a_ready_one_that_was_started_again_tells_how_it_ended() -> None:
+    last = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:30Z"}}
+    status = [container("server", restartCount=1, state={"running": {}}, lastState=last)]
+    found = replica(0, ready_pod() | {"status": {**ready_pod()["status"], "containerStatuses": status}}, OPTIONS)
+    assert (found.phase, found.reason) == (Phase.ready, "")
+    assert found.ended == ("OutOfMemory at 2026-01-01 00:00:30 UTC: It used more memory than its limit of 256 MiB.")
+    assert not replica(0, ready_pod(), OPTIONS).ended
 
 
 def test_one_crash_after_a_long_life_is_no_loop() -> None:
