@@ -38,6 +38,9 @@ def configure(c: Any, settings: Settings) -> None:
         configure_pods(c, settings)
     else:
         configure_processes(c, settings)
+    if settings.base_url.startswith("https:"):
+        # JupyterHub marks all its other cookies by itself.
+        c.JupyterHub.tornado_settings = {**c.JupyterHub.tornado_settings, "xsrf_cookie_kwargs": {"secure": True}}
 
 
 def further(settings: Settings) -> list[str]:

@@ -125,13 +125,7 @@ class Release:
     def browser(self, user: str, password: str = "") -> Iterator[httpx.Client]:
         """A signed-in user's client with cookies, as a browser has it."""
         with httpx.Client(base_url=self.url, follow_redirects=True, timeout=30, trust_env=False) as client:
-            page = client.get("/hub/login")
-            found = re.search(r'name="_xsrf" value="([^"]*)"', page.text)
-            assert found, page.text[:2000]
-            form = {"_xsrf": found[1], "username": user, "password": password or self.secret("user_password")}
-            answer = client.post("/hub/login", data=form)
-            assert answer.is_success, answer.url
-            assert answer.url.path != "/hub/login", "refused"
+            sign_in(client, user, password or self.secret("user_password"))
             yield client
 
     def spawn(self, client: httpx.Client, user: str) -> str:
@@ -143,6 +137,16 @@ class Release:
             return answer.text if answer.url.path.startswith(f"/user/{user}/lab") and answer.is_success else None
 
         return str(eventually(page, timeout=240, interval=0.3, what=f"JupyterLab of {user}"))
+
+
+def sign_in(client: httpx.Client, user: str, password: str) -> None:
+    """As the form does. `client` follows redirects."""
+    page = client.get("/hub/login")
+    found = re.search(r'name="_xsrf" value="([^"]*)"', page.text)
+    assert found, page.text[:2000]
+    answer = client.post("/hub/login", data={"_xsrf": found[1], "username": user, "password": password})
+    assert answer.is_success, answer.url
+    assert answer.url.path != "/hub/login", "refused"
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -26,6 +26,8 @@ AGAIN = "modelyard-again"
 NO_COOKIES = "modelyard-no-cookies"
 AGAIN_MAX_BODY = 1024 * 1024
 """Bytes of a body that is kept until the answer comes; calls with a larger one are sent once."""
+AUTHORIZE_MAX_BODY = 64 * 1024
+"""Bytes of the hub service's answer, which is a word or a problem document."""
 TOKEN_HEADERS = ("X-Modelyard-Token", "X-Modelyard-User")
 """What ForwardAuth puts on a request to MLflow. Traefik removes them from what clients send, also where the
 authorizing answer has none."""
@@ -121,7 +123,13 @@ def mlflow_section(options: RouterOptions) -> Section:
     url = urlsplit(options.mlflow)
     middlewares: Json = {
         f"{MLFLOW}-auth": {
-            "forwardAuth": {"address": f"{options.service}/authorize", "authResponseHeaders": list(TOKEN_HEADERS)}
+            "forwardAuth": {
+                "address": f"{options.service}/authorize",
+                "authResponseHeaders": list(TOKEN_HEADERS),
+                # What clients claim to be forwarded the entrypoint has taken away, unless a trusted proxy says it.
+                "trustForwardHeader": True,
+                "maxResponseBodySize": AUTHORIZE_MAX_BODY,
+            }
         }
     }
     if url.path.rstrip("/") != "/mlflow":

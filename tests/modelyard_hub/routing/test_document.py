@@ -87,6 +87,8 @@ def test_the_whole_document() -> None:
                     "forwardAuth": {
                         "address": "http://hub/services/modelyard/authorize",
                         "authResponseHeaders": ["X-Modelyard-Token", "X-Modelyard-User"],
+                        "trustForwardHeader": True,
+                        "maxResponseBodySize": 65_536,
                     }
                 },
             },

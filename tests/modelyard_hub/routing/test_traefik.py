@@ -205,10 +205,12 @@ async def test_while_the_hub_service_is_away_mlflow_is_asked_nothing(
 
 async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callable[[str], Web]) -> None:
     def authorize(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        forwarded.append((headers["x-forwarded-proto"], headers["x-forwarded-host"]))
         if headers.get("authorization") == "Bearer good":
             return 200, {"X-Modelyard-Token": "signed"}, b""
         return 401, {"Content-Type": "application/problem+json"}, json.dumps({"status": 401}).encode()
 
+    forwarded: list[tuple[str, str]] = []
     hub, mlflow = Web(authorize), servers("mlflow")
     stand = Stand(tmp_path, RouterOptions(service=hub.url, mlflow=f"{mlflow.url}/mlflow"))
     stand.router.restore(None, ())
@@ -220,7 +222,9 @@ async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callab
         assert answer.json()["path"] == "/mlflow/api/x"
         assert answer.json()["headers"]["x-modelyard-token"] == "signed"
         assert "x-modelyard-user" not in answer.json()["headers"]
-        refused = await stand.caller.get("/mlflow/", headers=forged)
+        claimed = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "elsewhere.example"}
+        refused = await stand.caller.get("/mlflow/", headers={**forged, **claimed})
+        assert forwarded[-1] == ("http", stand.caller.base_url.netloc.decode()), "what a stranger claims counts nothing"
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
     finally:
