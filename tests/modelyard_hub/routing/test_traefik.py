@@ -192,8 +192,8 @@ async def test_while_the_hub_service_is_away_mlflow_is_asked_nothing(
 ) -> None:
     """The library takes this answer, and no other one, for a request that nobody has seen."""
     mlflow = servers("mlflow")
-    away = f"http://127.0.0.1:{free_port()}/authorize"
-    stand = Stand(tmp_path, RouterOptions(authorize=away, mlflow=f"{mlflow.url}/mlflow"))
+    away = f"http://127.0.0.1:{free_port()}"
+    stand = Stand(tmp_path, RouterOptions(service=away, mlflow=f"{mlflow.url}/mlflow"))
     stand.router.restore(None, ())
     try:
         await eventually_async(lambda: _status_is(stand.caller, 500), timeout=10)
