@@ -13,6 +13,7 @@ from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s
 from modelyard_api.tasks import LOG, OLDER_LOG, STATUS, TaskStatus
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import S3Config, S3Store
 
 _PATIENCE = timedelta(seconds=5)
@@ -81,16 +82,13 @@ class _S3Output:
 
         file = self._place.below(path)
         try:
-            bucket = self._bucket()
-            begin = 0
-            if last is not None:
-                size = (await obstore.head_async(bucket, file.key))["size"]
-                begin = max(0, size - last)
-            if begin:
-                return bytes(await obstore.get_range_async(bucket, file.key, start=begin, end=size))
-            return bytes(await (await obstore.get_async(bucket, file.key)).bytes_async())
+            options: GetOptions = {} if last is None else {"range": {"suffix": last}}
+            answer = await obstore.get_async(self._bucket(), file.key, options=options)
+            return bytes(await answer.bytes_async())
         except (BaseError, FileNotFoundError) as error:
             trouble, code = s3_trouble(str(error))
+            if last is not None and trouble is S3Trouble.other:
+                return await self.read(path)  # an empty file has no last bytes; stores differ in how they say so
             if trouble is not S3Trouble.denied and code != "NoSuchBucket" and isinstance(error, FileNotFoundError):
                 return None
             why = f"refuses it ({code})" if trouble is S3Trouble.denied else "does not answer"

@@ -104,7 +104,7 @@ def task_to_json(task: Task) -> dict[str, Any]:
         "environment": dict(task.environment),
         "files": dict(task.files),
         "labels": dict(task.labels),
-        "timeout": task.timeout,
+        "timeout": None if task.timeout is None else float(task.timeout),
         "shm": task.shm,
     }
 

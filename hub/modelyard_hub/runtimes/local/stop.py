@@ -39,8 +39,16 @@ def stop_everything(home: Path, drain_timeout: float) -> int:
 
 def _identities(root: Path) -> set[Identity]:
     recorded = {r.identity for folder in folders(root) for r in folder.read_replicas()}
-    recorded |= {t.identity for folder in folders(root) if (t := TaskFiles(folder.path).read()) is not None}
+    recorded |= {_task_identity(folder.path) for folder in folders(root)}
     return {i for i in recorded if i is not None} | set(find_by_root(root).values())
+
+
+def _task_identity(path: Path) -> Identity | None:
+    try:
+        task = TaskFiles(path).read()
+    except (ValueError, KeyError, TypeError):
+        return None  # nobody can read it; its process is found by its environment
+    return None if task is None else task.identity
 
 
 def _wait(running: list[Process], seconds: float) -> list[Process]:
