@@ -25,6 +25,7 @@ PREPARE = """
 import ctypes, os, time
 import numpy as np
 import modelyard as yard
+from modelyard.loop import run
 from sklearn.linear_model import LogisticRegression
 
 X = np.array([[0.0, 1.0], [1.0, 0.0]] * 20)
@@ -82,7 +83,7 @@ def faulty(installed: Release, kernel: Kernel) -> Call:
 
 def caller(installed: Release, kernel: Kernel, name: str, row: list[float]) -> Call:
     key = kernel.run(f'print(yard.endpoint("{name}").create_key("caller").secret)').splitlines()[-1]
-    return Call(f"{installed.url}/serve/{USER}/{name}/invocations", key, {"instances": [row]})
+    return Call(f"{installed.url}/serve/{USER}/{name}/invocations", key, {"instances": [row]}).known()
 
 
 def status(kernel: Kernel, name: str) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def test_postgresql_away_is_a_503_and_endpoints_answer(installed: Release, kerne
         assert "steady" in kernel.run("print(yard.endpoints())")
         with installed.browser(USER) as again:
             assert again.get("/hub/home").status_code == 200
-        kernel.run('yard.publish(model, "steady", example=X[:5]); steady.promote()')
+        assert kernel.run("print(run(steady.remote.example()))"), "MLflow is back"
 
 
 def refused(answer: httpx.Response) -> httpx.Response | None:
