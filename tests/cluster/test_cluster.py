@@ -55,6 +55,30 @@ def test_a_service_is_found_by_name_and_spreads_calls_over_its_pods(cluster: Clu
     assert _python(cluster, "caller", _get(f"http://web.{namespace}.svc.cluster.local:8080/"), namespace) in replicas
 
 
+def test_a_network_policy_keeps_strangers_out(cluster: Cluster, namespace: str) -> None:
+    names = ("web", "friend", "stranger")
+    made = [pods.pod(name, pods.pod_spec(pods.serve() if name == "web" else pods.SLEEP)) for name in names]
+    cluster.apply(*made, pods.service("web"), namespace=namespace)
+    for name in names:
+        _wait(cluster, f"pod/{name}", "condition=Ready", namespace)
+
+    def answered(caller: str) -> bool:
+        code = f"try:\n {_get('http://web:8080/')}\nexcept OSError as e: print(e)"
+        return _python(cluster, caller, code, namespace) == "web"
+
+    eventually(lambda: answered("friend") and answered("stranger"), what="the pod answers everybody")
+    friends = [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}]}]
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "web"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": friends},
+    }
+    cluster.apply(policy, namespace=namespace)
+    eventually(lambda: not answered("stranger"), what="the stranger is kept out")
+    assert answered("friend")
+
+
 def test_shared_memory_has_the_size_that_its_volume_says(cluster: Cluster, namespace: str) -> None:
     memory = {"/dev/shm": {"emptyDir": {"medium": "Memory", "sizeLimit": "96Mi"}}}
     cluster.apply(pods.pod("shm", pods.pod_spec(pods.SLEEP, volumes=memory)), namespace=namespace)

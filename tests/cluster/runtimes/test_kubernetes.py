@@ -95,6 +95,11 @@ async def calls(yard: ClusterYard, lost: list[str]) -> AsyncIterator[list[int]]:
 
 
 async def test_a_rolling_change_loses_no_call(yard: ClusterYard) -> None:
+    # Callers on a busy machine are late: a call may go where it was observed seconds ago.
+    patient = replace(yard.options, timing=replace(yard.options.timing, notice=6.0))
+    await yard.runtime.close()
+    yard.runtime = KubernetesRuntime(patient)
+    await yard.runtime.open()
     server = yard.server(replicas=2)
     await yard.runtime.apply(server)
     old = {r.address for r in (await until(yard, NAME, ready(2))).replicas}

@@ -1,4 +1,4 @@
-"""What a cluster needs beside Kubernetes itself: DNS, metrics, volumes: processes beside the control plane."""
+"""What a cluster needs beside Kubernetes itself, as processes: DNS, metrics, volumes, NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.kubernetes.control_plane import NODE, Identity
-from harness.kubernetes.network import DNS_SERVICE_IP, NODE_IP
+from harness.kubernetes.network import DNS_SERVICE_IP, NODE_IP, SERVICE_NETWORK
 from harness.kubernetes.processes import Processes
 
 _METRICS_PORT = 10443
@@ -40,6 +40,8 @@ def start(programs: Path, identity: Identity, folder: Path, processes: Processes
             "--kubelet-request-timeout=5s",
         ],
     )
+    services = ["-node", NODE, "-services", SERVICE_NETWORK]
+    processes.start("network-policies", [programs / "policies", "-kubeconfig", admin, *services])
     kubelet = folder / "kubelet"
     driver = ["-name", _DRIVER, "-node", NODE, "-images", folder / "disks", "-kubelet", kubelet]
     processes.start("storage", [programs / "storage", *driver])

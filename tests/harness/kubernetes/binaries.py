@@ -44,6 +44,7 @@ _CLUSTER = (
     *(Program(f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
     Program("modelyard/tests/kubernetes/pause", static=True),
     Program("modelyard/tests/kubernetes/dns"),
+    Program("modelyard/tests/kubernetes/policies"),
     Program("modelyard/tests/kubernetes/storage"),
     Program("sigs.k8s.io/metrics-server/cmd/metrics-server"),
     Program("github.com/kubernetes-csi/external-provisioner/v5/cmd/csi-provisioner"),

@@ -47,7 +47,7 @@ class Host:
         """Start everything; returns when the node is ready. The state is new each time."""
         need(
             etcd="etcd-server", containerd="containerd", runc="runc", nft="nftables", conntrack="conntrack",
-            iptables="iptables", ip="iproute2", mount="mount",
+            iptables="iptables", ipset="ipset", ip="iproute2", mount="mount",
             **{"mkfs.xfs": "xfsprogs", "/usr/lib/cni/ptp": "containernetworking-plugins"},
         )  # fmt: skip
         assert os.geteuid() == 0, "a cluster's kubelet and containerd need root; or set MODELYARD_TEST_KUBECONFIG"

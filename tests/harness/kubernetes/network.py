@@ -8,7 +8,9 @@ networks: pods have no route to others, and what is sent to a pod that is gone e
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 DEVICE = "modelyard-test"
@@ -19,6 +21,7 @@ SERVICE_NETWORK = "10.214.0.0/24"
 API_SERVICE_IP = "10.214.0.1"
 DNS_SERVICE_IP = "10.214.0.10"
 
+_OF_POLICIES = re.compile("KUBE-(ROUTER|POD-FW|NWPLCY|DST|SRC)-")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -51,15 +54,29 @@ def up(folder: Path) -> Path:
 
 
 def down(folder: Path) -> None:
-    """Remove the device and what kube-proxy told the packet filter, where they are; forwarding is as it was."""
+    """Remove the device and what the packet filter was told, where they are; forwarding is as it was."""
     for thing in (["link", "delete", DEVICE], ["route", "delete", "unreachable", POD_NETWORK]):
         subprocess.run(["ip", *thing], capture_output=True, check=False)
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], capture_output=True, check=False)
+    _remove_policies()
     before = folder / "ip_forward"
     if before.exists():
         _FORWARDING.write_text(before.read_text())
         before.unlink()
+
+
+def _remove_policies() -> None:
+    """What the enforcer of NetworkPolicies leaves in the packet filter."""
+    saved = subprocess.run(["iptables-save", "--table", "filter"], capture_output=True, text=True, check=False).stdout
+    kept = [line for line in saved.splitlines() if not _OF_POLICIES.search(line)]
+    if len(kept) < len(saved.splitlines()):
+        subprocess.run(["iptables-restore"], input="\n".join([*kept, ""]), text=True, check=True)
+    with suppress(FileNotFoundError):
+        sets = subprocess.run(["ipset", "list", "-name"], capture_output=True, text=True, check=False).stdout.split()
+        for name in sets:
+            if _OF_POLICIES.search(name):
+                subprocess.run(["ipset", "destroy", name], check=True)
 
 
 def _ip(*arguments: str) -> None:
