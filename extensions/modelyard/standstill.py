@@ -18,7 +18,11 @@ _HOPELESS = {
     **dict.fromkeys(_IMAGE[2:], 20.0),
     "QuotaExceeded": 10.0,
     "Refused": 10.0,
-    "OutOfMemory": 20.0,
+    "OutOfMemory": 25.0,
+    "Exited": 25.0,
+    "Signaled": 25.0,
+    "StartError": 10.0,
+    "CreateContainerConfigError": 10.0,
 }
 """Seconds for which a cause may stand before no more is hoped for: waiting alone does not put it right."""
 _TAIL = 20

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import httpx
 
@@ -27,6 +28,11 @@ class Call:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         content = json.dumps(self.body if body is None else body)
         return httpx.post(self.url, content=content, headers=headers, timeout=30, trust_env=False)
+
+    def known(self) -> Self:
+        """Itself, once all replicas know its key, which is new: they are told in a second or two."""
+        eventually(lambda: all(self().status_code == 200 for _ in range(10)), timeout=60, what="the key is known")
+        return self
 
 
 @dataclass

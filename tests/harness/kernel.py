@@ -84,6 +84,8 @@ class Kernel:
             self._process.kill()
             self._process.wait(20)
         self._reader.join(20)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def start(self, code: str) -> Cell:
         """Begin to run some lines."""

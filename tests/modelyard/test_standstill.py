@@ -38,7 +38,7 @@ def test_what_is_waited_for_is_said_once_for_each_reason_and_step() -> None:
     ]
 
 
-@pytest.mark.parametrize(("cause", "seconds"), [("ErrImageNeverPull", 0), ("QuotaExceeded", 10), ("OutOfMemory", 20)])
+@pytest.mark.parametrize(("cause", "seconds"), [("ErrImageNeverPull", 0), ("QuotaExceeded", 10), ("Exited", 25)])
 def test_a_cause_that_waiting_does_not_put_right_ends_the_hope(cause: str, seconds: int) -> None:
     clock = Clock()
     hope = Hope(clock)

@@ -71,7 +71,7 @@ def steady(stored: Release, kernel: Kernel) -> Call:
     """A call of an endpoint with two replicas, whose package came from S3."""
     kernel.run('steady = yard.publish(model, "steady", example=X[:5], replicas=2, memory=384)')
     key = kernel.run('print(steady.create_key("caller").secret)').splitlines()[-1]
-    return Call(f"{stored.url}/serve/{USER}/steady/invocations", key, {"instances": [[0.0, 1.0]]})
+    return Call(f"{stored.url}/serve/{USER}/steady/invocations", key, {"instances": [[0.0, 1.0]]}).known()
 
 
 def test_a_model_goes_to_s3_and_comes_from_there(s3: S3, steady: Call) -> None:

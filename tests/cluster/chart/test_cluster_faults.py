@@ -64,7 +64,7 @@ def scale(api: httpx.Client, replicas: int) -> None:
 def test_while_the_api_server_is_away_calls_are_answered_and_changes_kept(
     installed: Release, api: httpx.Client, key: str
 ) -> None:
-    with calling(call(installed.url, key)):
+    with calling(call(installed.url, key).known()):
         installed.cluster.stop_api_server()
         try:
             scale(api, 2)
@@ -85,7 +85,7 @@ def test_while_the_kubelet_is_away_for_a_minute_replicas_are_called_still(
     service = installed.pods("service")[0]["status"]["podIP"]
     beside = httpx.URL(f"http://{service}:8082/services/modelyard/api/v1")
     router = installed.pods("traefik")[0]["status"]["podIP"]
-    with calling(call(f"http://{router}:8000", key)) as seen:
+    with calling(call(f"http://{router}:8000", key).known()) as seen:
         installed.cluster.stop_kubelet()
         stopped = time.monotonic()
         try:

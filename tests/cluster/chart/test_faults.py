@@ -25,6 +25,7 @@ PREPARE = """
 import ctypes, os, time
 import numpy as np
 import modelyard as yard
+from modelyard.loop import run
 from sklearn.linear_model import LogisticRegression
 
 X = np.array([[0.0, 1.0], [1.0, 0.0]] * 20)
@@ -82,7 +83,7 @@ def faulty(installed: Release, kernel: Kernel) -> Call:
 
 def caller(installed: Release, kernel: Kernel, name: str, row: list[float]) -> Call:
     key = kernel.run(f'print(yard.endpoint("{name}").create_key("caller").secret)').splitlines()[-1]
-    return Call(f"{installed.url}/serve/{USER}/{name}/invocations", key, {"instances": [row]})
+    return Call(f"{installed.url}/serve/{USER}/{name}/invocations", key, {"instances": [row]}).known()
 
 
 def status(kernel: Kernel, name: str) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def test_postgresql_away_is_a_503_and_endpoints_answer(installed: Release, kerne
     with calling(steady), installed.api(USER) as api, installed.browser(USER) as browser:
         assert browser.get("/services/modelyard/").status_code == 200
         installed.kubectl(*database, "--replicas=0")
+        installed.kubectl("delete", "pod", "modelyard-postgresql-0", "--grace-period=0", "--force")
         try:
             answer = eventually(lambda: refused(api.get("/endpoints")), timeout=60, what="the API says it")
             problem = answer.json()
@@ -145,7 +147,7 @@ def test_postgresql_away_is_a_503_and_endpoints_answer(installed: Release, kerne
         assert "steady" in kernel.run("print(yard.endpoints())")
         with installed.browser(USER) as again:
             assert again.get("/hub/home").status_code == 200
-        kernel.run('yard.publish(model, "steady", example=X[:5]); steady.promote()')
+        assert kernel.run("print(run(steady.remote.example()))"), "MLflow is back"
 
 
 def refused(answer: httpx.Response) -> httpx.Response | None:
@@ -220,7 +222,8 @@ def test_an_upgrade_keeps_endpoints_answering_and_an_image_that_is_not_there_is_
 def test_a_model_that_does_not_load_says_why_in_its_own_words(installed: Release, kernel: Kernel, steady: Call) -> None:
     with calling(steady, pause=0.5):
         cell = kernel.start(FAULTY.replace("environment={}", 'environment={"FAULT": "load"}')).wait(400)
-    assert cell.error.startswith("PublishFailed: revision 1 of lin/faulty does not start: CrashLoop: Exited: ")
+    said = r"PublishFailed: revision 1 of lin/faulty does not start: (Backoff|CrashLoop): Exited: "
+    assert re.match(said, cell.error), cell.error
     assert "It ended with exit code 3." in cell.error
     assert "RuntimeError: the licence of this model has ended" in cell.error
     assert "the new endpoint is removed again" in cell.error
@@ -251,12 +254,30 @@ def test_a_model_that_dies_of_a_call_says_of_what_and_comes_back(
 
 
 def test_under_load_a_replica_is_added_and_no_call_is_lost(installed: Release, kernel: Kernel, faulty: Call) -> None:
+    eventually(lambda: usage(installed) < 0.1, timeout=120, interval=1, what="its start is no load any more")
     kernel.run("faulty.scale(min=1, max=2, wait=0)")
+    eventually(lambda: measured(installed), timeout=120, interval=1, what="the autoscaler knows its load")
+    assert replicas(kernel) == (1, 1)
     heavy = Call(faulty.url, faulty.key, {"instances": [[888.0, 0.0]]})
     with calling(heavy, callers=3, pause=0):
         eventually(lambda: replicas(kernel) == (2, 2), timeout=240, interval=1, what="a second replica is ready")
     (said,) = (c for c in status(kernel, "faulty")["conditions"] if c["type"] == "Autoscaling")
     assert (said["status"], said["message"]) == ("True", "From 1 to 2 replicas, by CPU.")
+
+
+def usage(installed: Release) -> float:
+    """CPUs that the model uses, as the cluster measured it last."""
+    chosen = f"labelSelector=modelyard.dev/owner%3D{USER},modelyard.dev/endpoint%3Dfaulty"
+    path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{installed.namespace}/pods?{chosen}"
+    (pod,) = json.loads(installed.kubectl("get", "--raw", path))["items"]
+    (text,) = (c["usage"]["cpu"] for c in pod["containers"])
+    return float(text.rstrip("num")) * {"n": 1e-9, "u": 1e-6, "m": 1e-3}.get(text[-1], 1)
+
+
+def measured(installed: Release) -> bool:
+    chosen = f"--selector=modelyard.dev/owner={USER},modelyard.dev/endpoint=faulty"
+    (scaler,) = json.loads(installed.kubectl("get", "hpa", chosen, "--output=json"))["items"]
+    return bool(scaler.get("status", {}).get("currentMetrics"))
 
 
 def replicas(kernel: Kernel) -> tuple[int, int]:
