@@ -31,6 +31,15 @@ class View:
         self._indexes: dict[str, dict[str, int]] = {}
         self._observed: dict[str, ObservedServer] = {}
         self._refused: dict[str, ModelyardError] = {}
+        self._missed: set[str] = set()
+        self._marked: tuple[datetime, str, dict[str, ObservedServer]] | None = None
+        self._told_unseen = False
+        self._soon: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._soon is not None:
+            self._soon.cancel()
 
     async def list(self) -> None:
         """Take all there is. Raises ModelyardError."""
@@ -60,6 +69,10 @@ class View:
         if str(before) != str(error):
             self._news(name, touch=False)
 
+    def missed(self, name: str) -> None:
+        """A call for that workload came to nothing, for the cluster was away: tell when it is back."""
+        self._missed.add(name)
+
     def pods(self, name: str) -> dict[int, Object]:
         """Pods of a workload by replica index, which a pod keeps as long as this process."""
         pods = self.of(POD).of(name)
@@ -76,7 +89,10 @@ class View:
         if since is None:
             return dict(self._observed)
         why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
-        return {name: replace(o, unseen_since=since, unseen_because=why) for name, o in self._observed.items()}
+        if self._marked is None or self._marked[:2] != (since, why):
+            marked = {n: replace(o, unseen_since=since, unseen_because=why) for n, o in self._observed.items()}
+            self._marked = (since, why, marked)
+        return dict(self._marked[2])
 
     def away_since(self) -> datetime | None:
         """Since when what replicas are known by is not seen."""
@@ -101,6 +117,7 @@ class View:
         else:
             self._observed[name] = now
         if before != now:
+            self._marked = None
             self._tell(name)
         if touch:
             self._touched(name)
@@ -113,12 +130,35 @@ class View:
         seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
         return observed(seen, self._options)
 
-    def _health(self) -> None:
-        """Tell all once it is more than a hiccup, and when it is over."""
-        if self.away_since() is None:
+    def _health(self, found: bool) -> None:
+        """Tell all once it is more than a hiccup, and when that is over; and, in any case, what was missed."""
+        if not found:
+            self._look_soon()
+            return
+        for watcher in self.watchers.values():
+            watcher.hurry()
+        if self.away_since() is not None:
+            return
+        if self._told_unseen:
+            self._told_unseen = False
             self._tell_all()
-        else:
-            asyncio.get_running_loop().call_later(self._options.timing.silence + 0.1, self._tell_all)
+        missed, self._missed = self._missed, set()
+        for name in sorted(missed):
+            self._tell(name)
+
+    def _look_soon(self) -> None:
+        if self._soon is None:
+            delay = self._options.timing.silence + 0.1
+            self._soon = asyncio.get_running_loop().call_later(delay, self._look_whether_unseen)
+
+    def _look_whether_unseen(self) -> None:
+        self._soon = None
+        if self.unseen_since() is not None:
+            if not self._told_unseen:
+                self._told_unseen = True
+                self._tell_all()
+        elif self.away_since() is not None:  # it was back meanwhile
+            self._look_soon()
 
     def _tell_all(self) -> None:
         for name in self._observed:
