@@ -129,6 +129,6 @@ async def test_the_routing_document_is_for_the_router(yard: Yard) -> None:
     async with yard.client("ada") as ada, yard.client("traefik") as traefik:
         problem(await ada.get(f"{ROOT}/routing"), 403, "Forbidden")
         problem(await traefik.get(f"{ROOT}/routing"), 503, "Unavailable")
-        yard.router.restore(None, ())
+        yard.router.restore((), ())
         assert set((await traefik.get(f"{ROOT}/routing")).json()) == {"http"}
         assert str(traefik.base_url) == BASE
