@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from fleet import Deployments, Fleet  # noqa: E402
-from reconciler import Measured, Meter, measure, quantile  # noqa: E402
+from reconciler import Measured, Meter, Outage, measure, quantile  # noqa: E402
 
 from harness import cluster as harness  # noqa: E402
 from harness import postgres  # noqa: E402
@@ -167,8 +167,8 @@ def account(cluster: Cluster, name: str) -> str:
     return cluster.kubectl("create", "token", _ACCOUNT, "--namespace", name, "--duration=8h").strip()
 
 
-def _outage(cluster: Cluster, proxy: CountingProxy, *, restart: bool) -> Callable[[bool], Awaitable[None]]:
-    """Takes the API server away, or brings it back."""
+def _outage(cluster: Cluster, proxy: CountingProxy, *, restart: bool) -> Outage:
+    """Of the API server itself, or of the hub service's way to it."""
 
     async def change(away: bool) -> None:
         if not restart:
@@ -178,7 +178,8 @@ def _outage(cluster: Cluster, proxy: CountingProxy, *, restart: bool) -> Callabl
         else:
             await asyncio.to_thread(cluster.start_api_server)
 
-    return change
+    # In a real one nobody renews the nodes' leases either: longer, and all pods would be taken for lost.
+    return Outage(10.0 if restart else 20.0, change)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import httpx
 
 from harness.hub_service import MODEL, HubService
 from harness.wait import eventually_async
+from modelyard_api.errors import ModelyardError
 from modelyard_api.resources import MiB
 from modelyard_hub.reconcile.names import workload_name
 from modelyard_hub.runtimes.kubernetes.client import Client
@@ -35,15 +36,21 @@ class Deployments:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def follow(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, also while the cluster is away."""
         while True:
-            found, version = await self.client.list(DEPLOYMENT, SELECTOR)
-            for one in found:
-                self._take(one)
-            async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
-                async for event in events:
-                    if event["type"] in ("ADDED", "MODIFIED"):
-                        self._take(event["object"])
+            try:
+                await self._follow()
+            except ModelyardError:
+                await asyncio.sleep(0.1)
+
+    async def _follow(self) -> None:
+        found, version = await self.client.list(DEPLOYMENT, SELECTOR)
+        for one in found:
+            self._take(one)
+        async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
+            async for event in events:
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    self._take(event["object"])
 
     async def told(self, name: str, replicas: int, timeout: float) -> float:
         """When the Deployment `name` was told that many replicas."""

@@ -19,7 +19,7 @@ from harness.wait import eventually_async
 Say = Callable[[str], None]
 _MiB = 1024 * 1024
 _CHANGES, _SHIFTED, _A_SECOND = 200, 10, 5.0
-_IDLE, _AWAY = 60.0, 20.0
+_IDLE = 60.0
 
 
 @dataclass
@@ -76,10 +76,16 @@ class Measured:
     in_step: float
 
 
-async def measure(
-    fleet: Fleet, meter: Meter, size: int, outage: Callable[[bool], Awaitable[None]], say: Say
-) -> Measured:
-    """Grow to `size` and measure. `outage(True)` takes the API server away, `outage(False)` brings it back."""
+@dataclass(frozen=True)
+class Outage:
+    """`change(True)` takes the API server away, `change(False)` brings it back after `seconds`."""
+
+    seconds: float
+    change: Callable[[bool], Awaitable[None]]
+
+
+async def measure(fleet: Fleet, meter: Meter, size: int, outage: Outage, say: Say) -> Measured:
+    """Grow to `size` and measure."""
     added, cost = size - fleet.size, meter.start()
     await fleet.grow(size, say)
     converged = cost()
@@ -137,15 +143,15 @@ async def _shifts(fleet: Fleet) -> list[float]:
     return [await fleet.shift(n, percent) for percent in (50, 20, 70, 10) for n in numbers]
 
 
-async def _outage(fleet: Fleet, meter: Meter, outage: Callable[[bool], Awaitable[None]]) -> tuple[Cost, Cost, float]:
+async def _outage(fleet: Fleet, meter: Meter, outage: Outage) -> tuple[Cost, Cost, float]:
     """Away for a while, with changes meanwhile; what that cost, what the minute after it cost, and the seconds until
     all changes were applied."""
     cost = meter.start()
-    await outage(True)
+    await outage.change(True)
     changes = [asyncio.create_task(fleet.scale(n, 2, timeout=300)) for n in range(min(10, fleet.size))]
-    await asyncio.sleep(_AWAY)
+    await asyncio.sleep(outage.seconds)
     away, cost = cost(), meter.start()
-    await outage(False)
+    await outage.change(False)
     began = time.perf_counter()
     await asyncio.gather(*changes)
 

@@ -71,7 +71,7 @@ class CountingProxy:
         except (aiohttp.ClientError, OSError):
             self.refused[what] += 1
             transport.abort()
-            raise
+            return web.Response(status=502)  # nobody reads it
         finally:
             self._open.discard(transport)
 
