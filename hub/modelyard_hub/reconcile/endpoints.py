@@ -159,7 +159,9 @@ class EndpointReconciler:
 
 def of_endpoint(observed: Mapping[str, ObservedServer], key: Key) -> dict[str, ObservedServer]:
     """The workloads that belong to an endpoint, by their labels."""
-    return {name: server for name, server in observed.items() if owner_of(server) == key}
+    owner, endpoint = key
+    # Each step looks through all of them; the name, which most do not share, is asked first.
+    return {n: s for n, s in observed.items() if s.labels.get(ENDPOINT) == endpoint and s.labels.get(OWNER) == owner}
 
 
 def owner_of(server: ObservedServer) -> Key | None:
