@@ -31,6 +31,7 @@ import modelyard as yard  # noqa: E402
 from harness import cluster as harness  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.release import Release, release  # noqa: E402
+from harness.wait import eventually  # noqa: E402
 from modelyard.remote import AsyncEndpoint  # noqa: E402
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions  # noqa: E402
 from modelyard_hub.runtimes.kubernetes.client import Client, connect  # noqa: E402
@@ -198,7 +199,8 @@ async def measure(installed: Release, runs: int, say: Callable[[str], None]) -> 
     cluster, clocks, peers = installed.cluster, [], []
     model, X = fitted()
     watched = await connect(KubernetesOptions(kubeconfig=cluster.kubeconfig, namespace=installed.namespace))
-    async with yard.AsyncClient(installed.url, token(installed)) as client:
+    found = eventually(lambda: token(installed), timeout=60, interval=1, what="the router's port is open")
+    async with yard.AsyncClient(installed.url, found) as client:
         for number in range(runs + 1):
             clock, endpoint = await ours(client, watched, model, X)
             peer = await asyncio.to_thread(by_hand, cluster, installed.namespace, endpoint.name)

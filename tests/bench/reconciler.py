@@ -130,9 +130,7 @@ async def _changes(fleet: Fleet, count: int) -> list[float]:
         tasks.append(task)
         await asyncio.sleep(1 / _A_SECOND)
     taken = await asyncio.gather(*tasks)
-    for number, now in replicas.items():
-        if now != 1:
-            await fleet.scale(number, 1)
+    await asyncio.gather(*(fleet.scale(number, 1) for number, now in replicas.items() if now != 1))
     return list(taken)
 
 
@@ -162,8 +160,7 @@ async def _outage(fleet: Fleet, meter: Meter, outage: Outage) -> tuple[Cost, Cos
     seconds = time.perf_counter() - began
     await asyncio.sleep(max(0.0, 60 - seconds))
     back = cost()
-    for number in range(min(10, fleet.size)):
-        await fleet.scale(number, 1)
+    await asyncio.gather(*(fleet.scale(number, 1) for number in range(min(10, fleet.size))))
     return away, back, seconds
 
 
