@@ -14,7 +14,7 @@ NPM := $(RUN)/python $(FRONTEND)/npm.py
 # Imports without byte code take twice as long at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test test-cluster cluster check bench format clean
+.PHONY: up test test-cluster cluster check bench bench-cluster format clean
 .DEFAULT_GOAL := up
 
 up: $(READY_UP)
@@ -46,6 +46,11 @@ format: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(RUN)/python tests/bench/run.py
+
+# Half an hour, and the API server is stopped and started: on a cluster of its own, unless the variable names one.
+bench-cluster: .venv/.ready-dev
+	$(RUN)/python tests/bench/cluster.py $(if $(MODELYARD_TEST_KUBECONFIG),,--restart)
+	$(RUN)/python tests/bench/publish_cluster.py
 
 .cache/uv/bin/uv:
 	@echo "Setting up uv $(UV_VERSION)"

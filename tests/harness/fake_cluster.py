@@ -68,6 +68,7 @@ class FakeCluster:
     url: str = ""
     _history: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _watches: set[asyncio.Transport] = field(default_factory=set)
 
     def kubeconfig(self, folder: Path) -> Path:
         """A kubeconfig that leads here."""
@@ -110,6 +111,11 @@ class FakeCluster:
         """Everything before now is too old to watch from."""
         self.oldest = self.version + 1
         self.version += 1
+
+    def cut(self) -> None:
+        """End all watches, in the middle."""
+        for transport in tuple(self._watches):
+            transport.abort()
 
     def events(self) -> list[dict[str, Any]]:
         """Events that were written."""
@@ -190,6 +196,8 @@ class FakeCluster:
             return await self._refuse(request, 410, "too old resource version")
         response = web.StreamResponse()
         await response.prepare(request)
+        assert request.transport is not None
+        self._watches.add(request.transport)
         told = 0
         try:
             async with asyncio.timeout(float(request.query["timeoutSeconds"])):
@@ -205,6 +213,8 @@ class FakeCluster:
         except TimeoutError:
             bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self.version)}}}
             await response.write(json.dumps(bookmark).encode() + b"\n")
+        finally:
+            self._watches.discard(request.transport)
         await response.write_eof()
         return response
 

@@ -34,10 +34,12 @@ async def routing(request: Request, parts: PartsDep) -> Response:
     """The last good document; Traefik pulls it with the routing token."""
     if not _presents(request, parts.routing_token):
         raise Forbidden("the routing document is for the router alone")
-    document = parts.router.document()
+    packs = "gzip" in request.headers.get("accept-encoding", "")
+    document = parts.router.packed() if packs else parts.router.document()
     if document is None:
         raise Unavailable("there is no routing document yet; keep the one that you have")
-    return Response(document, media_type="application/json")
+    headers = {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if packs else {})}
+    return Response(document, media_type="application/json", headers=headers)
 
 
 @router.get(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from modelyard_api.access import Access
-from modelyard_hub.reconcile.needs import DesiredState
+from modelyard_api.access import Access, KeyHash
+from modelyard_hub.reconcile.needs import DesiredState, Key
 from modelyard_hub.store.records import StoredEndpoint
 
 
@@ -18,10 +18,16 @@ class StoreAccess:
 
     async def access(self, endpoint: StoredEndpoint) -> Access:
         """The rules as they are now; equal rules are equal as JSON."""
-        owner, name = endpoint.key
-        hashes = await self._store.key_hashes(owner, name)
+        return self._access(endpoint, await self._store.key_hashes(*endpoint.key))
+
+    async def all(self, endpoints: Iterable[StoredEndpoint]) -> Mapping[Key, Access]:
+        """Those of all these endpoints, by one question."""
+        hashes = await self._store.all_key_hashes()
+        return {endpoint.key: self._access(endpoint, hashes.get(endpoint.key, ())) for endpoint in endpoints}
+
+    def _access(self, endpoint: StoredEndpoint, hashes: Iterable[KeyHash]) -> Access:
         return Access(
-            owner=owner,
+            owner=endpoint.endpoint.owner,
             groups=tuple(sorted(endpoint.endpoint.spec.shared_with or ())),
             public_keys=self._public_keys,
             keys=tuple(sorted(hashes, key=lambda key: key.id)),

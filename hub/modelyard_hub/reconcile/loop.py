@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class ControllerOptions:
     """`resync`: seconds between full passes. `look_again`: seconds between looks at an endpoint that waits for the
-    router or for a workload to end; they grow to its cap while nothing comes."""
+    router or for a workload to end, in case nobody tells; they grow to its cap while nothing comes."""
 
     base_url: str = ""
     resync: float = 30.0
     workers: int = 4
-    look_again: Backoff = field(default_factory=lambda: Backoff(first=0.1, cap=2.0, jitter=0.1))
+    look_again: Backoff = field(default_factory=lambda: Backoff(first=0.5, cap=5.0, jitter=0.1))
 
 
 class Controller:
@@ -57,6 +57,7 @@ class Controller:
                 await self._guarded("restoring the routes", self._restore, once=True)
                 group.create_task(self._guarded("reading the store's events", self._watch_store), name="watch store")
                 group.create_task(self._guarded("reading the runtime's changes", self._watch_runtime), name="watch run")
+                group.create_task(self._guarded("asking the router", self._watch_router), name="watch router")
                 group.create_task(self._guarded("looking at everything", self._resync), name="resync")
                 for number in range(self._options.workers):
                     group.create_task(self._guarded("working on endpoints", self._work), name=f"worker {number}")
@@ -81,7 +82,7 @@ class Controller:
             await asyncio.sleep(self._backoff.delay(failures))
 
     async def _restore(self) -> None:
-        kept = await self._store.load_routing()
+        kept = await self._store.load_routes()
         observed = await self._runtime.observe()
         running = {r.address for server in observed.values() for r in server.replicas if r.address}
         self._router.restore(kept, running)
@@ -102,19 +103,20 @@ class Controller:
                     self._owners[name] = key
                 self._look(key)
 
+    async def _watch_router(self) -> None:
+        async for key in self._router.confirmed():
+            self._look(key)
+
     async def _resync(self) -> None:
         await self._look_at_everything()
         await asyncio.sleep(self._options.resync)
 
     async def _look_at_everything(self) -> None:
         """All endpoints of the store, and those that only the runtime or the router still knows."""
-        for stored in await self._store.list():
-            self._look(stored.key)
         for server in (await self._runtime.observe()).values():
             if key := owner_of(server):
                 self._owners[server.name] = key
-                self._look(key)
-        for key in self._router.published():
+        for key in await self._endpoints.restless():
             self._look(key)
 
     def _look(self, key: Key) -> None:
@@ -126,6 +128,7 @@ class Controller:
         try:
             settled = await self._endpoints.step(key)
         except ModelyardError as error:
+            self._owners |= dict.fromkeys(self._endpoints.failed(key), key)
             delay = self._queue.retry(key)
             log.warning("endpoint %s/%s: %s; again in %.1f s", *key, error, delay)
         except Exception:

@@ -199,6 +199,32 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
     return {"http": {kind: members for kind, members in kinds.items() if members}}
 
 
+@dataclass(frozen=True)
+class Members:
+    """A part of the document as text: the members of its routers, services and middlewares, without their braces."""
+
+    routers: str
+    services: str
+    middlewares: str
+
+
+def members(section: Section) -> Members:
+    """The text of a part; made once, for the whole is made anew whenever one of a thousand parts changes."""
+    return Members(*(render(kind)[1:-1] for kind in (section.routers, section.services, section.middlewares)))
+
+
+def compose(parts: Iterable[Members]) -> str:
+    """The whole document's text out of those of its parts."""
+    all_ = list(parts)
+    kinds = {
+        "middlewares": [p.middlewares for p in all_ if p.middlewares],
+        "routers": [p.routers for p in all_ if p.routers],
+        "services": [p.services for p in all_ if p.services],
+    }
+    text = ",".join(f'"{kind}":{{{",".join(found)}}}' for kind, found in kinds.items() if found)
+    return f'{{"http":{{{text}}}}}'
+
+
 def render(document: Json) -> str:
     """As JSON text, sorted."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"))

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterable
 
 import httpx
 
-from modelyard_hub.routing.document import EndpointRoute, RouterOptions, build, endpoint_section, render
+from modelyard_hub.routing.document import (
+    EndpointRoute,
+    Members,
+    RouterOptions,
+    build,
+    compose,
+    endpoint_section,
+    members,
+)
 from modelyard_hub.routing.hub import PREFIX as HUB
 from modelyard_hub.routing.hub import HubRoute, HubRoutes, hub_section
+from modelyard_hub.routing.report import Reports
 from modelyard_hub.routing.section import Section
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
-_PROVIDER = "@http"
-_FRESH = 0.05
+_NEVER = float("-inf")
 
 
 class TraefikRouter:
@@ -33,40 +40,56 @@ class TraefikRouter:
     def __init__(self, options: RouterOptions, api_url: str, client: httpx.AsyncClient | None = None) -> None:
         """`api_url` is that of Traefik's API, without `/api`."""
         self._options = options
-        self._api = api_url.rstrip("/") + "/api"
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=5.0)
+        self._reports = Reports(api_url.rstrip("/") + "/api", self._client)
         self._routes: dict[Key, EndpointRoute] = {}
+        self._members: dict[Key, Members] = {}
         self._hub: tuple[HubRoute, ...] = ()
         self._restored = False
         self._document: str | None = None
-        self._seen: tuple[float, Sequence[Mapping[str, Any]]] = (float("-inf"), ())
+        self._packed: bytes | None = None
+        # When what carries that name in the document was changed: an older report says nothing of it.
+        self._changed: dict[str, float] = {}
+        self._pending: set[Key] = set()
+        self._published = asyncio.Event()
 
     async def close(self) -> None:
         """Let go of the connections."""
+        await self._reports.close()
         await self._client.aclose()
 
-    def restore(self, kept: str | None, running: Collection[str]) -> None:
+    def restore(self, kept: Iterable[str], running: Collection[str]) -> None:
         """Take up the routes that an earlier process kept (`dump`), so that calls go on until each endpoint was looked
         at. Servers that are not among the `running` URLs are left out: something else may have their port by now."""
-        self._routes = {}
-        try:
-            routes = [EndpointRoute.from_json(entry) for entry in json.loads(kept)["routes"]] if kept else []
-        except (ValueError, KeyError, TypeError, AttributeError):
-            log.exception("reading the kept routes; going on without")
-            routes = []
-        for route in routes:
+        self._routes, self._members = {}, {}
+        for text in kept:
+            try:
+                route = EndpointRoute.from_json(json.loads(text))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                log.exception("reading a kept route; going on without")
+                continue
             servers = {n: tuple(u for u in urls if u in running) for n, urls in route.servers.items()}
-            self._routes[route.key] = EndpointRoute(route.owner, route.name, route.weights, servers)
+            self._put(EndpointRoute(route.owner, route.name, route.weights, servers))
         self._restored = True
-        self._rebuild()
 
-    def dump(self) -> str:
-        """All routes, for `restore`."""
-        return json.dumps({"routes": [self._routes[key].to_json() for key in sorted(self._routes)]}, sort_keys=True)
+    def dump(self, key: Key) -> str | None:
+        """The route of an endpoint, for `restore`; None where it has none."""
+        route = self._routes.get(key)
+        return None if route is None else json.dumps(route.to_json(), sort_keys=True)
 
     def document(self) -> str | None:
         """The document for Traefik's HTTP provider; None before `restore`."""
+        if self._document is None and self._restored:
+            shared = build((), self._options, self._hub)["http"]
+            rest = Section(*(shared.get(kind, {}) for kind in ("routers", "services", "middlewares")))
+            self._document = compose([*(self._members[key] for key in sorted(self._members)), members(rest)])
         return self._document
+
+    def packed(self) -> bytes | None:
+        """The document with gzip: Traefik pulls it some times a second, and it rarely changes."""
+        if self._packed is None and (text := self.document()) is not None:
+            self._packed = gzip.compress(text.encode(), compresslevel=1, mtime=0)
+        return self._packed
 
     def published(self) -> tuple[Key, ...]:
         """Endpoints that have a route."""
@@ -81,17 +104,36 @@ class TraefikRouter:
         if self._routes.get(key) == route:
             return False
         if route is None:
-            del self._routes[key]
+            del self._routes[key], self._members[key]
+            self._touched(_name(key))
         else:
-            self._routes[key] = route
-        self._rebuild()
+            self._put(route)
+        self._pending.add(key)
+        self._published.set()
         return True
 
     async def applied(self, key: Key) -> bool:
         """Whether Traefik reports exactly the published route, or none where there is none. False when it is away."""
-        route, name = self._routes.get(key), f"serve.{key[0]}.{key[1]}"
+        route, name = self._routes.get(key), _name(key)
         wanted = Section({}, {}, {}) if route is None else endpoint_section(route, self._options.entrypoints)
-        return await self._all_have(wanted, lambda reported: _belongs(reported, name))
+        confirmed = await self._reports.confirm(wanted, name, self._changed.get(name, _NEVER))
+        if confirmed and self._routes.get(key) == route:
+            self._pending.discard(key)
+            if route is None:
+                self._changed.pop(name, None)  # nothing is left of it
+        return confirmed
+
+    async def confirmed(self) -> AsyncIterator[Key]:
+        """Endpoints whose published route Traefik has come to report, as that happens. Without end."""
+        while True:
+            await self._published.wait()
+            for key in tuple(self._pending):
+                if await self.applied(key):
+                    yield key
+            if self._pending:
+                await self._reports.wait()
+            else:
+                self._published.clear()
 
     def hub_routes(self) -> tuple[HubRoute, ...]:
         """JupyterHub's routes as they were told last."""
@@ -107,87 +149,30 @@ class TraefikRouter:
     def route_hub(self, routes: Iterable[HubRoute]) -> None:
         """Make these JupyterHub's routes in the document."""
         self._hub = tuple(sorted(routes, key=lambda route: route.routespec))
-        if self._restored:
-            self._rebuild()
+        self._touched(HUB)
 
     async def hub_applied(self, routespec: str | None = None) -> bool:
         """Whether Traefik reports exactly JupyterHub's routes, or one of them. False when it is away."""
+        since = self._changed.get(HUB, _NEVER)
         chosen = [route for route in self._hub if routespec in (None, route.routespec)]
         if routespec is not None and not chosen:
             return False
-        names = {route.id + _PROVIDER for route in chosen}
+        names = {route.id for route in chosen}
         wanted = hub_section(chosen, self._options.entrypoints)
         if routespec is not None:
-            return await self._all_have(wanted, names.__contains__)
-        return await self._all_have(wanted, lambda n: n.startswith(HUB) and n.endswith(_PROVIDER))
+            return await self._reports.confirm_all(wanted, names.__contains__, since)
+        return await self._reports.confirm_all(wanted, lambda n: n.startswith(HUB), since)
 
-    async def _all_have(self, wanted: Section, ours: Callable[[str], bool]) -> bool:
-        reports = await self._reported()
-        return bool(reports) and all(
-            _routers_match(wanted.routers, _chosen(report, "routers", ours))
-            and _services_match(wanted.services, _chosen(report, "services", ours))
-            for report in reports
-        )
+    def _put(self, route: EndpointRoute) -> None:
+        self._routes[route.key] = route
+        self._members[route.key] = members(endpoint_section(route, self._options.entrypoints))
+        self._touched(route.id)
 
-    async def _reported(self) -> Sequence[Mapping[str, Any]]:
-        """Each Traefik's whole configuration, fetched once for all who ask at about the same time; none when one of
-        them is away."""
-        if time.monotonic() - self._seen[0] < _FRESH:
-            return self._seen[1]
-        try:
-            found: Sequence[Mapping[str, Any]] = await asyncio.gather(*map(self._ask, await _addresses(self._api)))
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            log.debug("asking Traefik: %s", error)
-            found = ()
-        self._seen = (time.monotonic(), found)
-        return found
-
-    async def _ask(self, api: httpx.URL) -> Mapping[str, Any]:
-        response = await self._client.get(f"{api}/rawdata")
-        response.raise_for_status()
-        data: Mapping[str, Any] = response.json()
-        return data
-
-    def _rebuild(self) -> None:
-        routes = [self._routes[key] for key in sorted(self._routes)]
-        self._document = render(build(routes, self._options, self._hub))
+    def _touched(self, name: str) -> None:
+        """The document is to be made anew, when it is asked for."""
+        self._document = self._packed = None
+        self._changed[name] = time.monotonic()
 
 
-async def _addresses(url: str) -> list[httpx.URL]:
-    """The URL with each address of its host in the host's place."""
-    whole = httpx.URL(url)
-    found = await asyncio.get_running_loop().getaddrinfo(whole.host, whole.port or 80, type=socket.SOCK_STREAM)
-    return [whole.copy_with(host=address) for address in sorted({str(entry[4][0]) for entry in found})]
-
-
-def _belongs(reported: str, name: str) -> bool:
-    """Whether a reported name is that of the endpoint `name` or of one of its revisions."""
-    return reported == name + _PROVIDER or (reported.startswith(f"{name}.r") and reported.endswith(_PROVIDER))
-
-
-def _chosen(report: Mapping[str, Any], kind: str, ours: Callable[[str], bool]) -> dict[str, Any]:
-    return {n.removesuffix(_PROVIDER): member for n, member in report.get(kind, {}).items() if ours(n)}
-
-
-def _routers_match(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    if set(found) != set(wanted):
-        return False
-    return all(
-        found[n].get("status") == "enabled"
-        and found[n].get("rule") == router["rule"]
-        and found[n].get("service", "").removesuffix(_PROVIDER) == router["service"]
-        for n, router in wanted.items()
-    )
-
-
-def _services_match(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    return set(found) == set(wanted) and all(_essence(found[n]) == _essence(s) for n, s in wanted.items())
-
-
-def _essence(service: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a service does with calls, in the document's shape or in that of Traefik's report."""
-    if weighted := service.get("weighted"):
-        shares = weighted.get("services", [])
-        return ("weighted", sorted((s["name"].removesuffix(_PROVIDER), s.get("weight", 1)) for s in shares))
-    servers = (service.get("loadBalancer") or {}).get("servers") or []
-    return ("servers", sorted(s["url"].rstrip("/") for s in servers))
+def _name(key: Key) -> str:
+    return f"serve.{key[0]}.{key[1]}"

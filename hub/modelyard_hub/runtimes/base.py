@@ -148,4 +148,5 @@ class Runtime(Protocol):
         """The last `lines` log lines of each replica of a server, or of a task; NotFound for an unknown name."""
 
     def changes(self) -> AsyncIterator[str]:
-        """Names of workloads whose observed state changed, from now on; merged when the reader is slow."""
+        """Names of workloads whose observed state changed, from now on; merged when the reader is slow. Also of those
+        that could not be applied or deleted, when that is worth another try."""

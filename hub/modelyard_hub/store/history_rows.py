@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +15,7 @@ from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 from modelyard_hub.store.tables import audit, documents, events
 
 KEPT_EVENTS = 10_000
+_ROUTING, _ROUTE = "routing", "route/"
 
 
 def endpoint_subject(owner: str, name: str) -> str:
@@ -84,3 +87,36 @@ def save_document(connection: Connection, name: str, text: str, now: datetime) -
 def load_document(connection: Connection, name: str) -> str | None:
     """The document, or None."""
     return connection.execute(select(documents.c.text).where(documents.c.name == name)).scalar_one_or_none()
+
+
+def save_route(connection: Connection, owner: str, name: str, text: str | None, now: datetime) -> None:
+    """A document of its own, so that one change does not write all routes."""
+    document = _route_document(owner, name)
+    if text is None:
+        connection.execute(delete(documents).where(documents.c.name == document))
+    else:
+        save_document(connection, document, text, now)
+
+
+def load_routes(connection: Connection, now: datetime) -> tuple[str, ...]:
+    """The routes of all endpoints; what an earlier version kept as one document is taken apart."""
+    whole = load_document(connection, _ROUTING)
+    if whole is not None:
+        connection.execute(delete(documents).where(documents.c.name == _ROUTING))
+        for route in _routes(whole):
+            if load_document(connection, document := _route_document(route["owner"], route["name"])) is None:
+                save_document(connection, document, json.dumps(route, sort_keys=True), now)
+    query = select(documents.c.text).where(documents.c.name.startswith(_ROUTE, autoescape=True))
+    return tuple(connection.execute(query.order_by(documents.c.name)).scalars())
+
+
+def _route_document(owner: str, name: str) -> str:
+    """A name is 63 characters at most, and those of an owner and an endpoint may be longer."""
+    return _ROUTE + hashlib.sha256(f"{owner}/{name}".encode()).hexdigest()[:32]
+
+
+def _routes(whole: str) -> list[dict[str, Any]]:
+    try:
+        return [route for route in json.loads(whole)["routes"] if route["owner"] and route["name"]]
+    except (ValueError, KeyError, TypeError):
+        return []

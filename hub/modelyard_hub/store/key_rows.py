@@ -66,6 +66,16 @@ def hashes(connection: Connection, owner: str, name: str) -> tuple[KeyHash, ...]
     return tuple(KeyHash(id=r.id, sha256=r.sha256, expires_at=r.expires_at) for r in connection.execute(query))
 
 
+def all_hashes(connection: Connection) -> dict[tuple[str, str], tuple[KeyHash, ...]]:
+    """The same of all endpoints that have keys."""
+    query = select(endpoints.c.owner, endpoints.c.name, keys.c.id, keys.c.sha256, keys.c.expires_at)
+    found: dict[tuple[str, str], tuple[KeyHash, ...]] = {}
+    for row in connection.execute(query.join_from(keys, endpoints).order_by(keys.c.id)):
+        known = found.get((row.owner, row.name), ())
+        found[row.owner, row.name] = (*known, KeyHash(id=row.id, sha256=row.sha256, expires_at=row.expires_at))
+    return found
+
+
 def _key(row: Row[Any]) -> Key:
     return Key(
         id=row.id, name=row.name, created_by=row.created_by, created_at=row.created_at, expires_at=row.expires_at

@@ -27,7 +27,6 @@ from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 
-_ROUTING = "routing"
 _HUB_ROUTES = "hub-routes"
 
 
@@ -197,6 +196,10 @@ class Store:
         """What access.json needs; empty for an unknown endpoint."""
         return await self._database.read(lambda c: key_rows.hashes(c, owner, name))
 
+    async def all_key_hashes(self) -> Mapping[tuple[str, str], tuple[KeyHash, ...]]:
+        """The same of all endpoints that have keys, by owner and name."""
+        return await self._database.read(key_rows.all_hashes)
+
     async def audit(self, actor: Actor, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> None:
         """An audit row of its own, for what is no write of the store. `subject` is such as endpoint/ada/churn."""
         await self._database.write(
@@ -222,13 +225,13 @@ class Store:
 
         return self._feed.subscribe(backlog)
 
-    async def save_routing(self, document: str) -> None:
-        """Keep the last good routing document."""
-        await self._database.write(lambda c: history_rows.save_document(c, _ROUTING, document, self._now()))
+    async def save_route(self, owner: str, name: str, route: str | None) -> None:
+        """Keep the last good route of an endpoint, as text; None: it has none any more."""
+        await self._database.write(lambda c: history_rows.save_route(c, owner, name, route, self._now()))
 
-    async def load_routing(self) -> str | None:
-        """The last good routing document, or None."""
-        return await self._database.read(lambda c: history_rows.load_document(c, _ROUTING))
+    async def load_routes(self) -> tuple[str, ...]:
+        """The last good routes of all endpoints."""
+        return await self._database.write(lambda c: history_rows.load_routes(c, self._now()))
 
     async def save_hub_routes(self, document: str) -> None:
         """Keep what JupyterHub routes."""

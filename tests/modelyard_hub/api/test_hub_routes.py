@@ -32,7 +32,7 @@ async def test_nobody_else_reads_or_writes_them(yard: Yard, token: str | None) -
 
 
 async def test_what_is_told_is_kept_and_in_the_document(yard: Yard) -> None:
-    yard.router.restore(None, ())
+    yard.router.restore((), ())
     async with yard.client(yard.hub.secret) as hub:
         assert (await hub.get(PATH)).json() == {"routes": [], "applied": False}
         assert (await hub.put(PATH, json={"routes": ROUTES})).status_code == 204

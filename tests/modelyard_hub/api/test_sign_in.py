@@ -129,6 +129,10 @@ async def test_the_routing_document_is_for_the_router(yard: Yard) -> None:
     async with yard.client("ada") as ada, yard.client("traefik") as traefik:
         problem(await ada.get(f"{ROOT}/routing"), 403, "Forbidden")
         problem(await traefik.get(f"{ROOT}/routing"), 503, "Unavailable")
-        yard.router.restore(None, ())
-        assert set((await traefik.get(f"{ROOT}/routing")).json()) == {"http"}
+        yard.router.restore((), ())
+        packed = await traefik.get(f"{ROOT}/routing", headers={"Accept-Encoding": "gzip"})
+        plain = await traefik.get(f"{ROOT}/routing", headers={"Accept-Encoding": "identity"})
+        assert (packed.headers["content-encoding"], plain.headers.get("content-encoding")) == ("gzip", None)
+        assert packed.text == plain.text
+        assert set(plain.json()) == {"http"}
         assert str(traefik.base_url) == BASE

@@ -20,9 +20,10 @@ from harness.wait import eventually_async
 from modelyard_api.conditions import find
 from modelyard_api.endpoints import Endpoint, EndpointSpec, KeyCreate
 from modelyard_hub.reconcile.access import StoreAccess
+from modelyard_hub.reconcile.endpoints import EndpointReconciler
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
 from modelyard_hub.reconcile.names import workload_labels, workload_name
-from modelyard_hub.routing.document import RouterOptions
+from modelyard_hub.routing.document import EndpointRoute, RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import Package
 from modelyard_hub.runtimes.local import stop_everything
@@ -55,6 +56,12 @@ class Service:
         access = StoreAccess(self.store, ("a public key",))
         controller = Controller(self.store, self.yard.runtime, self.router, access, options)
         self._task = asyncio.create_task(controller.run(), name="controller")
+
+    async def pause(self) -> None:
+        """Nobody looks at anything any more; the router stays."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def stop_controller(self) -> None:
         assert self._task is not None
@@ -217,6 +224,31 @@ async def test_calls_go_on_while_the_service_is_away_and_after_it_is_back(servic
     await service.write(spec(description="written after the restart"))
     await service.until(settled(2))
     assert (await service.ask())["pid"] == pid
+
+
+async def test_a_pass_finds_only_what_is_not_at_rest(service: Service) -> None:
+    await service.create(spec())
+    await service.until(settled(1))
+    await service.pause()
+    assert service.router is not None
+    access = StoreAccess(service.store, ("a public key",))
+    passes = EndpointReconciler(service.store, service.yard.runtime, service.router, access, service.traefik.url)
+
+    async def rests() -> bool:
+        return await passes.restless() == ()
+
+    await eventually_async(rests, timeout=10, interval=0.1, what="nothing is to be done")
+    churn = ("ada", "churn")
+    await service.store.add_key(*churn, KeyCreate(name="web"), ADA)
+    assert await passes.restless() == (churn,), "the server does not know the key yet"
+    await passes.step(churn)
+    await eventually_async(rests, timeout=10, interval=0.1, what="nothing is to be done")
+    service.router.publish(("ada", "gone"), EndpointRoute("ada", "gone"))
+    orphan = service.yard.server(name="orphan", labels=workload_labels("ada", "forgotten", 1))
+    await service.yard.runtime.apply(orphan)
+    assert await passes.restless() == (("ada", "forgotten"), ("ada", "gone"))
+    await service.write(spec(description="new"))
+    assert churn in await passes.restless(), "its status does not say the generation yet"
 
 
 async def test_orphans_are_deleted(service: Service) -> None:

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import json
 
-from modelyard_hub.routing.document import EndpointRoute, RouterOptions, build, render
+from modelyard_hub.routing.document import (
+    EndpointRoute,
+    RouterOptions,
+    build,
+    compose,
+    endpoint_section,
+    members,
+    render,
+)
+from modelyard_hub.routing.section import Section
 
 CHECK = {"path": "/v2/health/ready", "interval": "2s", "unhealthyInterval": "500ms", "timeout": "2s"}
 RULE = "Path(`/serve/ada/churn`) || PathPrefix(`/serve/ada/churn/`)"
@@ -115,3 +124,12 @@ def test_nothing_to_route_is_still_a_document_that_traefik_takes() -> None:
 def test_a_route_survives_being_kept() -> None:
     route = EndpointRoute("ada", "churn", {1: 90, 12: 10}, {1: ("http://a",), 12: ()})
     assert EndpointRoute.from_json(json.loads(json.dumps(route.to_json()))) == route
+
+
+def test_the_parts_make_the_whole() -> None:
+    routes = [EndpointRoute("ada", name, {1: 100}, {1: ("http://a",)}) for name in ("one", "two")]
+    whole = build(routes, RouterOptions())
+    shared = Section({}, {}, build([], RouterOptions())["http"]["middlewares"])
+    parts = [members(section) for section in (*map(endpoint_section, routes), shared)]
+    assert json.loads(compose(parts)) == whole
+    assert set(json.loads(compose(parts[2:]))["http"]) == {"middlewares"}, "Traefik refuses empty kinds"

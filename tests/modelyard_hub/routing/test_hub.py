@@ -73,7 +73,7 @@ class Stand:
         self.router: TraefikRouter | None = None
         self.traefik = RealTraefik(folder, lambda: self.router.document() if self.router else None)
         self.router = TraefikRouter(RouterOptions(), self.traefik.api_url)
-        self.router.restore(None, ())
+        self.router.restore((), ())
 
     async def route(self, *routespecs: str) -> None:
         """Each to a server that answers its own routespec."""

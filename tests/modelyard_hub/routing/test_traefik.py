@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from harness.traefik import RealTraefik, Web, echo, free_port
 from harness.wait import eventually_async
-from modelyard_hub.routing.document import AGAIN_MAX_BODY, EndpointRoute, RouterOptions
+from modelyard_hub.routing.document import AGAIN_MAX_BODY, EndpointRoute, RouterOptions, endpoint_section
 from modelyard_hub.routing.hub import HubRoute
 from modelyard_hub.routing.traefik import TraefikRouter
 
@@ -55,7 +58,7 @@ class Stand:
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
     made = Stand(tmp_path, RouterOptions())
-    made.router.restore(None, ())
+    made.router.restore((), ())
     try:
         yield made
     finally:
@@ -162,7 +165,7 @@ async def test_a_revision_without_live_servers_loses_its_share(stand: Stand, ser
 async def test_routes_outlive_the_provider_and_come_back_with_it(stand: Stand, servers: Callable[[str], Web]) -> None:
     one, two_ = servers("one"), servers("two")
     await stand.publish(two(one, two_))
-    kept = stand.router.dump()
+    kept = [stand.router.dump(KEY) or ""]
     stand.traefik.provider.close()
     assert await stand.router.applied(KEY)
     assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 200
@@ -182,7 +185,7 @@ async def test_routes_outlive_the_provider_and_come_back_with_it(stand: Stand, s
 
 async def test_applied_is_false_while_traefik_is_away(tmp_path: Path) -> None:
     router = TraefikRouter(RouterOptions(), f"http://127.0.0.1:{free_port()}")
-    router.restore("not json", ())
+    router.restore(["not json"], ())
     assert not await router.applied(KEY)
     await router.close()
 
@@ -213,7 +216,7 @@ async def test_mlflow_asks_the_hub_service_first(tmp_path: Path, servers: Callab
     forwarded: list[tuple[str, str]] = []
     hub, mlflow = Web(authorize), servers("mlflow")
     stand = Stand(tmp_path, RouterOptions(service=hub.url, mlflow=f"{mlflow.url}/mlflow"))
-    stand.router.restore(None, ())
+    stand.router.restore((), ())
     forged = {"X-Modelyard-Token": "forged", "X-Modelyard-User": "admin"}
     try:
         await eventually_async(lambda: _status_is(stand.caller, 401), timeout=10)
@@ -236,7 +239,7 @@ async def test_what_no_endpoint_takes_the_hub_service_answers(tmp_path: Path, se
     hub, model, jupyterhub = servers("hub"), servers("model"), servers("jupyterhub")
     stand = Stand(tmp_path, RouterOptions(service=f"{hub.url}/services/modelyard"))
     stand.router.route_hub([HubRoute(routespec="/", target=jupyterhub.url)])
-    stand.router.restore(None, ())
+    stand.router.restore((), ())
     try:
         await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (model.url,)}))
         assert (await stand.caller.get("/serve/ada/churn/v2")).json()["server"] == "model"
@@ -252,3 +255,33 @@ async def test_what_no_endpoint_takes_the_hub_service_answers(tmp_path: Path, se
 
 async def _status_is(caller: httpx.AsyncClient, status: int) -> bool:
     return (await caller.get("/mlflow/")).status_code == status
+
+
+async def test_it_is_told_once_when_traefik_has_a_route(stand: Stand, servers: Callable[[str], Web]) -> None:
+    confirmed = stand.router.confirmed()
+    one, two_ = servers("one"), servers("two")
+    for route in (two(one, two_), None):
+        stand.router.publish(KEY, route)
+        assert await asyncio.wait_for(anext(confirmed), 10) == KEY
+        assert await stand.router.applied(KEY)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(confirmed), 0.5)
+
+
+async def test_an_older_report_says_nothing_of_a_new_route(stand: Stand, servers: Callable[[str], Web]) -> None:
+    first, other = two(servers("one"), servers("two")), two(servers("three"), servers("four"))
+    await stand.publish(first)
+    stand.traefik.provider.close()  # what comes now is never pulled
+    stand.router.publish(KEY, other)
+    stand.router.publish(KEY, first)
+    assert not await stand.router._reports.confirm(endpoint_section(first), first.id, time.monotonic())
+    await eventually_async(lambda: stand.router.applied(KEY), timeout=5, what="a report that was asked for since")
+
+
+async def test_what_traefik_pulls_is_small(stand: Stand, servers: Callable[[str], Web]) -> None:
+    await stand.publish(two(servers("one"), servers("two")))
+    packed = stand.router.packed()
+    assert packed is not None
+    assert gzip.decompress(packed).decode() == stand.router.document()
+    stand.router.publish(KEY, None)
+    assert gzip.decompress(stand.router.packed() or b"").decode() == stand.router.document()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -102,6 +103,22 @@ async def test_flavors_are_read_from_the_folders_that_are_there(tmp_path: Path) 
     }
 
 
+async def test_routes_that_were_one_document_are_taken_apart(tmp_path: Path) -> None:
+    routes = [{"owner": "ada", "name": name, "weights": {"1": 100}, "servers": {}} for name in ("churn", "tips")]
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript((OLD[0].parent / "0002.sql").read_text())
+        database.execute("UPDATE documents SET text = ? WHERE name = 'routing'", (json.dumps({"routes": routes}),))
+        database.commit()
+    store = Store(f"sqlite:///{path}")
+    await store.open()
+    found = [json.loads(text) for text in await store.load_routes()]
+    assert sorted(found, key=lambda route: str(route["name"])) == routes
+    await store.save_route("ada", "tips", None)
+    assert [json.loads(text) for text in await store.load_routes()] == routes[:1]
+    await store.close()
+
+
 async def test_keys(store: Store) -> None:
     billing, nightly = await store.list_keys("ada", "churn")
     assert (billing.name, billing.created_by, billing.expires_at) == ("billing", "ada", None)
@@ -118,7 +135,7 @@ async def test_history(store: Store) -> None:
     ]
     assert (entries[0].who, entries[0].source, entries[0].detail) == ("root", "cli", {"why": "asked"})
     assert {e.subject for e in await store.list_audit({"team"})} == {"endpoint/team/gone"}
-    assert await store.load_routing() == '{"routes": []}'
+    assert await store.load_routes() == ()
     events = store.events(after_id=12)
     found = [await asyncio.wait_for(anext(events), 5) for _ in range(2)]
     assert [(e.kind, e.owner, e.name) for e in found] == [("changed", "team", "gone"), ("deleted", "team", "gone")]

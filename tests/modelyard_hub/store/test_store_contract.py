@@ -244,15 +244,21 @@ async def test_everything_survives_a_restart(store_url: str) -> None:
     store = Store(store_url)
     await store.open()
     created = await store.create("ada", "churn", spec(), packages(1), ADA)
-    assert await store.load_routing() is None
-    await store.save_routing('{"http": {}}')
-    await store.save_routing('{"http": {"routers": {}}}')
+    assert await store.load_routes() == ()
+    for text in ('{"weights": {}}', '{"weights": {"1": 100}}'):
+        await store.save_route("ada", "churn", text)
+    long = "a" * 63
+    await store.save_route(long, long, "gone")
+    await store.save_route(long, long, None)
+    await store.save_hub_routes("of others")
     await store.close()
 
     again = Store(store_url)
     await again.open()
     assert await again.get("ada", "churn") == created
-    assert await again.load_routing() == '{"http": {"routers": {}}}'
+    assert await again.load_routes() == ('{"weights": {"1": 100}}',)
+    await again.save_route(long, long, "back")
+    assert set(await again.load_routes()) == {'{"weights": {"1": 100}}', "back"}
     events = again.events(after_id=0)
     assert (await _next(events)).name == "churn"
     await again.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from modelyard_hub.runtimes.kubernetes.kinds import Object
@@ -13,9 +13,11 @@ _REMEMBERED = 1000
 
 
 class Cache:
-    """Objects by name. What our own calls answer is put here too, so that a watch that lags behind undoes nothing."""
+    """Objects by name, `slim` of each. What our own calls answer is put here too, so that a watch that lags behind
+    undoes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, slim: Callable[[Object], Object] = lambda found: found) -> None:
+        self._slim = slim
         self._objects: dict[str, Object] = {}
         self._of: dict[str, dict[str, Object]] = {}
         self._listed = 0
@@ -41,8 +43,8 @@ class Cache:
             return False
         if known is not None:
             self._drop(known)
-        self._objects[meta["name"]] = found
-        self._of.setdefault(instance(found), {})[meta["name"]] = found
+        kept = self._objects[meta["name"]] = self._slim(found)
+        self._of.setdefault(instance(found), {})[meta["name"]] = kept
         return True
 
     def remove(self, last: Object) -> bool:

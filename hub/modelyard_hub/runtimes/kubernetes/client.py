@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,12 @@ class Client:
         answer = await self._json("POST", f"/apis/{_REVIEW}/selfsubjectaccessreviews", f"ask for {verb}", body=body)
         return bool((answer.get("status") or {}).get("allowed"))
 
-    async def watch(self, kind: Kind, selector: str, version: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Changes after `version`, bookmarks among them, until the cluster ends the watch."""
+    @asynccontextmanager
+    async def watch(
+        self, kind: Kind, selector: str, version: str
+    ) -> AsyncGenerator[AsyncGenerator[dict[str, Any], None], None]:
+        """Changes after `version`, bookmarks among them, until the cluster ends the watch. Entered once the cluster
+        has agreed, which may be long before anything changes."""
         seconds = self._timing.watch
         query = {
             "watch": "true",
@@ -130,12 +135,8 @@ class Client:
         what = f"watch {kind.plural}"
         response = await self._send("GET", kind.path(self.namespace), what, query=query, limits=limits)
         try:
-            async for line in response.content:
-                yield json.loads(line)
-        except _AWAY as error:
-            raise _away(error) from error
-        except ValueError as error:
-            raise Unavailable(f"{what}: the answer was cut off or is no JSON") from error
+            async with aclosing(_lines(response, what)) as events:
+                yield events
         finally:
             # The cluster would go on sending while TLS says goodbye, and the connection would stay for half a minute.
             if response.connection is not None and response.connection.transport is not None:
@@ -221,6 +222,17 @@ async def connect(options: KubernetesOptions) -> Client:
             remedy="Run in a pod with a service account, or set MODELYARD_KUBECONFIG and MODELYARD_NAMESPACE.",
         ) from error
     return Client(api, namespace.strip(), options.timing)
+
+
+async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[dict[str, Any], None]:
+    """The events of a watch."""
+    try:
+        async for line in response.content:
+            yield json.loads(line)
+    except _AWAY as error:
+        raise _away(error) from error
+    except ValueError as error:
+        raise Unavailable(f"{what}: the answer was cut off or is no JSON") from error
 
 
 def _away(error: BaseException) -> Unavailable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -51,6 +51,7 @@ class KubernetesRuntime:
             view = View(client, self._options, keeper.touch, self._changes.tell)
             await view.list()
             stack.callback(keeper.close)
+            stack.callback(view.close)
             for kind, watcher in view.watchers.items():
                 self._start(stack, f"watch {kind.plural}", partial(watcher.run, self._options.timing))
             self._start(stack, "keep workloads", partial(keeper.run, view))
@@ -67,7 +68,7 @@ class KubernetesRuntime:
         """Write the record, then what it owns. Raises QuotaExceeded, ClusterForbidden, InvalidInput, Unavailable."""
         check_label(server.name, "workload name")
         client, keeper, view = self._open()
-        async with keeper.lock(server.name):
+        async with keeper.lock(server.name), _told_again(view, server.name):
             known = view.record(server.name)
             _of_type(known, TYPE)
             before = None if known is None else read(known)
@@ -106,7 +107,7 @@ class KubernetesRuntime:
     async def delete(self, name: str) -> None:
         """Delete the record and, with it, what it owns; `observe` shows it until it is gone."""
         client, keeper, view = self._open()
-        async with keeper.lock(name):
+        async with keeper.lock(name), _told_again(view, name):
             known = view.record(name)
             if known is None or deleting(known):
                 return
@@ -210,6 +211,17 @@ def _of_type(found: Object | None, kind: str) -> None:
         what = "task" if kind == TYPE else "server"
         name = found["metadata"]["name"]
         raise Conflict(f"a {what} is named {name}", remedy="Delete it, or choose another name.")
+
+
+@asynccontextmanager
+async def _told_again(view: View, name: str) -> AsyncIterator[None]:
+    """Have the workload told as changed once a cluster is back that was away."""
+    try:
+        yield
+    except Unavailable as error:
+        if type(error) is Unavailable:
+            view.missed(name)
+        raise
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -35,6 +35,15 @@ class View:
         self._observed: dict[str, ObservedServer | ObservedTask] = {}
         self._uids: dict[str, str] = {}
         self._refused: dict[str, ModelyardError] = {}
+        self._missed: set[str] = set()
+        self._marked: tuple[datetime, str, dict[str, ObservedServer | ObservedTask]] | None = None
+        self._told_unseen = False
+        self._soon: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._soon is not None:
+            self._soon.cancel()
 
     async def list(self) -> None:
         """Take all there is. Raises ModelyardError."""
@@ -73,6 +82,10 @@ class View:
         if str(before) != str(error):
             self._news(name, touch=False)
 
+    def missed(self, name: str) -> None:
+        """A call for that workload came to nothing, for the cluster was away: tell when it is back."""
+        self._missed.add(name)
+
     def pods(self, name: str) -> dict[int, Object]:
         """Pods of a workload by replica index, which a pod keeps as long as this process."""
         pods = self.of(POD).of(name)
@@ -85,23 +98,21 @@ class View:
 
     def observe(self) -> dict[str, ObservedServer]:
         """All servers, as seen last; marked where that is not now."""
-        found = {name: o for name, o in self._observed.items() if isinstance(o, ObservedServer)}
-        since, why = self._unseen()
-        return (
-            found
-            if since is None
-            else {name: replace(o, unseen_since=since, unseen_because=why) for name, o in found.items()}
-        )
+        return {name: o for name, o in self._as_seen().items() if isinstance(o, ObservedServer)}
 
     def observe_tasks(self) -> dict[str, ObservedTask]:
         """All tasks, likewise."""
-        found = {name: o for name, o in self._observed.items() if isinstance(o, ObservedTask)}
-        since, why = self._unseen()
-        return (
-            found
-            if since is None
-            else {name: replace(o, unseen_since=since, unseen_because=why) for name, o in found.items()}
-        )
+        return {name: o for name, o in self._as_seen().items() if isinstance(o, ObservedTask)}
+
+    def _as_seen(self) -> Mapping[str, ObservedServer | ObservedTask]:
+        since = self.unseen_since()
+        if since is None:
+            return self._observed
+        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
+        if self._marked is None or self._marked[:2] != (since, why):
+            marked = {n: replace(o, unseen_since=since, unseen_because=why) for n, o in self._observed.items()}
+            self._marked = (since, why, marked)
+        return self._marked[2]
 
     def away_since(self) -> datetime | None:
         """Since when what replicas are known by is not seen."""
@@ -115,10 +126,6 @@ class View:
             return None
         return since
 
-    def _unseen(self) -> tuple[datetime | None, str]:
-        why = next((w.trouble.detail for w in self.watchers.values() if w.trouble is not None), "")
-        return self.unseen_since(), why
-
     def _news(self, name: str, *, touch: bool = True) -> None:
         if not name:
             return
@@ -131,6 +138,7 @@ class View:
         else:
             self._observed[name] = now
         if before != now:
+            self._marked = None
             self._tell(name)
         if touch:
             self._touched(name)
@@ -149,12 +157,35 @@ class View:
         seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
         return observed(seen, self._options)
 
-    def _health(self) -> None:
-        """Tell all once it is more than a hiccup, and when it is over."""
-        if self.away_since() is None:
+    def _health(self, found: bool) -> None:
+        """Tell all once it is more than a hiccup, and when that is over; and, in any case, what was missed."""
+        if not found:
+            self._look_soon()
+            return
+        for watcher in self.watchers.values():
+            watcher.hurry()
+        if self.away_since() is not None:
+            return
+        if self._told_unseen:
+            self._told_unseen = False
             self._tell_all()
-        else:
-            asyncio.get_running_loop().call_later(self._options.timing.silence + 0.1, self._tell_all)
+        missed, self._missed = self._missed, set()
+        for name in sorted(missed):
+            self._tell(name)
+
+    def _look_soon(self) -> None:
+        if self._soon is None:
+            delay = self._options.timing.silence + 0.1
+            self._soon = asyncio.get_running_loop().call_later(delay, self._look_whether_unseen)
+
+    def _look_whether_unseen(self) -> None:
+        self._soon = None
+        if self.unseen_since() is not None:
+            if not self._told_unseen:
+                self._told_unseen = True
+                self._tell_all()
+        elif self.away_since() is not None:  # it was back meanwhile
+            self._look_soon()
 
     def _tell_all(self) -> None:
         for name in self._observed:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from modelyard_api.errors import ModelyardError
@@ -15,24 +16,32 @@ from modelyard_hub.runtimes.kubernetes.client import Client
 from modelyard_hub.runtimes.kubernetes.errors import Expired, Throttled, refusal
 from modelyard_hub.runtimes.kubernetes.kinds import Kind
 from modelyard_hub.runtimes.kubernetes.options import Timing
+from modelyard_hub.runtimes.kubernetes.slim import slim
 
 log = logging.getLogger(__name__)
+_SETTLED = 1.0
 
 
 class Watcher:
     """Keeps a cache of one kind true. `changed` is called with each workload that there is news of; `health` when the
-    cluster is lost or found again."""
+    cluster is lost (False) or found again (True)."""
 
     def __init__(
-        self, client: Client, kind: Kind, selector: str, changed: Callable[[str], None], health: Callable[[], None]
+        self, client: Client, kind: Kind, selector: str, changed: Callable[[str], None], health: Callable[[bool], None]
     ) -> None:
-        self.kind, self.cache = kind, Cache()
+        self.kind, self.cache = kind, Cache(partial(slim, kind))
         self.away_since: datetime | None = None
         self.trouble: ModelyardError | None = None
         self._client, self._selector = client, selector
         self._changed, self._health = changed, health
         self._version = ""
         self._failures = 0
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look at once for a cluster that is away: it was seen elsewhere."""
+        if self.away_since is not None and not isinstance(self.trouble, Throttled):
+            self._hurry.set()
 
     async def list(self) -> None:
         """Take all there is. Raises ModelyardError."""
@@ -67,19 +76,30 @@ class Watcher:
                 self._version = ""
                 log.exception("watching %s", self.kind.plural)
                 wait = timing.backoff.delay(self._failures)
-            await asyncio.sleep(wait)
+            await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _watch(self, timing: Timing) -> float:
         """Until the cluster ends it; seconds to wait before the next one."""
-        clock = asyncio.get_running_loop().time
-        began, heard = clock(), False
-        async with aclosing(self._client.watch(self.kind, self._selector, self._version)) as events:
-            async for event in events:
-                self._take(str(event.get("type")), event.get("object") or {})
-                heard, self._failures = True, 0
-                self._heard()
+        loop = asyncio.get_running_loop()
+        began, heard = loop.time(), False
+        async with self._client.watch(self.kind, self._selector, self._version) as events:
+            # Nothing may change for a minute; but an answer that is cut off at once is none.
+            settled = loop.call_later(min(_SETTLED, timing.silence / 2), self._heard)
+            try:
+                async for event in events:
+                    self._take(str(event.get("type")), event.get("object") or {})
+                    heard, self._failures = True, 0
+                    self._heard()
+            finally:
+                settled.cancel()
         self._heard()
-        if heard or clock() - began >= timing.watch / 2:
+        if heard or loop.time() - began >= timing.watch / 2:
             self._failures = 0
         else:
             self._failures += 1  # ended at once, with nothing said
@@ -100,11 +120,13 @@ class Watcher:
         if self.away_since is not None:
             log.info("%s are watched again", self.kind.plural)
             self.away_since, self.trouble = None, None
-            self._health()
+            self._health(True)
 
     def _lost(self, error: ModelyardError) -> None:
-        self.trouble = error
+        # It is written down of each endpoint, so another wording of the same is no news.
+        if type(self.trouble) is not type(error):
+            self.trouble = error
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
             log.warning("watching %s: %s", self.kind.plural, error)
-            self._health()
+            self._health(False)

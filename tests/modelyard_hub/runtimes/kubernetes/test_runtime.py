@@ -271,6 +271,18 @@ async def test_a_cluster_that_is_away_is_said_to_be_and_what_was_seen_stays(
     await until(around, lambda o: o.unseen_since is None)
 
 
+async def test_what_could_not_be_done_is_told_when_the_cluster_is_back(around: Any) -> None:
+    """Though nothing of it changed, and it was never seen: somebody waits to try it again."""
+    changes = around.runtime.changes()
+    down = [refuse(503, "the server is shutting down")] * 3
+    around.cluster.faults = {f"WATCH {plural}": list(down) for plural in ("secrets", "deployments", "pods")}
+    around.cluster.faults["GET secrets"] = [refuse(503, "the server is shutting down")]
+    around.cluster.cut()
+    with pytest.raises(Unavailable):
+        await around.runtime.apply(SERVER)
+    assert await asyncio.wait_for(anext(changes), 5) == SERVER.name
+
+
 async def test_a_cluster_that_does_not_answer_cannot_be_opened(options: KubernetesOptions, cluster: Any) -> None:
     cluster.faults["GET pods"] = [refuse(503, "starting")]
     with pytest.raises(Unavailable, match="starting"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from harness.fake_cluster import FakeCluster, cut, expired_event, refuse
 from harness.observed_pods import QUICK, ready_pod
 from harness.wait import eventually_async
+from modelyard_hub.backoff import Backoff
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.cache import Cache
 from modelyard_hub.runtimes.kubernetes.client import connect
@@ -20,7 +22,7 @@ from modelyard_hub.runtimes.kubernetes.watch import Watcher
 @asynccontextmanager
 async def watching(options: KubernetesOptions) -> AsyncIterator[Watcher]:
     client = await connect(options)
-    watcher = Watcher(client, POD, SELECTOR, lambda name: None, lambda: None)
+    watcher = Watcher(client, POD, SELECTOR, lambda name: None, lambda found: None)
     task = asyncio.create_task(watcher.run(options.timing))
     try:
         yield watcher
@@ -123,6 +125,40 @@ async def test_silence_is_noticed(cluster: FakeCluster, options: KubernetesOptio
         await eventually_async(away, timeout=QUICK.watch + QUICK.silence + 5.0, interval=0.01)
         await cluster.put("pods", ready_pod(0))
         await names(watcher, "ada-churn-r1-0")
+
+
+async def test_a_cluster_is_back_before_anything_changes(cluster: FakeCluster, options: KubernetesOptions) -> None:
+    """It agrees to a watch at once, and may then have nothing to say for a minute."""
+    quiet = replace(options, timing=replace(options.timing, watch=30.0))
+    async with watching(quiet) as watcher:
+        await asked(cluster, "WATCH pods", 1)
+        cluster.faults["WATCH pods"] = [refuse(503, "starting")] * 3
+        cluster.cut()
+
+        async def away() -> bool:
+            return watcher.away_since is not None
+
+        async def back() -> bool:
+            return watcher.away_since is None and not cluster.faults["WATCH pods"]
+
+        await eventually_async(away, timeout=5.0, interval=0.005)
+        await eventually_async(back, timeout=5.0, interval=0.01)
+
+
+async def test_a_cluster_that_was_seen_elsewhere_is_asked_at_once(
+    cluster: FakeCluster, options: KubernetesOptions
+) -> None:
+    patient = replace(options, timing=replace(options.timing, backoff=Backoff(first=60.0, cap=60.0)))
+    cluster.faults["GET pods"] = [refuse(503, "starting")]
+    async with watching(patient) as watcher:
+        await asked(cluster, "GET pods", 1)
+
+        async def away() -> bool:
+            return watcher.away_since is not None
+
+        await eventually_async(away, timeout=5.0, interval=0.005)
+        watcher.hurry()
+        await asked(cluster, "WATCH pods", 1)
 
 
 def test_a_late_answer_undoes_nothing() -> None:

@@ -1,0 +1,152 @@
+"""Nodes that are not there, for many pods: kwok plays their kubelets, and this machine answers for the pods.
+
+Only pods that ask for `ACCELERATOR` come to them, so that a cluster with real nodes can be shared meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.cluster import Cluster
+from harness.golang import go_tool
+
+ACCELERATOR = "bench.modelyard.dev/accelerator"
+"""A device that only these nodes have, and a taint of them that only who asks for it tolerates."""
+_MODULE = Path(__file__).parent / "kubernetes" / "kwok"
+_MARK = "bench.modelyard.dev/kwok"
+_PODS = "10.215.0.0/16"
+_NODE_IP = "10.215.255.1"
+_PORT = 8080
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
+    """So many nodes with room for thousands of pods, which are ready as soon as they are scheduled and answer every
+    call with 200. Needs root. kwok's output goes to `folder`."""
+    names = [f"kwok-{number}" for number in range(count)]
+    command = [
+        str(go_tool(_MODULE, "sigs.k8s.io/kwok/cmd/kwok")),
+        f"--kubeconfig={cluster.kubeconfig}",
+        "--manage-all-nodes=false",
+        f"--manage-nodes-with-annotation-selector={_MARK}=yes",
+        f"--cidr={_PODS}",
+        f"--node-ip={_NODE_IP}",
+        # With leases of its own it plays only the pods that were there before.
+        "--node-lease-duration-seconds=0",
+        "--server-address=127.0.0.1:0",
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(_answering())
+        output = stack.enter_context((folder / "kwok.log").open("ab"))
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        cluster.kubectl("apply", "--filename", "-", input=json.dumps(_list([_node(name) for name in names])))
+        stack.callback(cluster.kubectl, "delete", "node", *names, "--wait=false")
+        stack.enter_context(_alive(cluster, names))
+        nodes = [f"node/{name}" for name in names]
+        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *nodes)
+        yield
+
+
+def _node(name: str) -> dict[str, Any]:
+    room = {"cpu": "1000", "memory": "4Ti", "pods": "2000", ACCELERATOR: "2000"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": {_MARK: "yes", "node.alpha.kubernetes.io/ttl": "0"},
+            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "type": "kwok"},
+        },
+        "spec": {"taints": [{"key": ACCELERATOR, "value": "fake", "effect": "NoSchedule"}]},
+        "status": {"capacity": room, "allocatable": room},
+    }
+
+
+def _list(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+@contextmanager
+def _alive(cluster: Cluster, names: list[str]) -> Iterator[None]:
+    """Renew the nodes' leases, as their kubelets would."""
+    over = threading.Event()
+
+    def renew() -> None:
+        wait = 0.0
+        while not over.wait(wait):
+            leases = json.dumps(_list([_lease(name) for name in names]))
+            try:
+                cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", input=leases)
+                wait = 5.0
+            except AssertionError:  # the API server is away
+                wait = 0.5
+
+    thread = threading.Thread(target=renew, name="leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def _lease(name: str) -> dict[str, Any]:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now},
+    }
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """All addresses of the pods are this machine's, and one server answers at them."""
+    assert os.geteuid() == 0, "answering for pods that are not there needs root"
+    subprocess.run(["ip", "route", "replace", "local", _PODS, "dev", "lo"], check=True, capture_output=True)
+    ready, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(ready, over)), name="fake pods", daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(10), f"port {_PORT} is taken"
+        yield
+    finally:
+        over.set()
+        thread.join(10)
+        subprocess.run(["ip", "route", "delete", "local", _PODS, "dev", "lo"], check=False, capture_output=True)
+
+
+async def _serve(ready: threading.Event, over: threading.Event) -> None:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")  # nobody from elsewhere
+    listener.bind(("0.0.0.0", _PORT))
+    server = await asyncio.get_running_loop().create_server(_Pod, sock=listener, backlog=1000)
+    ready.set()
+    await asyncio.to_thread(over.wait)
+    server.close()
+
+
+class _Pod(asyncio.Protocol):
+    """Answers whatever is asked, once per request without a body."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
