@@ -113,19 +113,21 @@ class Share:
 @dataclass(frozen=True)
 class Loading:
     """How batches are read. `skip`: batches of the epoch that are done; they are read over by workers, whose state
-    depends on what they read."""
+    depends on what they read. `pin`: into memory that a GPU copies from by itself."""
 
     workers: int
     seed: int
     epoch: int
     skip: int = 0
+    pin: bool = False
 
 
 def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
     """The batches in order."""
     if not how.workers:
         for index in rows[how.skip :]:
-            yield source[index]
+            inputs, target = source[index]
+            yield (tuple(map(_pinned, inputs)), _pinned(target)) if how.pin else (inputs, target)
         return
     loader: DataLoader[Any] = DataLoader(
         source,  # type: ignore[arg-type]
@@ -134,6 +136,7 @@ def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
         num_workers=how.workers,
         generator=_generator(how.seed, how.epoch),
         worker_init_fn=_worker,
+        pin_memory=how.pin,
     )
     try:
         for number, batch in enumerate(loader):
@@ -143,6 +146,10 @@ def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
         if shm.exhausted(error):
             raise shm.ran_out(error, how.workers, batch_bytes(source[rows[0]])) from error
         raise
+
+
+def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
 
 
 def _worker(number: int) -> None:

@@ -16,9 +16,10 @@ from modelyard.training.control import Control
 from modelyard.training.job import Diverged
 from modelyard.training.journal import Journal
 from modelyard.training.options import TorchOptions
-from modelyard.training.torch import checkpoint, recipe, shm
+from modelyard.training.torch import checkpoint, recipe
 from modelyard.training.torch.batches import Batch, Loading, Part, read, shuffled
 from modelyard.training.torch.ranks import Alone
+from modelyard.training.torch.rows import Tensors
 from modelyard.training.torch.task import Task
 
 _LONG = 0.5
@@ -73,7 +74,7 @@ class Fit:
         self.scaler = torch.amp.GradScaler(plan.device.type, enabled=self.precision is torch.float16)
         self.forward = self.alone.wrap(torch.compile(plan.module) if options.compile else plan.module, plan.device)
         self.checkpoints = checkpoint.Checkpoints(self.journal, options.checkpoint_interval())
-        self._pending: tuple[torch.Tensor, int, int] | None = None
+        self._pending: tuple[torch.Tensor, int, int, Tensors] | None = None
         self._told = time.monotonic()
         self._stopped = self._due = False
 
@@ -83,8 +84,9 @@ class Fit:
         try:
             while self.state.epoch < self.plan.options.epochs and not self._stopped and not self._patient_no_more():
                 self._epoch()
-        except torch.OutOfMemoryError as error:
-            raise shm.out_of_memory(self.plan.options.batch_size) from error
+        except torch.AcceleratorError:  # nothing on the GPU can be read or written any more
+            self.state.best = None
+            raise
         finally:
             if self.state.best is not None and (self.plan.held is not None or not self._stopped):
                 self.plan.module.load_state_dict(self.state.best["weights"])
@@ -109,7 +111,9 @@ class Fit:
         self._end_epoch()
 
     def _read(self, part: Part, rows: list[Any], skip: int = 0) -> Iterator[Batch]:
-        return read(part.source, rows, Loading(self.plan.workers, self.plan.seed, self.state.epoch, skip))
+        plan = self.plan
+        how = Loading(plan.workers, plan.seed, self.state.epoch, skip, pin=plan.device.type == "cuda")
+        return read(part.source, rows, how)
 
     def _step(self, batch: Batch, rows: int) -> None:
         """One batch of `rows` rows over all processes."""
@@ -121,9 +125,9 @@ class Fit:
         loss = loss if share == 1 else loss * share
         if self.plan.lag:
             self._settle()
-        self._pending = (loss.detach(), rows, self.state.batch + 1)
+        self._pending = (loss.detach(), rows, self.state.batch + 1, batch[0])
         if not self.plan.lag:
-            self._settle(inputs)
+            self._settle()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.plan.options.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -145,11 +149,11 @@ class Fit:
             return nullcontext()
         return torch.autocast(self.plan.device.type, dtype=self.precision)
 
-    def _settle(self, inputs: tuple[torch.Tensor, ...] = ()) -> None:
+    def _settle(self) -> None:
         """Count the loss that was computed last; all processes agree on it, and on what is to be done."""
         if self._pending is None:
             return
-        (loss, rows, batch), self._pending = self._pending, None
+        (loss, rows, batch, inputs), self._pending = self._pending, None
         state = self.state
         asked = (self.control.stopping, self.checkpoints.due(state.epoch, whole=False))
         value, stop, due = self.alone.agree(float(loss), *asked)
