@@ -2,10 +2,12 @@
 
     python tests/bench/training_gpu.py [--epochs 5]
 
-Both train the same network on the same rows in batches shuffled anew each epoch, with AdamW, rows gathered on the CPU.
-First in turns in one process, epoch by epoch: wall time with the GPU waited for, and the most memory that PyTorch had
-of the GPU. Then once each in a process of its own, from the first loss to the last. The bare loop is also timed with
-all rows on the GPU before it begins, which `yard.train` does not do.
+Both train the same network on the same rows in batches shuffled anew each epoch, with AdamW. `yard.train` puts rows
+that take little of the GPU's memory there; "streamed" are those that it gathers on the CPU, as for more. The bare loop
+gathers on the CPU; with all rows on the GPU before it begins it is "bare, near".
+
+First in turns in one process, epoch by epoch: wall time with the GPU waited for. Then once each in a process of its
+own, from the first loss to the last, with the most memory that PyTorch had of the GPU.
 """
 
 from __future__ import annotations
@@ -82,7 +84,8 @@ TURNS = """
 from modelyard.training.control import Control
 from modelyard.training.journal import Journal
 from modelyard.training.options import TorchOptions
-from modelyard.training.torch.batches import ArraySource, Part
+from modelyard.training.torch import gpu
+from modelyard.training.torch.batches import ArraySource, DeviceSource, Part
 from modelyard.training.torch.loop import Fit, Plan
 from modelyard.training.torch.rows import ArrayReader
 from modelyard.training.torch.task import Task, targets
@@ -91,7 +94,7 @@ options = TorchOptions(epochs=1000, batch_size=batch, precision=precision)
 source = ArraySource(ArrayReader.of(net).bind(X), targets(y, np.arange(10)))
 task = Task("classification", nn.functional.cross_entropy, "cross_entropy", np.arange(10))
 
-def ours():
+def ours(source):
     own = copy.deepcopy(net).to(device)
     plan = Plan(own, task, Part(source, np.arange(len(X))), None, options, 0, device, lag=True)
     return Fit(plan, Journal(pathlib.Path(folder)), Control())._epoch
@@ -99,27 +102,25 @@ def ours():
 loss_of = nn.functional.cross_entropy
 kinds = {
     "bare": bare_loop(copy.deepcopy(net).to(device), loss_of, False),
-    "ours": ours(),
-    "resident": bare_loop(copy.deepcopy(net).to(device), loss_of, True),
+    "ours": ours(DeviceSource.of(source, len(X), device, gpu.room(device))),
+    "streamed": ours(source),
+    "near": bare_loop(copy.deepcopy(net).to(device), loss_of, True),
 }
-seconds, peaks = {kind: [] for kind in kinds}, {}
+seconds = {kind: [] for kind in kinds}
 for number in range(epochs + 1):  # the first is for warming up
     for kind, epoch in kinds.items():
         torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
         begun = time.perf_counter()
         epoch()
         torch.cuda.synchronize()
         if number:
             seconds[kind].append(time.perf_counter() - begun)
-            peaks[kind] = torch.cuda.max_memory_allocated() - before
 found = {kind: statistics.median(values) for kind, values in seconds.items()}
-ratio = statistics.median(a / b for a, b in zip(seconds["ours"], seconds["bare"]))
+over = lambda a, b: statistics.median(x / y for x, y in zip(seconds[a], seconds[b]))
 print(
-    f"epoch of the bare loop {found['bare']:.3f} s, yard.train {found['ours']:.3f} s, ratio {ratio:.3f}; "
-    f"the bare loop with all rows on the GPU {found['resident']:.3f} s; memory within an epoch "
-    f"{peaks['bare'] / 2**20:.0f}, {peaks['ours'] / 2**20:.0f} MiB"
+    f"epoch of bare {found['bare']:.3f} s; bare, near {found['near']:.3f} s; yard.train {found['ours']:.3f} s, "
+    f"{over('ours', 'bare'):.3f} of bare, {over('ours', 'near'):.3f} of bare, near; "
+    f"streamed {found['streamed']:.3f} s, {over('streamed', 'bare'):.3f} of bare"
 )
 """
 BARE = """

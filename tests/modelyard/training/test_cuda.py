@@ -299,6 +299,17 @@ def test_a_dataset_is_read_by_workers_as_without(tmp_path: Path) -> None:
     assert same(alone.model, helped.model)
 
 
+@gpu_only
+def test_rows_that_take_little_are_put_on_the_gpu_which_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = train(tmp_path / "near", net(), epochs=3)
+    monkeypatch.setattr("modelyard.training.torch.gpu.room", lambda device: 0)
+    far = train(tmp_path / "far", net(), epochs=3)
+    assert same(near.model, far.model)
+    assert near.metrics == far.metrics
+
+
 @pytest.mark.parametrize("kind", ["table", "image"])
 def test_declared_networks_train(tmp_path: Path, kind: str) -> None:
     if kind == "table":

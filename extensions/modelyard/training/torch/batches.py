@@ -21,6 +21,7 @@ from modelyard.training.torch.rows import Take, Tensors
 Batch = tuple[Tensors, torch.Tensor]
 Index = NDArray[np.int64]
 _MOST_WORKERS = 4
+_CHUNK = 4096
 _WORTH = 2.0
 """Seconds of reading in an epoch from which workers pay for being started."""
 
@@ -40,6 +41,31 @@ class ArraySource:
 
     def __getitem__(self, index: Index) -> Batch:
         return self.inputs(index), self.target(index)[0]
+
+
+@dataclass(frozen=True)
+class DeviceSource:
+    """Rows and targets that lie on a GPU, gathered there: a batch costs neither the CPU nor the bus anything."""
+
+    inputs: Tensors
+    target: torch.Tensor
+
+    def __getitem__(self, index: Index) -> Batch:
+        rows = torch.from_numpy(index).to(self.target.device, non_blocking=True)
+        return tuple(part.index_select(0, rows) for part in self.inputs), self.target.index_select(0, rows)
+
+    @classmethod
+    def of(cls, source: ArraySource, rows: int, device: torch.device, room: int) -> DeviceSource | None:
+        """All `rows` of `source` on `device`; None when they take more than `room` bytes there."""
+        head = source[np.arange(min(rows, 1))]
+        if batch_bytes(head) * rows > room:
+            return None
+        whole = [torch.empty((rows, *part.shape[1:]), dtype=part.dtype, device=device) for part in (*head[0], head[1])]
+        for start in range(0, rows, _CHUNK):
+            inputs, target = source[np.arange(start, min(rows, start + _CHUNK))]
+            for there, part in zip(whole, (*inputs, target), strict=True):
+                there[start : start + _CHUNK].copy_(part)
+        return cls(tuple(whole[:-1]), whole[-1])
 
 
 @dataclass(frozen=True)
@@ -165,7 +191,7 @@ def batch_bytes(batch: Batch) -> int:
 def workers_for(asked: int | str, part: Part, batch_size: int) -> tuple[int, str]:
     """How many workers read `part`, and a warning where that are fewer than asked for. Arrays need none; for a
     Dataset "auto" gives one to each core but this one's, when reading an epoch takes long enough."""
-    if asked == 0 or (asked == "auto" and isinstance(part.source, ArraySource)):
+    if asked == 0 or (asked == "auto" and isinstance(part.source, (ArraySource, DeviceSource))):
         return 0, ""
     start = time.perf_counter()
     size = batch_bytes(part.head(batch_size))

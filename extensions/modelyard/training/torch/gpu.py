@@ -5,11 +5,17 @@ from __future__ import annotations
 import torch
 
 from modelyard.errors import InvalidInput, ModelyardError
+from modelyard.training import faults
 
 _NOTABLE = 2 << 30
 """Bytes of others; below, it may be what a process takes for using a GPU at all."""
 _LARGER = "Take a smaller module or a larger GPU."
 _OTHERS = " A notebook's kernel that used the GPU keeps its memory until it is restarted."
+
+
+def room(device: torch.device) -> int:
+    """Bytes that rows may take on `device`: a tenth of what is free on a GPU, none of a CPU's."""
+    return torch.cuda.mem_get_info(device)[0] // 10 if device.type == "cuda" else 0
 
 
 def place(module: torch.nn.Module, device: torch.device) -> None:
@@ -48,11 +54,7 @@ def failed(error: Exception) -> ModelyardError:
     reason = str(error).strip().splitlines()[0]
     if "device-side assert" not in reason:
         return ModelyardError(f"the GPU failed: {reason}", remedy="run.resume() goes on from a checkpoint.")
-    return InvalidInput(
-        f"a number was out of range on the GPU ({reason})",
-        remedy="A target that the module has no output for, or a whole number beyond its embedding; "
-        'a training of the same rows with device="cpu" names the place.',
-    )
+    return InvalidInput(faults.OUT_OF_RANGE["error"], remedy=faults.OUT_OF_RANGE["remedy"])
 
 
 def _size(count: int) -> str:

@@ -18,7 +18,16 @@ from modelyard.training.job import Diverged, Job, Result
 from modelyard.training.progress import ProgressKind
 from modelyard.training.torch import checkpoint, gpu, ranks, recipe, reports, scores
 from modelyard.training.torch.architectures import Fitting, build
-from modelyard.training.torch.batches import ArraySource, DatasetSource, Index, Part, Share, workers_for
+from modelyard.training.torch.batches import (
+    ArraySource,
+    DatasetSource,
+    DeviceSource,
+    Index,
+    Part,
+    Share,
+    Source,
+    workers_for,
+)
 from modelyard.training.torch.loop import Fit, Plan
 from modelyard.training.torch.predictor import Predictor, predictor
 from modelyard.training.torch.rows import ArrayReader, Reader, TableReader, as_array, is_table
@@ -195,12 +204,18 @@ def _of_arrays(job: Job, device: torch.device) -> _Ready:
         output = _probe(module, reader.bind(X)(slice(_PROBE_ROWS)), device)
     counts = None if labels is None else np.bincount(codes(train)[0].numpy(), minlength=len(labels))
     task = decide(Seen(output, codes(slice(_PROBE_ROWS))[0], kind, labels, counts), options)
-    inputs = reader.bind(X)
-    held = None if rest is None else Part(ArraySource(inputs, codes), rest)
+    source = _near(ArraySource(reader.bind(X), codes), len(truth), device)
+    held = None if rest is None else Part(source, rest)
     if job.held is not None:
         X_held, y_held = job.held[0], column(job.held[1])
-        held = Part(ArraySource(reader.bind(X_held), targets(y_held, labels)), np.arange(len(y_held)))
-    return _Ready(module, reader, task, Part(ArraySource(inputs, codes), train), held, device)
+        given = ArraySource(reader.bind(X_held), targets(y_held, labels))
+        held = Part(_near(given, len(y_held), device), np.arange(len(y_held)))
+    return _Ready(module, reader, task, Part(source, train), held, device)
+
+
+def _near(source: ArraySource, rows: int, device: torch.device) -> Source:
+    """The rows on the GPU, where they take little of what is free there."""
+    return DeviceSource.of(source, rows, device, gpu.room(device)) or source
 
 
 def _reader(network: Network, X: Any, train: Index) -> Reader:
