@@ -199,7 +199,7 @@ def test_what_is_said_of_an_error() -> None:
 
 
 def test_a_gpu_that_failed_is_told_by_what_it_printed() -> None:
-    said = "terminate called after throwing an instance of 'c10::AcceleratorError'\n  what():  CUDA error: device-side assert"
+    said = "instance of 'c10::AcceleratorError'\n  what():  CUDA error: device-side assert triggered"
     assert "out of range" in faults.aborted(said)["error"]
     assert faults.aborted("something else") == {}
 
