@@ -140,7 +140,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _deterministic() -> Iterator[None]:
+def _memory_given_back() -> Iterator[None]:
     yield
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
