@@ -14,7 +14,7 @@ NPM := $(RUN)/python $(FRONTEND)/npm.py
 # Imports without byte code take twice as long at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test test-cluster cluster check bench bench-cluster format clean
+.PHONY: up test test-gpu test-cluster cluster check bench bench-cluster format clean
 .DEFAULT_GOAL := up
 
 up: $(READY_UP)
@@ -23,6 +23,10 @@ up: $(READY_UP)
 test: check
 	$(NPM) run --silent test
 	$(RUN)/pytest -n 2 --ignore=tests/cluster
+
+# On a machine with a CUDA GPU; without one they fail.
+test-gpu: .venv/.ready-dev
+	MODELYARD_TEST_DEVICE=cuda $(RUN)/pytest -n 4 tests/modelyard/training/test_cuda.py
 
 # What is built from source is built before the tests, whose time is limited.
 test-cluster: .venv/.ready-dev

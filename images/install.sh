@@ -1,6 +1,7 @@
 #!/bin/sh
 # The steps of the Containerfiles' builders.  tools: uv.  wheel: the project with its front end, to /dist.
-# dependencies EXTRA…: the locked versions, to /opt/modelyard.  project: the wheel, to the same place.
+# dependencies EXTRA…: the locked versions, to /opt/modelyard.  project: the wheel, to the same place.  trim: away with
+# what a server that nobody works in never reads.
 #
 # Secrets, both optional, never in a layer: `build-environment` holds shell assignments (the indexes of packages, a
 # proxy), `build-ca` certificates to trust.
@@ -44,6 +45,17 @@ dependencies)
     ;;
 project)
     uv pip install --quiet --python /opt/modelyard --no-deps /dist/*.whl
+    ;;
+trim)
+    packages=$(echo /opt/modelyard/lib/python3*/site-packages)
+    find "$packages" -type d -name tests -prune -exec rm -rf {} +
+    find "$packages" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.hpp' \
+        -o -name '*.c' -o -name '*.cpp' \) -delete
+    # ONNX Runtime for C programs: Python's module holds it all itself. And what prepares models elsewhere.
+    rm -f "$packages"/onnxruntime/capi/libonnxruntime.so*
+    for part in transformers quantization tools datasets; do
+        rm -rf "${packages:?}/onnxruntime/$part"
+    done
     ;;
 *)
     echo "install.sh: $step is no step" >&2

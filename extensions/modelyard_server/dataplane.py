@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard_api.errors import ModelFailed
+from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_api.models import PackageManifest
 from modelyard_server.columns import check
 from modelyard_server.flavors.base import Columns, Model
@@ -19,6 +19,10 @@ from modelyard_server.manifest import read_manifest
 
 _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
 """The folders of an absolute path in a sentence; URLs are left alone."""
+
+
+_OF_PYTHON_MODELS = ("skops", "sklearn", "scipy", "joblib", "pandas", "mlflow", "cloudpickle", "torch")
+"""What the image `server-onnx` leaves out."""
 
 
 class DataPlane:
@@ -50,8 +54,19 @@ class DataPlane:
 def load(directory: Path, threads: int = 1) -> DataPlane:
     """Load a package with the flavor that its manifest names. Raises InvalidInput, and whatever the flavor raises."""
     manifest = read_manifest(directory)
-    flavor = import_module(f"modelyard_server.flavors.{manifest.flavor}")
-    return DataPlane(manifest, flavor.load(manifest, directory, threads))
+    try:
+        flavor = import_module(f"modelyard_server.flavors.{manifest.flavor}")
+        return DataPlane(manifest, flavor.load(manifest, directory, threads))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _OF_PYTHON_MODELS:
+            raise
+        raise InvalidInput(
+            f"this model server has no {missing}, which a package of the flavor {manifest.flavor} needs",
+            remedy="Serve it with the image `server`, not `server-onnx`"
+            + (", made with EXTRAS='serving-python torch'" * (missing == "torch"))
+            + ": docs/images.md.",
+        ) from error
 
 
 def concatenate(requests: list[Columns]) -> dict[str, NDArray[Any]]:

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     kubeconfig: Path | None = Field(None, description="File that tells how to reach the cluster; "
                                                       "none: the pod's service account.")  # fmt: skip
     server_image: str = Field("", description="Image of model servers on Kubernetes.")
+    server_onnx_image: str = Field("", description="Image of those whose package is an ONNX graph, which need less; "
+                                                   "empty: the same.")  # fmt: skip
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         "IfNotPresent", description="When nodes pull images.")  # fmt: skip
     image_pull_secrets: tuple[str, ...] = Field((), description="Secrets for pulling images, as a JSON list.")

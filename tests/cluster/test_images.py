@@ -11,7 +11,14 @@ from harness import images
 from harness.buildah import buildah, container, mounted
 
 PROGRAMS = {
-    "server": ["python -m modelyard_server.fetch --help"],
+    "server": [
+        "python -m modelyard_server.fetch --help",
+        "python -c 'import mlflow.pyfunc, pandas, sklearn.ensemble, skops.io, onnxruntime, modelyard_server.app'",
+    ],
+    "server-onnx": [
+        "python -m modelyard_server.fetch --help",
+        "python -c 'import onnxruntime, modelyard_server.app, modelyard_server.flavors.onnx'",
+    ],
     "hub": [
         "jupyterhub --version",
         "traefik version",
@@ -24,7 +31,7 @@ PROGRAMS = {
         "test -e /usr/share/modelyard/notebooks/01-train-and-publish.ipynb",
     ],
 }
-MEGABYTES = {"server": 700, "hub": 1500, "notebook": 1500}
+MEGABYTES = {"server": 600, "server-onnx": 400, "hub": 1500, "notebook": 1500}
 
 
 @pytest.fixture(scope="module", params=images.NAMES)

@@ -24,10 +24,12 @@ from harness import base_image  # noqa: E402
 from harness.buildah import buildah, mounted  # noqa: E402
 from harness.debian import CACHE, alone  # noqa: E402
 
-NAMES = ("server", "hub", "notebook")
+NAMES = ("server", "server-onnx", "hub", "notebook")
 """Those that the tests build; `notebook-gpu` is 6 GB of the same."""
 _KEPT = 4
 """Archives of earlier sources, or of other working trees."""
+_VARIANTS = {"server-onnx": ("server", "serving")}
+"""Images of another's Containerfile, with the EXTRAS that make them."""
 _CONTAINERFILES = ("hub", "notebook", "notebook-gpu", "server")
 _INPUTS = (
     *("pyproject.toml", "uv.lock", "hatch_build.py", "README.md", "LICENSE", "jupyterhub_config.py"),
@@ -69,12 +71,14 @@ def build(name: str) -> Path:
             return archive
         base_image.base_image()
         _tidy()
+        folder, extras = _VARIANTS.get(name, (name, ""))
         with _secrets() as secrets:
             common = (
                 *("--layers", "--pull-never", "--network", "host"),
                 *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
                 *("--build-arg", f"BASE={base_image.NAME}", *secrets, *_package_cache()),
-                *("--file", str(ROOT / "images" / name / "Containerfile"), str(ROOT)),
+                *(("--build-arg", f"EXTRAS={extras}") if extras else ()),
+                *("--file", str(ROOT / "images" / folder / "Containerfile"), str(ROOT)),
             )
             # By a name of its own, so that it stays when the layers of older sources go: it takes the longest.
             buildah("build", "--target", "dependencies", "--tag", tag(f"{name}-dependencies"), *common)
@@ -115,7 +119,8 @@ def _digest(name: str = "") -> str:
         check=True,
     )
     found = hashlib.sha256(f"{name} {base_image.NAME}".encode())
-    others = tuple(f"images/{other}/" for other in _CONTAINERFILES if name and other not in (name, "notebook"))
+    own = _VARIANTS.get(name, (name, ""))[0]
+    others = tuple(f"images/{other}/" for other in _CONTAINERFILES if name and other not in (own, "notebook"))
     for path in sorted(set(listed.stdout.split("\0")) - {""}):
         if not path.startswith(others) and (ROOT / path).is_file():
             found.update(path.encode() + b"\0" + hashlib.sha256((ROOT / path).read_bytes()).digest())

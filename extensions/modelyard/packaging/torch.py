@@ -33,10 +33,14 @@ def is_module(model: Any) -> bool:
 
 
 def adopt(module: Any) -> Predictor:
-    """`module` as what answers rows; one that was trained here does already."""
+    """`module` as what answers rows; one that was trained here does already. It is packaged from the CPU, where it is
+    served: a module on a GPU stays there, and a copy is taken."""
+    import copy
+
     from modelyard.training.torch.predictor import adopted
 
-    return adopted(module)
+    here = all(t.device.type == "cpu" for t in (*module.parameters(), *module.buffers()))
+    return adopted(module if here else copy.deepcopy(module).cpu())
 
 
 def program(model: Predictor, example: Any) -> torch.export.ExportedProgram:

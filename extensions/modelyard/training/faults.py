@@ -44,6 +44,19 @@ def killed(before: int | None, now: int | None, *, by_kill: bool) -> dict[str, s
     return {"error": "the training process is gone", "remedy": ""}
 
 
+OUT_OF_RANGE = {
+    "error": "a number was out of range on the GPU",
+    "remedy": "A target that the module has no output for, or a whole number beyond its embedding; "
+    'a training of the same rows with device="cpu" names the place.',
+}
+
+
+def aborted(output: str) -> dict[str, str]:
+    """Why a process ended itself by SIGABRT, by what it printed: PyTorch does so when the GPU failed, whose memory
+    cannot even be given back then."""
+    return OUT_OF_RANGE if "device-side assert" in output else {}
+
+
 def oom_kills(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Processes of this control group that the kernel killed for want of memory; None where that cannot be read."""
     try:

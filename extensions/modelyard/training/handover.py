@@ -4,6 +4,7 @@ is a map of a file already is handed over by the file's name."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import pickle
@@ -19,12 +20,12 @@ _PIECE = 1 << 22
 """Bytes of an array that is not contiguous that are written at a time."""
 
 
-def give(folder: Path, name: str, value: Any, what: str) -> None:
+def give(folder: Path, name: str, value: Any, what: str, *, rows: bool = False) -> None:
     """Write `value` to `<folder>/<name>.pkl` and its large buffers beside it. `what` names it in errors: InvalidInput
-    when it cannot be sent to another process, StorageFull."""
+    when it cannot be sent to another process, StorageFull. `rows`: tensors on a GPU arrive on the CPU."""
     try:
         with (folder / f"{name}.pkl").open("wb") as file:
-            _pickler(folder, name, file).dump(value)
+            _pickler(folder, name, file, rows).dump(value)
     except OSError as error:
         raise StorageFull(f"{what} could not be written to {folder}: {error}") from error
     except Exception as error:
@@ -34,7 +35,7 @@ def give(folder: Path, name: str, value: Any, what: str) -> None:
         ) from error
 
 
-def _pickler(folder: Path, name: str, file: Any) -> Any:
+def _pickler(folder: Path, name: str, file: Any, rows: bool) -> Any:
     import cloudpickle
     import numpy as np
 
@@ -62,10 +63,9 @@ def _pickler(folder: Path, name: str, file: Any) -> Any:
                 if not (value.flags.c_contiguous or value.flags.f_contiguous):
                     return _read, (_write(place(), value), value.dtype, value.shape)
             if torch is not None and type(value) is torch.Tensor and not value.requires_grad:
-                try:
-                    return _tensor, (value.numpy(),)
-                except (TypeError, RuntimeError):  # on a GPU, sparse, bfloat16: as PyTorch pickles it
-                    pass
+                here = value.cpu() if rows else value
+                with contextlib.suppress(TypeError, RuntimeError):  # on a GPU, sparse, bfloat16: as PyTorch pickles it
+                    return _tensor, (here.numpy(),)
             return super().reducer_override(value)
 
     return Pickler(file, protocol=5, buffer_callback=outside)

@@ -101,7 +101,7 @@ def start(order: Order) -> TrainingRun:
     try:
         order.spec.save(folder)
         handover.give(folder, "job", (order.model, order.options, dict(order.functions)), "the model")
-        handover.give(folder, "data", (*order.rows, held), "the data")
+        handover.give(folder, "data", (*order.rows, held), "the data", rows=True)
         (folder / "paths.json").write_text(json.dumps(sys.path))
         text = order.code or code.of(order.spec, order.model, order.functions, held=held is not None)
         (folder / code.FILE).write_text(text)

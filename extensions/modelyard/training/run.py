@@ -343,6 +343,7 @@ class TrainingRun:
             reason = faults.killed(now.oom_kills, faults.oom_kills(), by_kill=code is not None)
         elif code < 0:
             reason = {"error": f"the training process was killed by {signal.Signals(-code).name}"}
+            reason |= faults.aborted(self.logs())
         else:
             reason = {"error": f"the training process ended with status {code}"}
         tail = "\n".join(self.logs().splitlines()[-_TAIL:])

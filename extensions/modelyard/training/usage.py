@@ -90,21 +90,25 @@ def shared() -> dict[str, float]:
 
 
 def gpu() -> dict[str, float]:
-    """Load in percent and bytes in use of the GPU that torch works on, else of the first one; nothing without one."""
-    if not _NVIDIA.exists():
-        return {}
+    """Load in percent, and bytes in use by everybody, of the GPU that torch works on, else of the first one; nothing
+    without one."""
     torch: Any = sys.modules.get("torch")
     found: dict[str, float] = {}
     with contextlib.suppress(Exception):  # a driver that does not answer is no reason to fail
-        index = torch.cuda.current_device() if torch is not None and torch.cuda.is_initialized() else 0
         if torch is not None and torch.cuda.is_initialized():
-            found["gpu_memory"] = float(torch.cuda.memory_reserved(index))
-        import pynvml
+            # Not the current device, which each thread has its own of.
+            index = max(range(torch.cuda.device_count()), key=torch.cuda.memory_reserved)
+            if torch.cuda.memory_reserved(index):
+                free, total = torch.cuda.mem_get_info(index)
+                found["gpu_memory"] = float(total - free)
+                found["gpu"] = float(torch.cuda.utilization(index))
+        elif _NVIDIA.exists():
+            import pynvml
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        found["gpu"] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        found["gpu_memory"] = float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+            found["gpu_memory"] = float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+            found["gpu"] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     return found
 
 

@@ -198,6 +198,12 @@ def test_what_is_said_of_an_error() -> None:
     assert faults.told(SystemExit(2)) == {"error": "SystemExit: 2", "traceback": ""}
 
 
+def test_a_gpu_that_failed_is_told_by_what_it_printed() -> None:
+    said = "instance of 'c10::AcceleratorError'\n  what():  CUDA error: device-side assert triggered"
+    assert "out of range" in faults.aborted(said)["error"]
+    assert faults.aborted("something else") == {}
+
+
 def test_whether_the_system_killed_for_want_of_memory(tmp_path: Path) -> None:
     group, root = tmp_path / "cgroup", tmp_path / "fs"
     (root / "pod").mkdir(parents=True)

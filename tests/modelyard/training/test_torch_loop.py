@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+import modelyard as yard
 from modelyard.errors import InvalidInput
 from modelyard.training.control import Control
 from modelyard.training.job import CHECKPOINT, Diverged, Job, Result
@@ -79,13 +80,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def job(folder: Path, module: nn.Module, options: TorchOptions, rows: Any = (X, Y), **fields: Any) -> Job:
+def job(folder: Path, module: Any, options: TorchOptions, rows: Any = (X, Y), **fields: Any) -> Job:
     folder.mkdir(exist_ok=True)
     spec = replace(TrainSpec.of(module), **fields.pop("spec", {}))
     return Job(folder, spec, copy.deepcopy(module), rows, None, options, {}, Journal(folder), Control(), **fields)
 
 
-def train(folder: Path, module: nn.Module, rows: Any = (X, Y), resumed: bool = False, **options: Any) -> Result:
+def train(folder: Path, module: Any, rows: Any = (X, Y), resumed: bool = False, **options: Any) -> Result:
     spec = {"test_size": options.pop("test_size", 0.2)}
     chosen = TorchOptions(**{"batch_size": 32, "lr": 0.01} | options)
     work = job(folder, module, chosen, rows, resumed=resumed, spec=spec)
@@ -182,7 +183,11 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_last_good_weights(
     assert raised.value.result.metrics == good.metrics
 
 
-def test_missing_values_are_named_as_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lag", [False, True], ids=["cpu", "as-on-a-gpu"])
+def test_missing_values_are_named_as_the_reason(tmp_path: Path, lag: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lag:
+        plan = trainer.Plan
+        monkeypatch.setattr(trainer, "Plan", lambda *args, **fields: plan(*args, **fields | {"lag": True}))
     holes = X.copy()
     holes[7, 2] = np.nan
     with pytest.raises(Diverged, match="holds missing or infinite values") as raised:
@@ -237,6 +242,13 @@ def test_mixed_precision_learns_and_answers_in_float32(tmp_path: Path, precision
     result = train(tmp_path, net(), epochs=15, precision=precision)
     assert result.metrics["accuracy"] > 0.85
     assert {p.dtype for p in result.model.parameters()} == {torch.float32}
+
+
+def test_a_number_far_from_zero_keeps_its_digits_in_mixed_precision(tmp_path: Path) -> None:
+    rows = X, 10_000 + X @ np.array([1.0, -2.0, 0.5, 0.0])
+    result = train(tmp_path, yard.networks.table(hidden=(32,)), rows, epochs=40, precision="bf16")
+    assert result.metrics["r2"] > 0.9
+    assert told(tmp_path).curves["r2"].values[-1] > 0.9  # bf16 alone would be 64 apart
 
 
 def test_own_optimizer_scheduler_and_loss(tmp_path: Path) -> None:

@@ -23,7 +23,15 @@ from modelyard.training.options import TorchOptions, options_of
 from modelyard.training.spec import kind_of
 from modelyard.training.torch import scores, shm
 from modelyard.training.torch.architectures import Fitting, build
-from modelyard.training.torch.batches import DatasetSource, Part, Share, shuffled, workers_for
+from modelyard.training.torch.batches import (
+    ArraySource,
+    DatasetSource,
+    DeviceSource,
+    Part,
+    Share,
+    shuffled,
+    workers_for,
+)
 from modelyard.training.torch.rows import ArrayReader, TableReader
 from modelyard.training.torch.task import Seen, decide, targets
 from modelyard.training.torch.task import kind_of as task_of
@@ -127,6 +135,19 @@ FRAME = pd.DataFrame(
         "size": pd.Categorical([10, 20, 10, 30], categories=[10, 20, 30]),
     }
 )
+
+
+def test_rows_are_put_on_the_device_as_they_are_read_where_there_is_room() -> None:
+    frame = pd.DataFrame({"a": [1.5, np.nan] * 3000, "where": ["north", "south", "north"] * 2000})
+    source = ArraySource(TableReader.learn(frame, np.arange(len(frame))).bind(frame), targets(frame.index.values, None))
+    device = torch.device("cpu")
+    assert DeviceSource.of(source, len(frame), device, room=len(frame) * 24 - 1) is None
+    there = DeviceSource.of(source, len(frame), device, room=len(frame) * 24)
+    assert there is not None
+    index = np.array([5999, 0, 4096, 4095])
+    for got, expected in zip((*there[index][0], there[index][1]), (*source[index][0], source[index][1]), strict=True):
+        assert got.dtype is expected.dtype
+        torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_table_becomes_numbers_and_levels() -> None:

@@ -21,6 +21,7 @@ from modelyard.training.torch.rows import Take, Tensors
 Batch = tuple[Tensors, torch.Tensor]
 Index = NDArray[np.int64]
 _MOST_WORKERS = 4
+_CHUNK = 4096
 _WORTH = 2.0
 """Seconds of reading in an epoch from which workers pay for being started."""
 
@@ -40,6 +41,31 @@ class ArraySource:
 
     def __getitem__(self, index: Index) -> Batch:
         return self.inputs(index), self.target(index)[0]
+
+
+@dataclass(frozen=True)
+class DeviceSource:
+    """Rows and targets that lie on a GPU, gathered there: a batch costs neither the CPU nor the bus anything."""
+
+    inputs: Tensors
+    target: torch.Tensor
+
+    def __getitem__(self, index: Index) -> Batch:
+        rows = torch.from_numpy(index).to(self.target.device, non_blocking=True)
+        return tuple(part.index_select(0, rows) for part in self.inputs), self.target.index_select(0, rows)
+
+    @classmethod
+    def of(cls, source: ArraySource, rows: int, device: torch.device, room: int) -> DeviceSource | None:
+        """All `rows` of `source` on `device`; None when they take more than `room` bytes there."""
+        head = source[np.arange(min(rows, 1))]
+        if batch_bytes(head) * rows > room:
+            return None
+        whole = [torch.empty((rows, *part.shape[1:]), dtype=part.dtype, device=device) for part in (*head[0], head[1])]
+        for start in range(0, rows, _CHUNK):
+            inputs, target = source[np.arange(start, min(rows, start + _CHUNK))]
+            for there, part in zip(whole, (*inputs, target), strict=True):
+                there[start : start + _CHUNK].copy_(part)
+        return cls(tuple(whole[:-1]), whole[-1])
 
 
 @dataclass(frozen=True)
@@ -113,19 +139,21 @@ class Share:
 @dataclass(frozen=True)
 class Loading:
     """How batches are read. `skip`: batches of the epoch that are done; they are read over by workers, whose state
-    depends on what they read."""
+    depends on what they read. `pin`: into memory that a GPU copies from by itself."""
 
     workers: int
     seed: int
     epoch: int
     skip: int = 0
+    pin: bool = False
 
 
 def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
     """The batches in order."""
     if not how.workers:
         for index in rows[how.skip :]:
-            yield source[index]
+            inputs, target = source[index]
+            yield (tuple(map(_pinned, inputs)), _pinned(target)) if how.pin else (inputs, target)
         return
     loader: DataLoader[Any] = DataLoader(
         source,  # type: ignore[arg-type]
@@ -134,6 +162,7 @@ def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
         num_workers=how.workers,
         generator=_generator(how.seed, how.epoch),
         worker_init_fn=_worker,
+        pin_memory=how.pin,
     )
     try:
         for number, batch in enumerate(loader):
@@ -143,6 +172,10 @@ def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
         if shm.exhausted(error):
             raise shm.ran_out(error, how.workers, batch_bytes(source[rows[0]])) from error
         raise
+
+
+def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
 
 
 def _worker(number: int) -> None:
@@ -158,7 +191,7 @@ def batch_bytes(batch: Batch) -> int:
 def workers_for(asked: int | str, part: Part, batch_size: int) -> tuple[int, str]:
     """How many workers read `part`, and a warning where that are fewer than asked for. Arrays need none; for a
     Dataset "auto" gives one to each core but this one's, when reading an epoch takes long enough."""
-    if asked == 0 or (asked == "auto" and isinstance(part.source, ArraySource)):
+    if asked == 0 or (asked == "auto" and isinstance(part.source, (ArraySource, DeviceSource))):
         return 0, ""
     start = time.perf_counter()
     size = batch_bytes(part.head(batch_size))

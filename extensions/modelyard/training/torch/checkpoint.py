@@ -21,17 +21,23 @@ def randomness() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if _on_gpu() else [],
     }
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Draw on from `randomness()`."""
+    """Draw on from `randomness()`, on the GPUs that there are now."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if _on_gpu():
+        for number, drawn in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(drawn, number)
+
+
+def _on_gpu() -> bool:
+    """Whether this process works on a GPU: one that trains on the CPU beside a GPU is not to take of its memory."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def load(folder: Path) -> dict[str, Any]:

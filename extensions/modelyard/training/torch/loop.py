@@ -16,9 +16,10 @@ from modelyard.training.control import Control
 from modelyard.training.job import Diverged
 from modelyard.training.journal import Journal
 from modelyard.training.options import TorchOptions
-from modelyard.training.torch import checkpoint, recipe, shm
+from modelyard.training.torch import checkpoint, recipe
 from modelyard.training.torch.batches import Batch, Loading, Part, read, shuffled
 from modelyard.training.torch.ranks import Alone
+from modelyard.training.torch.rows import Tensors
 from modelyard.training.torch.task import Task
 
 _LONG = 0.5
@@ -71,9 +72,9 @@ class Fit:
         self.scheduler = recipe.scheduler_of(self.optimizer, options, self.batches)
         self.precision = recipe.precision_of(options.precision, plan.device)
         self.scaler = torch.amp.GradScaler(plan.device.type, enabled=self.precision is torch.float16)
-        self.forward = self.alone.wrap(torch.compile(plan.module) if options.compile else plan.module, plan.device)
+        self.forward = self.alone.wrap(recipe.compiled(plan.module) if options.compile else plan.module, plan.device)
         self.checkpoints = checkpoint.Checkpoints(self.journal, options.checkpoint_interval())
-        self._pending: tuple[torch.Tensor, int, int] | None = None
+        self._pending: tuple[torch.Tensor, int, int, Tensors] | None = None
         self._told = time.monotonic()
         self._stopped = self._due = False
 
@@ -83,8 +84,9 @@ class Fit:
         try:
             while self.state.epoch < self.plan.options.epochs and not self._stopped and not self._patient_no_more():
                 self._epoch()
-        except torch.OutOfMemoryError as error:
-            raise shm.out_of_memory(self.plan.options.batch_size) from error
+        except torch.AcceleratorError:  # nothing on the GPU can be read or written any more
+            self.state.best = None
+            raise
         finally:
             if self.state.best is not None and (self.plan.held is not None or not self._stopped):
                 self.plan.module.load_state_dict(self.state.best["weights"])
@@ -109,7 +111,9 @@ class Fit:
         self._end_epoch()
 
     def _read(self, part: Part, rows: list[Any], skip: int = 0) -> Iterator[Batch]:
-        return read(part.source, rows, Loading(self.plan.workers, self.plan.seed, self.state.epoch, skip))
+        plan = self.plan
+        how = Loading(plan.workers, plan.seed, self.state.epoch, skip, pin=plan.device.type == "cuda")
+        return read(part.source, rows, how)
 
     def _step(self, batch: Batch, rows: int) -> None:
         """One batch of `rows` rows over all processes."""
@@ -121,9 +125,9 @@ class Fit:
         loss = loss if share == 1 else loss * share
         if self.plan.lag:
             self._settle()
-        self._pending = (loss.detach(), rows, self.state.batch + 1)
+        self._pending = (loss.detach(), rows, self.state.batch + 1, batch[0])
         if not self.plan.lag:
-            self._settle(inputs)
+            self._settle()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.plan.options.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -145,11 +149,11 @@ class Fit:
             return nullcontext()
         return torch.autocast(self.plan.device.type, dtype=self.precision)
 
-    def _settle(self, inputs: tuple[torch.Tensor, ...] = ()) -> None:
+    def _settle(self) -> None:
         """Count the loss that was computed last; all processes agree on it, and on what is to be done."""
         if self._pending is None:
             return
-        (loss, rows, batch), self._pending = self._pending, None
+        (loss, rows, batch, inputs), self._pending = self._pending, None
         state = self.state
         asked = (self.control.stopping, self.checkpoints.due(state.epoch, whole=False))
         value, stop, due = self.alone.agree(float(loss), *asked)
@@ -189,7 +193,8 @@ class Fit:
             state.waited += 1
             return
         state.waited = 0
-        weights = {name: value.detach().cpu().clone() for name, value in self.plan.module.state_dict().items()}
+        before = {} if state.best is None else state.best["weights"]
+        weights = {name: _kept(value, before.get(name)) for name, value in self.plan.module.state_dict().items()}
         state.best = {"epoch": state.epoch, "value": score, "weights": weights}
         if held:
             self.journal.say("best", step=state.epoch, name="val_loss", value=score)
@@ -243,6 +248,14 @@ class Fit:
         checkpoint.restore(saved["random"])
         if self.alone.share.number:  # what was saved is process 0's
             torch.manual_seed(self.plan.seed + self.alone.share.number + 1_000_003 * self.state.epoch)
+
+
+def _kept(value: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
+    """`value` on the CPU, in the memory of what was kept `before`: new memory costs more than the copy. From a GPU it
+    goes through pinned memory, some ten times as fast."""
+    if before is None or before.shape != value.shape or before.dtype != value.dtype:
+        before = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda, requires_grad=False)
+    return before.copy_(value.detach())
 
 
 def _fit(task: Task, output: Any, target: torch.Tensor) -> tuple[float, float, float]:

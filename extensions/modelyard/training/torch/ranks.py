@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import InvalidInput, ModelyardError
 from modelyard.training.launch import RESUMED
 from modelyard.training.options import TorchOptions
 from modelyard.training.torch.batches import Share
@@ -71,11 +71,17 @@ class Together(Alone):
 
 
 def processes(options: TorchOptions) -> int:
-    """How many processes train: as asked for, else one for each visible GPU."""
-    if isinstance(options.processes, int):
-        return options.processes
+    """How many processes train: as asked for, else one for each visible GPU. InvalidInput for more than there are."""
     every = options.device in ("auto", "cuda") and torch.cuda.is_available()
-    return max(1, torch.cuda.device_count()) if every else 1
+    there = max(1, torch.cuda.device_count()) if every else 1
+    if not isinstance(options.processes, int):
+        return there
+    if options.processes > there and options.device != "cpu" and torch.cuda.is_available():
+        raise InvalidInput(
+            f"processes={options.processes}, but device={options.device!r} is {there} GPU{'s' * (there > 1)}",
+            remedy='Leave processes "auto", which is one for each GPU, or take a server with more of them.',
+        )
+    return options.processes
 
 
 @contextmanager
@@ -88,6 +94,7 @@ def joined(folder: Path, share: Share, device: torch.device) -> Iterator[Alone]:
         init_method=f"file://{(folder / _MEETING).absolute()}",
         rank=share.number,
         world_size=share.of,
+        device_id=device if device.type == "cuda" else None,
     )
     try:
         yield Together(share)

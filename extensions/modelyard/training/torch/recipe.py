@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +44,13 @@ def device_of(asked: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
         reason = str(error).strip().splitlines()[0]
         raise InvalidInput(f"device {asked!r} is not there: {reason}", remedy='Leave it "auto", or "cpu".') from error
+
+
+def compiled(module: torch.nn.Module) -> Any:
+    """What torch.compile makes of `module`; InvalidInput without the C compiler that it calls."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", os.environ.get("CC") or "gcc", "clang")):
+        raise InvalidInput("compile=True needs a C compiler, and there is none", remedy="Leave it out.")
+    return torch.compile(module)
 
 
 def precision_of(asked: str, device: torch.device) -> torch.dtype | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modelyard.errors import InvalidInput, StorageFull
+from modelyard.errors import StorageFull
 
 PREFETCH = 2
 """Batches that each worker reads ahead: the DataLoader's default."""
@@ -54,17 +54,6 @@ def ran_out(error: Exception, workers: int, batch: int) -> StorageFull:
         f"a data worker ran out of shared memory (/dev/shm): {str(error).splitlines()[0]}",
         remedy=f"{workers} workers with batches of {_size(batch)} need {_size(need(workers, batch))} of it. "
         "Take a server with that much, fewer workers=, or a smaller batch_size.",
-    )
-
-
-def out_of_memory(batch_size: int) -> InvalidInput:
-    """The GPU's memory did not do."""
-    if batch_size == 1:
-        return InvalidInput(
-            "the GPU's memory ran out with a single row", remedy="Take a smaller module or a larger GPU."
-        )
-    return InvalidInput(
-        f"the GPU's memory ran out with batches of {batch_size} rows", remedy=f"Try batch_size={batch_size // 2}."
     )
 
 

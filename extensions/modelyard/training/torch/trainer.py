@@ -16,9 +16,18 @@ from modelyard.networks import ImageNetwork, Network
 from modelyard.training import data, record
 from modelyard.training.job import Diverged, Job, Result
 from modelyard.training.progress import ProgressKind
-from modelyard.training.torch import checkpoint, ranks, recipe, reports, scores
+from modelyard.training.torch import checkpoint, gpu, ranks, recipe, reports, scores
 from modelyard.training.torch.architectures import Fitting, build
-from modelyard.training.torch.batches import ArraySource, DatasetSource, Index, Part, Share, workers_for
+from modelyard.training.torch.batches import (
+    ArraySource,
+    DatasetSource,
+    DeviceSource,
+    Index,
+    Part,
+    Share,
+    Source,
+    workers_for,
+)
 from modelyard.training.torch.loop import Fit, Plan
 from modelyard.training.torch.predictor import Predictor, predictor
 from modelyard.training.torch.rows import ArrayReader, Reader, TableReader, as_array, is_table
@@ -40,9 +49,9 @@ _PROBE_ROWS = 8
 def run(job: Job) -> Result:
     """Train on the devices that there are, then score on the held-out rows."""
     count = ranks.processes(job.options)
+    share, device = Share(0, count), _device(job, 0 if count > 1 else None)
     if count == 1:
-        return _train(job, recipe.device_of(job.options.device), ranks.Alone())
-    share, device = Share(0, count), _device(job, 0)
+        return _train(job, device, ranks.Alone())
     with ranks.led(job.folder, count, resumed=job.resumed), ranks.joined(job.folder, share, device) as together:
         return _train(job, device, together)
 
@@ -54,14 +63,27 @@ def follow(job: Job, share: Share) -> None:
         _fit(_prepare(job, device), job, together).run()
 
 
-def _device(job: Job, number: int) -> torch.device:
+def _device(job: Job, number: int | None) -> torch.device:
+    """The device of process `number`; what a module of the user's makes on "cuda" is made there too."""
     device = recipe.device_of(job.options.device)
-    return torch.device("cuda", number) if device.type == "cuda" else device
+    if device.type == "cuda":
+        device = torch.device("cuda", (device.index or 0) if number is None else number)
+        torch.cuda.set_device(device)
+    return device
 
 
 def _train(job: Job, device: torch.device, alone: ranks.Alone) -> Result:
     params = _params(job)
     record.params(job.folder, params)
+    try:
+        return _trained(job, device, alone, params)
+    except torch.OutOfMemoryError as error:
+        raise gpu.out_of_memory(job.options.batch_size, device) from error
+    except torch.AcceleratorError as error:
+        raise gpu.failed(error) from error
+
+
+def _trained(job: Job, device: torch.device, alone: ranks.Alone, params: dict[str, str]) -> Result:
     ready = _prepare(job, device)
     where = recipe.device_name(device) + (f", {alone.share.of} processes" if alone.share.of > 1 else "")
     text = f"{job.spec.model}: {ready.task.kind} with {ready.task.said}, on {where}"
@@ -123,6 +145,8 @@ def _prepare(job: Job, device: torch.device) -> _Ready:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    if isinstance(job.options.loss, nn.Module):
+        job.options.loss.to(device)  # the weights of classes that it may have
     ready = _of_dataset(job, device) if data.is_dataset(job.rows[0]) else _of_arrays(job, device)
     if ready.held is None and job.options.patience:
         raise InvalidInput("patience needs held-out rows", remedy="Give test_size=0.2, or validation=(X, y).")
@@ -144,8 +168,8 @@ def _of_dataset(job: Job, device: torch.device) -> _Ready:
     part = Part(DatasetSource(dataset), train)
     inputs, target = part.head(_PROBE_ROWS)
     output = _probe(module, inputs, device)
-    kind = kind_of(target.numpy(), job.options.loss, width_of(output))
-    task = decide(Seen(output, target, kind, None), job.options)
+    kind = kind_of(target.cpu().numpy(), job.options.loss, width_of(output))
+    task = decide(Seen(output, target.cpu(), kind, None), job.options)
     return _Ready(module, ArrayReader.of(module), task, part, held, device)
 
 
@@ -180,12 +204,18 @@ def _of_arrays(job: Job, device: torch.device) -> _Ready:
         output = _probe(module, reader.bind(X)(slice(_PROBE_ROWS)), device)
     counts = None if labels is None else np.bincount(codes(train)[0].numpy(), minlength=len(labels))
     task = decide(Seen(output, codes(slice(_PROBE_ROWS))[0], kind, labels, counts), options)
-    inputs = reader.bind(X)
-    held = None if rest is None else Part(ArraySource(inputs, codes), rest)
+    source = _near(ArraySource(reader.bind(X), codes), len(truth), device)
+    held = None if rest is None else Part(source, rest)
     if job.held is not None:
         X_held, y_held = job.held[0], column(job.held[1])
-        held = Part(ArraySource(reader.bind(X_held), targets(y_held, labels)), np.arange(len(y_held)))
-    return _Ready(module, reader, task, Part(ArraySource(inputs, codes), train), held, device)
+        given = ArraySource(reader.bind(X_held), targets(y_held, labels))
+        held = Part(_near(given, len(y_held), device), np.arange(len(y_held)))
+    return _Ready(module, reader, task, Part(source, train), held, device)
+
+
+def _near(source: ArraySource, rows: int, device: torch.device) -> Source:
+    """The rows on the GPU, where they take little of what is free there."""
+    return DeviceSource.of(source, rows, device, gpu.room(device)) or source
 
 
 def _reader(network: Network, X: Any, train: Index) -> Reader:
@@ -207,11 +237,13 @@ def _fitting(truth: NDArray[Any], labels: NDArray[Any] | None, kind: str, take: 
 
 def _probe(module: nn.Module, inputs: tuple[torch.Tensor, ...], device: torch.device) -> Any:
     """What the module answers to a few rows; it is on `device` from now on."""
-    module.to(device)
+    gpu.place(module, device)
     module.eval()
     try:
         with torch.no_grad():
             output = module(*[part.to(device) for part in inputs])
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # no fault of the rows' shape
     except Exception as error:  # whatever a module raises on its rows is told with what they are
         shapes = ", ".join(f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}" for part in inputs)
         raise InvalidInput(
@@ -253,12 +285,16 @@ def _answers(ready: _Ready, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
     if ready.task.kind == "other":
         return np.empty(0), np.empty(0)
     truth, outputs = [], []
-    with torch.no_grad():
-        for start in range(0, len(ready.held), size):
-            inputs, target = ready.held.source[ready.held.index[start : start + size]]
-            output = ready.module(*inputs).float()
-            truth.append(target.reshape(-1))
-            outputs.append(output.reshape(-1) if ready.task.kind == "regression" else output)
+    ready.module.to(ready.device)  # where it was trained it is asked fastest; the model that is kept is on the CPU
+    try:
+        with torch.no_grad():
+            for start in range(0, len(ready.held), size):
+                inputs, target = ready.held.source[ready.held.index[start : start + size]]
+                output = ready.module(*[part.to(ready.device) for part in inputs]).float().cpu()
+                truth.append(target.cpu().reshape(-1))
+                outputs.append(output.reshape(-1) if ready.task.kind == "regression" else output)
+    finally:
+        ready.module.cpu()
     if ready.task.kind == "regression":
         return torch.cat(truth).double().numpy(), torch.cat(outputs).double().numpy()
     return torch.cat(truth).numpy(), probabilities(torch.cat(outputs), ready.task.binary).double().numpy()
@@ -276,7 +312,7 @@ def _example(X: Any) -> Any:
     """The first rows, to publish with."""
     if data.is_dataset(X):
         inputs, _ = DatasetSource(X)[np.arange(min(data.EXAMPLE_ROWS, len(X)))]
-        return inputs[0].numpy()
+        return inputs[0].cpu().numpy()
     return data.example(X) if hasattr(X, "iloc") else as_array(X)[: data.EXAMPLE_ROWS].copy()
 
 

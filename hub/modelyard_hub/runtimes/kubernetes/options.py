@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelyard_api.models import Flavor
 from modelyard_api.resources import MiB
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.settings import Settings
@@ -55,6 +56,7 @@ class KubernetesOptions:
     namespace: str = ""
     kubeconfig: Path | None = None
     image: str = ""
+    onnx_image: str = ""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     artifacts: str = ""
@@ -76,6 +78,10 @@ class KubernetesOptions:
     fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch", "--patience", "20")
     timing: Timing = field(default_factory=Timing)
 
+    def image_for(self, flavor: Flavor | None) -> str:
+        """The image that serves packages of `flavor`; `onnx_image` has no libraries of Python's own models."""
+        return self.onnx_image if self.onnx_image and flavor is Flavor.onnx else self.image
+
     @classmethod
     def from_settings(cls, settings: Settings) -> KubernetesOptions:
         """The options that the hub side's settings ask for."""
@@ -83,6 +89,7 @@ class KubernetesOptions:
             namespace=settings.namespace,
             kubeconfig=settings.kubeconfig,
             image=settings.server_image,
+            onnx_image=settings.server_onnx_image,
             image_pull_policy=settings.image_pull_policy,
             image_pull_secrets=tuple(settings.image_pull_secrets),
             artifacts=str(settings.artifacts or ""),

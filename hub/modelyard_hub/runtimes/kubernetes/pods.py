@@ -80,7 +80,7 @@ def _fetch(server: Server, options: KubernetesOptions) -> dict[str, Any]:
         mounts.append({"name": "artifacts", "mountPath": options.artifacts, "readOnly": True})  # type: ignore[dict-item]
     container: dict[str, Any] = {
         "name": FETCH,
-        "image": options.image,
+        "image": options.image_for(server.package.flavor),
         "imagePullPolicy": options.image_pull_policy,
         "command": [*options.fetch, server.package.location, PACKAGE],
         "env": [{"name": "HOME", "value": "/tmp"}],
@@ -104,7 +104,7 @@ def _server(server: Server, options: KubernetesOptions) -> dict[str, Any]:
     ]
     container = {
         "name": CONTAINER,
-        "image": options.image,
+        "image": options.image_for(server.package.flavor),
         "imagePullPolicy": options.image_pull_policy,
         "env": _environment(server, options),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],

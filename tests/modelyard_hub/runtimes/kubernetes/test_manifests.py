@@ -13,6 +13,7 @@ import yaml
 
 from harness.observed_pods import small_server
 from modelyard_api.errors import InvalidInput
+from modelyard_api.models import Flavor
 from modelyard_api.resources import MiB, Resources
 from modelyard_hub.runtimes.base import Server
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions, Timing
@@ -113,6 +114,17 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     assert "lifecycle" not in spec["containers"][0]
     assert "envFrom" not in spec["initContainers"][0]
     assert [v["name"] for v in spec["volumes"]] == ["package", "tmp", "shm", "files"]
+
+
+@pytest.mark.parametrize(
+    ("flavor", "onnx_image", "image"),
+    [(Flavor.onnx, "small", "small"), (Flavor.onnx, "", "all"), (Flavor.skops, "small", "all"), (None, "small", "all")],
+)
+def test_a_graph_has_the_smaller_image_where_there_is_one(flavor: Flavor | None, onnx_image: str, image: str) -> None:
+    server = small_server()
+    server = replace(server, package=replace(server.package, flavor=flavor))
+    spec = pod_template(server, KubernetesOptions(image="all", onnx_image=onnx_image))["spec"]
+    assert [c["image"] for c in (*spec["initContainers"], *spec["containers"])] == [image, image]
 
 
 @pytest.mark.parametrize("change", [{"replicas": 3}, {"max_replicas": 9}, {"files": {"access.json": "{}"}}])
