@@ -12,8 +12,11 @@ from kubespawner import KubeSpawner
 
 from modelyard_api.names import owner_name
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.profiles import catalogue
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common
+from modelyard_hub.spawner.pods import ProfiledPods, around
 
 COMPONENT = "notebook"
 HOME = "/home/jovyan"
@@ -21,7 +24,7 @@ ACCOUNT = 1000
 """User and group of the images."""
 
 
-class PodSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class PodSpawner(ProfiledPods, KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """KubeSpawner, whose templates know `{owner}`, and that reads events of a pod only while somebody looks."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
@@ -99,6 +102,7 @@ def configure_pods(c: Any, settings: Settings) -> None:
     _volumes(pods, settings)
     _security(pods, settings)
     _api(c)
+    Chooser(catalogue(settings), around).configure(c)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -7,5 +7,6 @@ RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "pods", ("list", "watch", "create", "delete")),
     ("", "persistentvolumeclaims", ("get", "create")),
     ("", "events", ("list", "watch")),
+    ("", "resourcequotas", ("list",)),
 )
 """Group, resource, verbs."""
