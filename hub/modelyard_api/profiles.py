@@ -116,3 +116,9 @@ class Catalogue(Strict):
             of = " or ".join(profile.groups)
             raise Forbidden(f"profile {name!r} is for members of {of}.", remedy=there, field="profile")
         return profile
+
+
+class ProfileList(Strict):
+    """The answer of `GET /profiles`."""
+
+    items: tuple[Profile, ...]

@@ -12,6 +12,7 @@ from modelyard_api.bounds import Amount, Cores, Count
 from modelyard_api.errors import InvalidInput
 from modelyard_api.profiles import Catalogue, Image, Profile
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.machine import Machine, fitting, whole
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -22,6 +23,14 @@ def catalogue(settings: Settings) -> Catalogue:
         return Catalogue(profiles=built_in(settings))
     except ValidationError as error:
         raise InvalidInput(f"the sizes of notebook servers in the settings: {_said(error)}", remedy="") from None
+
+
+def offered(settings: Settings) -> Catalogue:
+    """What there is to choose from. On one machine: what fits onto it, or all of it where none are declared."""
+    if settings.runtime == "kubernetes":
+        return catalogue(settings)
+    machine = Machine.observe()
+    return fitting(catalogue(settings), machine) if settings.profiles else whole(machine)
 
 
 def read(path: Path) -> Catalogue:

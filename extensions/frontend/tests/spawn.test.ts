@@ -51,12 +51,12 @@ describe("what it takes", () => {
   test("more than is free", () => {
     const [claim] = claims({ memory: 2 * GiB }, KIND, [room({})]);
     expect(claim?.over).toBe(true);
-    expect(claim?.text).toContain("1 GiB free now: less than that");
+    expect(claim?.text).toContain("only 1 GiB free now");
   });
 
   test("of sure CPUs only the part that is sure", () => {
     const [claim] = claims({ cpu: 2 }, KIND, [room({ need: "cpu_sure", free: 0, total: 10 })]);
-    expect(claim?.text).toBe("0.5 CPUs of the sure 10 CPUs of the quota a; none free now: less than that");
+    expect(claim?.text).toBe("0.5 CPUs of the sure 10 CPUs of the quota a; none free now");
   });
 
   test("of GPUs those of the same kind", () => {

@@ -12,7 +12,7 @@ from kubespawner import KubeSpawner
 
 from modelyard_api.names import owner_name
 from modelyard_hub.backoff import Backoff
-from modelyard_hub.profiles import catalogue
+from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common
@@ -102,7 +102,7 @@ def configure_pods(c: Any, settings: Settings) -> None:
     _volumes(pods, settings)
     _security(pods, settings)
     _api(c)
-    Chooser(catalogue(settings), around).configure(c)
+    Chooser(offered(settings), around).configure(c)
 
 
 def environment(settings: Settings) -> dict[str, str]:

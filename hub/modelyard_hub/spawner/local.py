@@ -13,13 +13,12 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 
 from modelyard_api.names import owner_name
-from modelyard_api.profiles import Catalogue
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
-from modelyard_hub.profiles import catalogue
+from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
-from modelyard_hub.spawner.machine import WHOLE, Machine, cores, fitting, share, surroundings, whole
+from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.profiled import Profiled, threads
 from modelyard_hub.spawner.surroundings import Surroundings
 
@@ -82,12 +81,6 @@ def configure_processes(c: Any, settings: Settings) -> None:
 
     c.Spawner.pre_spawn_hook = place_notebooks
     Chooser(offered(settings), around).configure(c)
-
-
-def offered(settings: Settings) -> Catalogue:
-    """The profiles that fit onto this machine; where none are declared, the machine as it is."""
-    machine = Machine.observe()
-    return fitting(catalogue(settings), machine) if settings.profiles else whole(machine)
 
 
 async def around(spawner: Any) -> Surroundings:

@@ -104,11 +104,9 @@ def surroundings(machine: Machine) -> Surroundings:
     shm = (
         f"Shared memory is this machine's: {show_bytes(machine.shm)} at /dev/shm, for everybody." if machine.shm else ""
     )
-    pinned = "A server stays on as many cores as it has CPUs, which others may use too; " if cores() else ""
-    kept = f"{pinned}memory is what its libraries are told: this machine keeps nobody to it."
-    return Surroundings(
-        tuple(rooms), frozenset({"shm", "volume"}), tuple(note for note in (shm, kept[0].upper() + kept[1:]) if note)
-    )
+    kept = "A server stays on as many cores as it has CPUs; others may use them too. " if cores() else ""
+    kept += "Its libraries are told its memory, which nothing enforces here."
+    return Surroundings(tuple(rooms), frozenset({"shm", "volume"}), tuple(note for note in (shm, kept) if note))
 
 
 def _size(folder: str) -> int:

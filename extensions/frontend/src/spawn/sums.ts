@@ -81,8 +81,8 @@ export function claims(sizes: Sizes, kind: Kind, rooms: Room[]): Claim[] {
     const say = room.need === "memory" ? binary : (n: number) => some(n, room.need === "gpus" ? "GPU" : "CPU");
     const sure = room.need === "cpu_sure" ? "sure " : "";
     const over = takes > room.free + 1e-9;
-    const left = room.free > 0 ? say(room.free) : "none";
-    const text = `${say(takes)} of the ${sure}${say(room.total)} of ${room.of}; ${left} free now${over ? ": less than that" : ""}`;
+    const left = room.free > 0 ? `${over ? "only " : ""}${say(room.free)} free now` : "none free now";
+    const text = `${say(takes)} of the ${sure}${say(room.total)} of ${room.of}; ${left}`;
     const percent = (n: number) => (room.total > 0 ? Math.min(100, (100 * n) / room.total) : 0);
     return [{ text, over, others: percent(room.total - room.free), takes: percent(takes) }];
   });
