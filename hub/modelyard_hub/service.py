@@ -7,7 +7,7 @@ from starlette.types import Lifespan
 
 from modelyard_api import __version__
 from modelyard_api.problem import Problem
-from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems
+from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import routes
 from modelyard_hub.parts import scheme
@@ -21,6 +21,7 @@ _TAGS = [
     {"name": "endpoints", "description": "Stable URLs with revisions and traffic."},
     {"name": "keys", "description": "Named keys for callers that have no account."},
     {"name": "identity", "description": "Who the caller is."},
+    {"name": "profiles", "description": "Sizes and kinds to choose from."},
     {"name": "events", "description": "Changes, as they happen."},
     {"name": "audit", "description": "Who did what, when, from where."},
     {"name": "internal", "description": "For the router and the supervisor."},
@@ -45,7 +46,7 @@ def build(root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None) -
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, observe, me, events):
+    for part in (endpoints, keys, observe, me, profiles, events):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)

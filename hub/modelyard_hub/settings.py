@@ -106,7 +106,11 @@ class Settings(BaseSettings):
                                                                       "empty: SQLite in the state folder.")  # fmt: skip
     hub_config: Path | None = Field(None, description="Folder of further JupyterHub configuration (`*.py`), read in "
                                                       "the order of names after ours.")  # fmt: skip
+    profiles: Path | None = Field(None, description="File with the profiles, TOML or JSON (docs/profiles.md); "
+                                                    "none: the built-in ones.")  # fmt: skip
     notebook_image: str = Field("", description="Image of notebook servers.")
+    notebook_gpu_image: str = Field("", description="Image of notebook servers with GPUs; empty: none of the built-in "
+                                                    "profiles has GPUs.")  # fmt: skip
     notebook_cpu: float = Field(0.5, ge=0, description="CPUs that a notebook server is sure of.")
     notebook_cpu_limit: float = Field(2.0, gt=0, description="CPUs that a notebook server may use.")
     notebook_memory: int = Field(2048 * MiB, ge=256 * MiB, description="Bytes of memory that a notebook server is sure "

@@ -128,9 +128,10 @@ class Release:
             sign_in(client, user, password or self.secret("user_password"))
             yield client
 
-    def spawn(self, client: httpx.Client, user: str) -> str:
-        """Start the user's notebook server as the browser does; JupyterLab's page."""
-        client.get("/hub/spawn")
+    def spawn(self, client: httpx.Client, user: str, **options: str) -> str:
+        """Start the user's notebook server with a profile, as a link in a browser does; JupyterLab's page."""
+        chosen = {"profile": "small"} | options
+        client.get("/hub/spawn", params={f"opt-{name}": value for name, value in chosen.items()})
 
         def page() -> str | None:
             answer = client.get(f"/user/{user}/lab")

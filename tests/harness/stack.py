@@ -21,9 +21,9 @@ BIN = Path(sys.executable).parent
 
 
 class Stack:
-    """A running Modelyard. `home` may be that of an earlier one, which is then taken up."""
+    """A running Modelyard. `home` may be that of an earlier one, which is then taken up. `settings`: by variable."""
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
+    def __init__(self, home: Path, port: int | None = None, **settings: str) -> None:
         self.home = home
         self.port = port or free_port()
         self.log = Path(tempfile.mkstemp(prefix="modelyard-up-", suffix=".log")[1])
@@ -32,6 +32,7 @@ class Stack:
             "MODELYARD_HOME": str(home),
             "MODELYARD_PORT": str(self.port),
             "MODELYARD_DRAIN_TIMEOUT": "3",
+            **settings,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -27,4 +27,5 @@ def common(c: Any) -> None:
     c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
     c.Spawner.server_token_scopes = SERVER_SCOPES
     c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    # What is refused at once is answered as such, not as a start that fails: to a form as long as it waits anyway.
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}

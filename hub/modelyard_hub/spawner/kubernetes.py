@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard_api.names import owner_name
+from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common
+from modelyard_hub.spawner.pods import ProfiledPods, around
 from modelyard_hub.spawner.starting import RESERVE, ExplainedSpawner
 
 COMPONENT = "notebook"
@@ -15,7 +18,7 @@ ACCOUNT = 1000
 """User and group of the images."""
 
 
-class PodSpawner(ExplainedSpawner):
+class PodSpawner(ProfiledPods, ExplainedSpawner):
     """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
@@ -48,6 +51,7 @@ def configure_pods(c: Any, settings: Settings) -> None:
     _volumes(pods, settings)
     _security(pods, settings)
     _api(c)
+    Chooser(offered(settings), around).configure(c)
 
 
 def environment(settings: Settings) -> dict[str, str]:

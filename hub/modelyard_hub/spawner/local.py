@@ -15,13 +15,18 @@ from traitlets import Unicode, default
 
 from modelyard_api.names import owner_name
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
+from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
+from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
+from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
+from modelyard_hub.spawner.profiled import Profiled, threads
+from modelyard_hub.spawner.surroundings import Surroundings
 
 
-class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
 
     A user's name may hold what means something in a path.
@@ -54,6 +59,27 @@ class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # Jupyter
     def _owner_folder(self) -> str:
         return str(Path(self.users) / owner_name(self.user.name))
 
+    def make_preexec_fn(self, name: str) -> Any:
+        """As JupyterHub's, on the server's share of the cores; what it starts inherits that."""
+        before = super().make_preexec_fn(name)
+        mine = share(cores(), self.sizes.cpu, owner_name(name)) if self.sizes else []
+
+        def prepare() -> None:
+            before()
+            if mine:
+                os.sched_setaffinity(0, mine)
+
+        return prepare
+
+    def size_variables(self) -> dict[str, str]:
+        """Libraries count the cores that a process may run on; threads are told where a system does not keep to that.
+        A server that was not given GPUs sees none."""
+        if self.sizes is None:
+            return {}
+        told = super().size_variables() | ({} if cores() else threads(self.sizes.cpu))
+        seen = ",".join(str(number) for number in range(self.sizes.gpus))
+        return told if self.sizes.profile == WHOLE else told | {"CUDA_VISIBLE_DEVICES": seen}
+
 
 def configure_processes(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
@@ -78,6 +104,12 @@ def configure_processes(c: Any, settings: Settings) -> None:
         spawner.notebook_dir = spawner.home_dir
 
     c.Spawner.pre_spawn_hook = place_notebooks
+    Chooser(offered(settings), around).configure(c)
+
+
+async def around(spawner: Any) -> Surroundings:
+    """What is free now."""
+    return surroundings(Machine.observe())
 
 
 def copy_missing(source: Path, target: Path) -> None:

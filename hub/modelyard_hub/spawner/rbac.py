@@ -7,6 +7,7 @@ RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "persistentvolumeclaims", ("get", "create")),
     ("", "pods/log", ("get",)),
     ("", "events", ("list", "watch")),
+    ("", "resourcequotas", ("list",)),
 )
 """Group, resource, verbs, in the namespace of the notebook servers."""
 

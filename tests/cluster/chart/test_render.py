@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from harness.cluster import Cluster
 from harness.observed_tasks import small_task
 from modelyard_hub.embedded.home import Ports, Secrets
 from modelyard_hub.embedded.siblings import traefik_static
+from modelyard_hub.profiles import read
 from modelyard_hub.runtimes.kubernetes.labels import task_labels
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.rbac import CLUSTER_RULES, RULES
@@ -145,3 +147,19 @@ def test_the_ceph_class_is_whole() -> None:
     assert {"clusterID", "pool", "imageFeatures"} <= set(example["parameters"])
     assert example["allowVolumeExpansion"] is True
     assert example["reclaimPolicy"] == "Retain"
+
+
+def test_profiles_are_the_hubs(cluster: Cluster, tmp_path: Path) -> None:
+    declared = [
+        {"name": "small", "cpu": 1, "memory": "1Gi"},
+        {"name": "gpu", "cpu": {"min": 1, "default": 2, "max": 4, "step": 1}, "memory": "8Gi", "gpus": 1,
+         "description": 'For "networks" {{ .Values }}: $(none)'},
+    ]  # fmt: skip
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"profiles": declared}))
+    data = one(render(cluster.helm, tmp_path / "values.yaml"), "ConfigMap", "modelyard-settings")["data"]
+    assert tomllib.loads(data["modelyard.toml"])["profiles"] == "/etc/modelyard/settings/profiles.json"
+    (tmp_path / "profiles.json").write_text(data["profiles.json"])
+    found = read(tmp_path / "profiles.json").profiles
+    assert [(p.name, p.cpu.max, p.gpus.max) for p in found] == [("small", 1, 0), ("gpu", 4, 1)]
+    assert found[1].description == declared[1]["description"]
+    assert "profiles" not in one(render(cluster.helm), "ConfigMap", "modelyard-settings")["data"]["modelyard.toml"]

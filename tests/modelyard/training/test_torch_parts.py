@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -311,14 +312,42 @@ MiB = 1024 * 1024
 
 def test_workers_fit_into_shared_memory() -> None:
     assert shm.fitting(4, MiB, None) == (4, "")
-    assert shm.fitting(4, MiB, 12 * MiB) == (4, "")
-    fits, said = shm.fitting(4, MiB, 7 * MiB)
+    assert shm.fitting(4, MiB, shm.Space(12 * MiB, 64 * MiB)) == (4, "")
+    fits, said = shm.fitting(4, MiB, shm.Space(7 * MiB, 64 * MiB))
     assert fits == 2
     assert "has 7 MiB free" in said
-    assert "12 MiB of shared memory would do" in said
-    fits, said = shm.fitting(4, 10 * MiB, 7 * MiB)
+    assert "A /dev/shm of 128 MiB would do, which is this machine's" in said
+    fits, said = shm.fitting(4, 100 * MiB, shm.Space(7 * MiB, 64 * MiB, slider=True))
     assert fits == 0
     assert "no workers read the data" in said
+    assert "with the slider 'Shared memory' at 1.25 GiB or more" in said
+
+
+@pytest.mark.parametrize(
+    ("needed", "others", "size"),
+    [(0, 0, 64), (1, 0, 64), (64, 0, 64), (64, 1, 128), (1000, 0, 1024), (1024, 1, 1280), (5000, 0, 5120)],
+)
+def test_the_size_that_would_do_is_one_of_a_slider(needed: int, others: int, size: int) -> None:
+    assert shm.enough(needed * MiB, others * MiB) == size * MiB
+
+
+def test_what_ran_out_names_the_slider_and_the_size_that_would_do() -> None:
+    error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.")
+    small = shm.ran_out(error, 4, 50 * MiB, shm.Space(0, 64 * MiB, slider=True))
+    assert "slider 'Shared memory' at 640 MiB or more" in small.remedy
+    crowded = shm.ran_out(error, 1, 10 * MiB, shm.Space(0, 256 * MiB, slider=True))
+    assert "slider 'Shared memory' at 320 MiB or more" in crowded.remedy
+    alone = shm.ran_out(error, 1, 10 * MiB, shm.Space(0, 256 * MiB))
+    assert "slider" not in alone.remedy
+
+
+def test_a_server_uses_no_more_cores_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelyard.training.torch.batches import cores
+
+    here = len(os.sched_getaffinity(0))
+    for given, used in (("", here), ("0.5", 1), ("1.5", 1), ("1000", here), ("many", here)):
+        monkeypatch.setenv("CPU_LIMIT", given)
+        assert cores() == used
 
 
 class Falls(Dataset[Any]):
@@ -340,7 +369,7 @@ def test_a_worker_without_shared_memory_is_told_with_the_size_that_would_do() ->
     rows = [np.arange(i, i + 2) for i in range(0, 8, 2)]
     with pytest.raises(StorageFull, match="ran out of shared memory") as raised:
         list(read(DatasetSource(Falls()), rows, Loading(1, 0, 0)))
-    assert "1 workers with batches of 2 MiB need 6 MiB" in raised.value.remedy
+    assert "1 worker with batches of 2 MiB need 6 MiB" in raised.value.remedy
     part = Part(DatasetSource(Falls()), np.arange(6))
     assert workers_for("auto", part, 2) == (0, "")  # reading them takes no time
     assert workers_for(2, part, 2)[0] == 2

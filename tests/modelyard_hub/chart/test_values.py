@@ -47,12 +47,20 @@ def test_defaults_and_examples_are_valid(file: Path) -> None:
         {"notebook": {"memory": "much"}},
         {"images": {"pullPolicy": "Sometimes"}},
         {"publicUrl": "yard.example.com"},
+        {"profiles": [{"name": "small", "cpu": 1}]},
+        {"profiles": [{"name": "small", "cpu": 1, "memory": "much"}]},
+        {"profiles": [{"name": "small", "cpu": 1, "memory": "1Gi", "gpu": 1}]},
     ],
     ids=str,
 )
 def test_mistakes_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(wrong, SCHEMA)
+
+
+def test_profiles_are_what_the_hub_takes() -> None:
+    kept = json.loads((CHART.parents[1] / "docs" / "profiles.schema.json").read_text())
+    assert SCHEMA["$defs"] == kept["$defs"]
 
 
 def test_the_settings_that_the_chart_makes_are_settings() -> None:

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
+from jupyterhub.spawner import SpawnException
 from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.config import kube_config
 from traitlets.config import Config
@@ -47,8 +49,10 @@ def spawner(home: Path, user: str = "ada", **settings: Any) -> PodSpawner:
     hub = SimpleNamespace(
         public_host="", url="http://hub:8081/hub/", base_url="/hub/", api_url="http://hub:8081/hub/api"
     )
-    made = PodSpawner(config=config, _mock=True, hub=hub, api_token="the-token")
+    row = orm.Spawner(name="", user_options={"profile": "plain"})
+    made = PodSpawner(config=config, _mock=True, hub=hub, api_token="the-token", orm_spawner=row)
     made.user.name = user
+    made.user.groups = [SimpleNamespace(name="team")]
     for name in ("pod_name", "pvc_name"):
         setattr(made, name, made._expand_user_properties(getattr(made, f"{name}_template")))
     return made
@@ -129,3 +133,120 @@ async def test_what_a_server_is_told(tmp_path: Path) -> None:
     assert told["MODELYARD_INNER_URL"] == "http://modelyard-traefik"
     assert container["args"][0] == "jupyterhub-singleuser"
     assert "--LabApp.extension_manager=readonly" in container["args"]
+
+
+GPU = {
+    "name": "gpu",
+    "cpu": {"min": 1, "default": 4, "max": 8, "step": 1},
+    "cpu_share": 0.5,
+    "memory": {"min": "4Gi", "default": "16Gi", "max": "32Gi", "step": "4Gi"},
+    "shm": {"min": "1Gi", "default": "2Gi", "max": "16Gi", "step": "1Gi"},
+    "gpus": {"min": 1, "default": 1, "max": 2, "step": 1},
+    "gpu_resource": "nvidia.com/mig-1g.10gb",
+    "images": [{"name": "torch", "image": "registry.example.com/torch:1"}],
+    "volume": {"min": "10Gi", "default": "10Gi", "max": "100Gi", "step": "10Gi"},
+    "node_selector": {"accelerator": "a100"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+    "runtime_class": "nvidia",
+    "priority_class": "gpu",
+}
+PLAIN = {"name": "plain", "cpu": 2, "memory": "2Gi", "shm": "512Mi"}
+
+
+def profiles(folder: Path) -> Path:
+    path = folder / "profiles.json"
+    path.write_text(json.dumps({"profiles": [PLAIN, GPU, {**PLAIN, "name": "theirs", "groups": ["others"]}]}))
+    return path
+
+
+async def chosen(home: Path, **options: Any) -> PodSpawner:
+    made = spawner(
+        home, profiles=profiles(home), notebook_node_selector={"pool": "users"},
+        notebook_tolerations=({"key": "users", "operator": "Exists"},),
+    )  # fmt: skip
+    await made._run_apply_user_options(options)
+    await made.load_user_options()
+    return made
+
+
+async def test_a_choice_as_a_whole_pod_and_volume(tmp_path: Path) -> None:
+    made = await chosen(tmp_path, profile="gpu", cpu=6, memory="8Gi", shm="4Gi", gpus=2, volume="50Gi")
+    document = await manifest(made)
+    pod = document["spec"]
+    container = pod["containers"][0]
+    assert document["metadata"]["labels"]["modelyard.dev/profile"] == "gpu"
+    assert container["resources"] == {
+        "limits": {"cpu": 6.0, "memory": 8 << 30, "nvidia.com/mig-1g.10gb": "2"},
+        "requests": {"cpu": 3.0, "memory": 8 << 30},
+    }
+    assert pod["volumes"][1] == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "4Gi"}}
+    assert pod["nodeSelector"] == {"pool": "users", "accelerator": "a100"}
+    assert [t["key"] for t in pod["tolerations"]] == ["users", "nvidia.com/gpu"]
+    assert (pod["runtimeClassName"], pod["priorityClassName"]) == ("nvidia", "gpu")
+    assert container["image"] == "registry.example.com/torch:1"
+    told = {e["name"]: e.get("value") for e in container["env"]}
+    assert told["JUPYTER_IMAGE"] == "registry.example.com/torch:1"
+    assert (told["MODELYARD_PROFILE"], told["CPU_LIMIT"], told["MEM_LIMIT"]) == ("gpu", "6.0", str(8 << 30))
+    assert told["MODELYARD_SHM"] == str(4 << 30)
+    assert (told["OMP_NUM_THREADS"], told["POLARS_MAX_THREADS"]) == ("6", "6")
+    assert "NVIDIA_VISIBLE_DEVICES" not in told
+    claim = await manifest(made, "claim")
+    assert claim["spec"]["resources"] == {"requests": {"storage": "50Gi"}}
+
+
+async def test_nothing_of_an_earlier_choice_is_left(tmp_path: Path) -> None:
+    made = await chosen(tmp_path, profile="gpu")
+    await manifest(made)
+    await made._run_apply_user_options({})
+    document = await manifest(made)
+    pod = document["spec"]
+    container = pod["containers"][0]
+    assert document["metadata"]["labels"]["modelyard.dev/profile"] == "plain"
+    assert container["resources"] == {
+        "limits": {"cpu": 2.0, "memory": 2 << 30},
+        "requests": {"cpu": 0.5, "memory": 2 << 30},
+    }
+    assert pod["volumes"][1]["emptyDir"]["sizeLimit"] == "512Mi"
+    assert pod["nodeSelector"] == {"pool": "users"}
+    assert [t["key"] for t in pod["tolerations"]] == ["users"]
+    assert not {"runtimeClassName", "priorityClassName"} & set(pod)
+    assert container["image"] == "registry.example.com/notebook:1"
+    assert {e["name"]: e.get("value") for e in container["env"]}["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ({"profile": "gpu", "shm": "16Gi", "memory": "8Gi"}, 400, "more than the memory, 8 GiB"),
+        ({"profile": "gpu", "gpus": 8}, 400, "Choose 1 GPU to 2 GPUs"),
+        ({"profile": "theirs"}, 403, "profile 'theirs' is for members of others"),
+        ({"profile": "none"}, 400, "there is no profile 'none'"),
+        ({"node_selector": {"pool": "hub"}}, 400, "there is no option 'node_selector'"),
+    ],
+    ids=str,
+)
+async def test_what_the_api_must_not_ask_for(tmp_path: Path, options: dict[str, Any], status: int, said: str) -> None:
+    made = await chosen(tmp_path, profile="gpu")
+    made.user_options = {"profile": "gpu"}
+    made.user_options = options
+    with pytest.raises(SpawnException) as refused:
+        await made._run_apply_user_options(options)
+    assert refused.value.status_code == status
+    assert said in refused.value.message
+    assert made.user_options == made.orm_spawner.user_options == {"profile": "gpu"}
+
+
+async def test_the_built_in_small_one_is_the_pod_of_the_settings(tmp_path: Path) -> None:
+    made = spawner(tmp_path)
+    plain = (await manifest(made))["spec"]
+    await made._run_apply_user_options({})
+    small = (await manifest(made))["spec"]
+    assert small["containers"][0]["resources"] == plain["containers"][0]["resources"]
+    assert small["volumes"][1]["emptyDir"]["sizeLimit"] == "256Mi"
+    assert plain["volumes"][1]["emptyDir"]["sizeLimit"] == "268435456"
+
+
+async def test_the_page_of_a_cluster_that_does_not_answer_is_shown_without_figures(tmp_path: Path) -> None:
+    text = await spawner(tmp_path).get_options_form()
+    assert 'id="profile-large"' in text
+    assert '"rooms": []' in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -170,7 +171,7 @@ def read(source: Source, rows: list[Index], how: Loading) -> Iterator[Batch]:
                 yield tuple(batch[0]), batch[1]
     except RuntimeError as error:
         if shm.exhausted(error):
-            raise shm.ran_out(error, how.workers, batch_bytes(source[rows[0]])) from error
+            raise shm.ran_out(error, how.workers, batch_bytes(source[rows[0]]), shm.space()) from error
         raise
 
 
@@ -197,6 +198,15 @@ def workers_for(asked: int | str, part: Part, batch_size: int) -> tuple[int, str
     size = batch_bytes(part.head(batch_size))
     seconds = (time.perf_counter() - start) * len(part) / batch_size
     if asked == "auto":
-        cores = len(os.sched_getaffinity(0))
-        asked = min(_MOST_WORKERS, cores - 1) if seconds > _WORTH else 0
-    return shm.fitting(int(asked), size, shm.free())
+        asked = min(_MOST_WORKERS, max(0, cores() - 1)) if seconds > _WORTH else 0
+    return shm.fitting(int(asked), size, shm.space())
+
+
+def cores() -> int:
+    """How many cores this process may use: of those that it may run on, what its server was given."""
+    here = len(os.sched_getaffinity(0))
+    try:
+        given = math.floor(float(os.environ.get("CPU_LIMIT", here)))
+    except ValueError:
+        return here
+    return max(1, min(here, given))

@@ -1,25 +1,37 @@
-"""Shared memory: what workers hand batches over in, and how many of them fit. Pure but for `free`."""
+"""Shared memory: what workers hand batches over in, how many of them fit, and the size that would do. Pure but for
+`space`."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from modelyard.errors import StorageFull
 
 PREFETCH = 2
 """Batches that each worker reads ahead: the DataLoader's default."""
 _FOLDER = "/dev/shm"
+_SLIDER = "MODELYARD_SHM"
 _MiB = 1024 * 1024
 _SIGNS = ("bus error", "no space left on device", "shared memory", "unable to write to file", "unable to mmap")
 
 
-def free() -> int | None:
-    """Bytes free in shared memory; None where there is no such file system."""
+@dataclass(frozen=True)
+class Space:
+    """Bytes of shared memory; `slider`: whether it is this server's own, as big as its user chose."""
+
+    free: int
+    total: int
+    slider: bool = False
+
+
+def space() -> Space | None:
+    """As it is now; None where there is no such file system."""
     try:
         found = os.statvfs(_FOLDER)
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, _SLIDER in os.environ)
 
 
 def need(workers: int, batch: int) -> int:
@@ -27,16 +39,33 @@ def need(workers: int, batch: int) -> int:
     return workers * (PREFETCH + 1) * batch
 
 
-def fitting(workers: int, batch: int, available: int | None) -> tuple[int, str]:
-    """How many of `workers` fit into `available` bytes, and a warning that names the size that all would need."""
-    if available is None or need(workers, batch) <= available:
+def enough(needed: int, others: int) -> int:
+    """The size of all of it that would do for `needed` bytes beside those of `others`, as sliders have them."""
+    total = needed + others
+    step = 64 * _MiB if total <= 1024 * _MiB else 256 * _MiB
+    return max(1, -(-total // step)) * step
+
+
+def fitting(workers: int, batch: int, available: Space | None) -> tuple[int, str]:
+    """How many of `workers` fit into what is free, and a warning that names the size that all would need."""
+    if available is None or need(workers, batch) <= available.free:
         return workers, ""
-    fits = available // need(1, batch)
+    fits = available.free // need(1, batch)
+    size = enough(need(workers, batch), available.total - available.free)
     return fits, (
-        f"/dev/shm has {_size(available)} free; {workers} workers with batches of {_size(batch)} need "
+        f"/dev/shm has {_size(available.free)} free; {workers} workers with batches of {_size(batch)} need "
         f"{_size(need(workers, batch))}, so {fits or 'no'} worker{'s' * (fits != 1)} read{'s' * (fits == 1)} the data. "
-        f"A server with {_size(need(workers, batch))} of shared memory would do, or a smaller batch_size."
+        f"{_more(size, available)}, or take a smaller batch_size."
     )
+
+
+def _more(size: int, there: Space | None) -> str:
+    """How to come by `size`."""
+    if there is not None and there.slider:
+        return (
+            f"Start your server with the slider 'Shared memory' at {_size(size)} or more, which is part of its memory"
+        )
+    return f"A /dev/shm of {_size(size)} would do, which is this machine's"
 
 
 def exhausted(error: BaseException | None) -> bool:
@@ -48,14 +77,18 @@ def exhausted(error: BaseException | None) -> bool:
     return False
 
 
-def ran_out(error: Exception, workers: int, batch: int) -> StorageFull:
-    """Shared memory ran out: the size that would do."""
+def ran_out(error: Exception, workers: int, batch: int, there: Space | None) -> StorageFull:
+    """Shared memory ran out: the size that would do. What fitted by itself ran out because of others."""
+    needed, total = need(workers, batch), there.total if there else 0
+    size = enough(needed, total if needed <= total else 0)
     return StorageFull(
         f"a data worker ran out of shared memory (/dev/shm): {str(error).splitlines()[0]}",
-        remedy=f"{workers} workers with batches of {_size(batch)} need {_size(need(workers, batch))} of it. "
-        "Take a server with that much, fewer workers=, or a smaller batch_size.",
+        remedy=f"{workers} worker{'s' * (workers != 1)} with batches of {_size(batch)} need {_size(needed)} of it. "
+        f"{_more(size, there)}; or take fewer workers=, or a smaller batch_size.",
     )
 
 
 def _size(count: int) -> str:
+    if count >= 1024 * _MiB:
+        return f"{count / 1024 / _MiB:.4g} GiB"
     return f"{count / _MiB:,.0f} MiB" if count >= _MiB else f"{count / 1024:,.0f} KiB"

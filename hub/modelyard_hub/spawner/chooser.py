@@ -1,0 +1,102 @@
+"""Choosing a profile: the form, what a form or an API request says, and what the spawner takes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from jupyterhub.spawner import SpawnException
+
+from modelyard_api.choices import Choice, Sizes, choose
+from modelyard_api.errors import Forbidden, ModelyardError
+from modelyard_api.profiles import Catalogue
+from modelyard_hub.spawner import page
+from modelyard_hub.spawner.profiled import Profiled
+from modelyard_hub.spawner.surroundings import Surroundings
+
+Look = Callable[[Any], Awaitable[Surroundings]]
+
+
+class Chooser:
+    """JupyterHub's hooks for one catalogue. `look`: what is around a spawner, asked for each page."""
+
+    def __init__(self, catalogue: Catalogue, look: Look) -> None:
+        self.catalogue, self._look = catalogue, look
+
+    def configure(self, c: Any) -> None:
+        """Fill JupyterHub's config object `c`."""
+
+        # Functions: traitlets copies the objects of methods with each spawner's configuration.
+        async def form(spawner: Profiled) -> str:
+            return await self.form(spawner)
+
+        def read(form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
+            return self.read(form, spawner)
+
+        def apply(spawner: Profiled, options: Mapping[str, Any]) -> None:
+            self.apply(spawner, options)
+
+        c.JupyterHub.template_paths = [str(page.TEMPLATES)]
+        c.Spawner.options_form = form
+        c.Spawner.options_from_form = read
+        c.Spawner.apply_user_options = apply
+
+    async def form(self, spawner: Profiled) -> str:
+        """The form, with the last choice; empty where there is nothing to choose.
+
+        A choice of last time that is not offered any more is forgotten.
+        """
+        refused, spawner.refused = spawner.refused, None
+        groups = groups_of(spawner)
+        seen = self.catalogue.visible(groups)
+        last = refused[0] if refused else spawner.user_options
+        if not refused and not self._holds(last, groups):
+            spawner.forget_choice()
+            last = {}
+        if len(seen) < 2 and all(profile.fixed for profile in seen):
+            return ""
+        shown = page.Shown(seen, dict(last), refused[1] if refused else None)
+        return page.render(shown, await self._look(spawner))
+
+    def read(self, form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
+        """A form's choice as options; SpawnException, with which the form is shown again."""
+        given = {name: values[0] for name, values in form.items() if values and values[0] and not name.startswith("_")}
+        try:
+            choice = Choice.read(given)
+            self._sizes(choice, spawner)
+        except ModelyardError as problem:
+            # JupyterHub shows the form of the user's default server again, whichever was asked for.
+            spawner.user.spawner.refused = (given, problem)
+            raise refusal(problem) from None
+        return choice.model_dump(exclude_none=True)
+
+    def apply(self, spawner: Profiled, options: Mapping[str, Any]) -> None:
+        """Have the spawner take the sizes. What is refused is not what the next start without options asks for."""
+        try:
+            spawner.take(self._sizes(Choice.read(options), spawner))
+        except ModelyardError as problem:
+            spawner.forget_choice(spawner.earlier)
+            raise refusal(problem) from None
+
+    def _sizes(self, choice: Choice, spawner: Profiled) -> Sizes:
+        return choose(self.catalogue, choice, groups_of(spawner))
+
+    def _holds(self, options: Mapping[str, Any], groups: set[str]) -> bool:
+        try:
+            choose(self.catalogue, Choice.read(options), groups)
+        except ModelyardError:
+            return not options
+        return True
+
+
+def groups_of(spawner: Profiled) -> set[str]:
+    """Names of the groups that the server's user is in."""
+    return {group.name for group in spawner.user.groups}
+
+
+def refusal(problem: ModelyardError) -> SpawnException:
+    """As JupyterHub tells it: no trace in its log, no failure of its own."""
+    status = 403 if isinstance(problem, Forbidden) else 400
+    refused = SpawnException(str(problem), reason="profile", status_code=status)
+    refused.jupyterhub_message = str(problem)  # what a page shows; without it, the exception's class too
+    return refused

@@ -1,0 +1,26 @@
+"""What the spawn page says beside a choice: how much room there is, what is there already. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much of something is free. `need`: the number of a choice that it is for, one of cpu, cpu_sure, memory, gpus;
+    `resource`: what the cluster calls these GPUs; `of`: whose it is, in words."""
+
+    need: str
+    free: float
+    total: float
+    of: str
+    resource: str = ""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """`hidden`: fields of profiles that are not for choosing here; `notes`: sentences that say why."""
+
+    rooms: tuple[Room, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
