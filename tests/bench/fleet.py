@@ -104,14 +104,14 @@ class Fleet:
         items: list[dict[str, Any]] = (await self._client.get("/endpoints")).raise_for_status().json()["items"]
         return items
 
-    async def scale(self, number: int, replicas: int, timeout: float = 60) -> float:
+    async def scale(self, number: int, replicas: int, timeout: float = 300) -> float:
         """Seconds from a change of `scaling` to the changed Deployment."""
         start = time.perf_counter()
         await self.patch(number, {"scaling": {"min": replicas, "max": replicas}})
         told = await self._deployments.told(workload_name(OWNER, f"e-{number}", 1), replicas, timeout)
         return max(0.0, told - start)
 
-    async def shift(self, number: int, percent: int, timeout: float = 60) -> float:
+    async def shift(self, number: int, percent: int, timeout: float = 300) -> float:
         """Seconds from a change of the traffic of two revisions to the router's new weights."""
         start = time.perf_counter()
         shares = [{"revision": 1, "percent": 100 - percent}, {"revision": 2, "percent": percent}]

@@ -146,7 +146,7 @@ async def _outage(fleet: Fleet, meter: Meter, outage: Outage) -> tuple[Cost, Cos
     all changes were applied."""
     cost = meter.start()
     await outage.change(True)
-    changes = [asyncio.create_task(fleet.scale(n, 2, timeout=300)) for n in range(min(10, fleet.size))]
+    changes = [asyncio.create_task(fleet.scale(n, 2)) for n in range(min(10, fleet.size))]
     await asyncio.sleep(outage.seconds)
     away, cost = cost(), meter.start()
     await outage.change(False)
