@@ -45,7 +45,7 @@ def test_the_page_knows_the_quota_and_what_is_free(running: str) -> None:
 def test_the_pod_is_of_the_chosen_sizes(installed: Release, running: str) -> None:
     (pod,) = (p for p in installed.pods("notebook") if p["metadata"]["labels"]["modelyard.dev/owner"] == USER)
     assert pod["metadata"]["labels"]["modelyard.dev/profile"] == "small"
-    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "1500m", "memory": "1Gi"}
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "1500m", "memory": str(1 << 30)}
     assert installed.in_notebook(USER, "df", "--block-size=M", "--output=size", "/dev/shm").split()[-1] == "512M"
     environment = installed.in_notebook(USER, "env")
     for line in ("MODELYARD_PROFILE=small", "CPU_LIMIT=1.5", "OMP_NUM_THREADS=1", f"MODELYARD_SHM={512 << 20}"):

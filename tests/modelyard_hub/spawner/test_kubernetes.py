@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyterhub import orm
 from jupyterhub.spawner import SpawnException
-from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.config import kube_config
-from traitlets.config import Config
 
+from harness.pod_spawner import manifest, spawner
 from modelyard_api.names import owner_name
-from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.kubernetes import PodSpawner, configure_pods
-
-SETTINGS: dict[str, Any] = {
-    "runtime": "kubernetes",
-    "namespace": "yard",
-    "public_url": "https://yard.example.com",
-    "inner_url": "http://modelyard-traefik",
-    "notebook_image": "registry.example.com/notebook:1",
-    "image_pull_secrets": ("registry",),
-}
-
+from modelyard_hub.spawner.kubernetes import PodSpawner
 
 KUBECONFIG = {
     "current-context": "none",
@@ -41,28 +27,6 @@ def _cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The spawner reads where its cluster is when it is made; nobody is asked there."""
     (tmp_path / "kubeconfig").write_text(json.dumps(KUBECONFIG))
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
-
-
-def spawner(home: Path, user: str = "ada", **settings: Any) -> PodSpawner:
-    config = Config()
-    configure_pods(config, Settings(home=home, **{**SETTINGS, **settings}))
-    hub = SimpleNamespace(
-        public_host="", url="http://hub:8081/hub/", base_url="/hub/", api_url="http://hub:8081/hub/api"
-    )
-    row = orm.Spawner(name="", user_options={"profile": "plain"})
-    made = PodSpawner(config=config, _mock=True, hub=hub, api_token="the-token", orm_spawner=row)
-    made.user.name = user
-    made.user.groups = [SimpleNamespace(name="team")]
-    for name in ("pod_name", "pvc_name"):
-        setattr(made, name, made._expand_user_properties(getattr(made, f"{name}_template")))
-    return made
-
-
-async def manifest(made: PodSpawner, what: str = "pod") -> dict[str, Any]:
-    built = await made.get_pod_manifest() if what == "pod" else made.get_pvc_manifest()
-    async with ApiClient() as client:
-        found: dict[str, Any] = json.loads(json.dumps(client.sanitize_for_serialization(built)))
-    return found
 
 
 async def test_a_pod_is_restricted_and_knows_nothing_of_the_cluster(tmp_path: Path) -> None:

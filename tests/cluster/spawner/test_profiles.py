@@ -1,0 +1,73 @@
+"""A profile's pod and the page's figures, with a real API server: no image is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kubernetes_asyncio.config import kube_config
+
+from harness.cluster import Cluster
+from harness.pod_spawner import manifest, spawner
+from harness.wait import eventually
+from modelyard_hub.spawner.kubernetes import PodSpawner
+
+GPU = {
+    "name": "gpu",
+    "cpu": {"min": 1, "default": 2, "max": 4, "step": 1},
+    "memory": {"min": "1Gi", "default": "2Gi", "max": "4Gi", "step": "1Gi"},
+    "shm": {"min": "256Mi", "default": "512Mi", "max": "2Gi", "step": "256Mi"},
+    "gpus": {"min": 0, "default": 1, "max": 2, "step": 1},
+    "gpu_resource": "nvidia.com/mig-1g.10gb",
+    "volume": {"min": "1Gi", "default": "2Gi", "max": "4Gi", "step": "1Gi"},
+    "node_selector": {"accelerator": "a100"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
+
+
+@pytest.fixture
+async def made(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PodSpawner:
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
+    (tmp_path / "profiles.json").write_text(json.dumps({"profiles": [GPU]}))
+    return spawner(tmp_path, namespace=namespace, profiles=tmp_path / "profiles.json")
+
+
+async def test_the_api_server_takes_a_chosen_pod_as_it_is(cluster: Cluster, namespace: str, made: PodSpawner) -> None:
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    await made._run_apply_user_options({"profile": "gpu", "cpu": 3, "memory": "3Gi", "shm": "1Gi", "volume": "4Gi"})
+    for what in ("pod", "claim"):
+        document = json.dumps(await manifest(made, what))
+        said = cluster.kubectl(
+            "create", "--namespace", namespace, "--dry-run=server", "--validate=strict", "--output=json",
+            "--filename", "-", input=document,
+        )  # fmt: skip
+        spec = json.loads(said)["spec"]
+        if what == "claim":
+            assert spec["resources"]["requests"] == {"storage": "4Gi"}
+            continue
+        (container,) = spec["containers"]
+        assert container["resources"] == {
+            "limits": {"cpu": "3", "memory": str(3 << 30), "nvidia.com/mig-1g.10gb": "1"},
+            "requests": {"cpu": "750m", "memory": str(3 << 30), "nvidia.com/mig-1g.10gb": "1"},
+        }
+        assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}} in spec["volumes"]
+        assert spec["nodeSelector"] == {"accelerator": "a100"}
+        assert GPU["tolerations"][0] in spec["tolerations"]  # type: ignore[index]
+
+
+async def test_the_page_has_the_quota_and_the_home_that_is_there(
+    cluster: Cluster, namespace: str, made: PodSpawner
+) -> None:
+    hard = "requests.memory=8Gi,limits.cpu=6,requests.nvidia.com/mig-1g.10gb=7"
+    cluster.kubectl("--namespace", namespace, "create", "quota", "sizes", f"--hard={hard}")
+    eventually(lambda: cluster.get("resourcequota", "sizes", namespace)["status"]["used"]["limits.cpu"], what="counted")
+    page = await made.get_options_form()
+    assert '"need": "memory", "free": 8589934592.0' in page
+    assert '"resource": "nvidia.com/mig-1g.10gb"' in page
+    assert 'name="volume"' in page
+    claim = json.dumps(await manifest(made, "claim"))
+    cluster.kubectl("--namespace", namespace, "create", "--filename", "-", input=claim)
+    page = await made.get_options_form()
+    assert "Your home is a volume of" in page
+    assert 'name="volume"' not in page
