@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
-from kubernetes_asyncio import watch
-from kubespawner import KubeSpawner
-
 from modelyard_api.names import owner_name
-from modelyard_hub.backoff import Backoff
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.common import common
+from modelyard_hub.spawner.starting import RESERVE, ExplainedSpawner
 
 COMPONENT = "notebook"
 HOME = "/home/jovyan"
@@ -21,59 +15,13 @@ ACCOUNT = 1000
 """User and group of the images."""
 
 
-class PodSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
-    """KubeSpawner, whose templates know `{owner}`, and that reads events of a pod only while somebody looks."""
+class PodSpawner(ExplainedSpawner):
+    """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
         named = template.replace("{owner}", owner_name(self.user.name))
         expanded: str = super()._expand_user_properties(named, slug_scheme)
         return expanded
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """What the cluster says about the pod, for the page that waits for it, until the start has ended.
-
-        KubeSpawner's own reads all events of the namespace all the time, and keeps them in memory.
-        """
-        events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=100)
-        watching = asyncio.create_task(self._watch_events(events), name=f"events of {self.pod_name}")
-        share = 0.0
-        try:
-            while not (self._start_future and self._start_future.done()):
-                with suppress(TimeoutError):
-                    event = await asyncio.wait_for(events.get(), 1)
-                    if self._is_of_this_start(event):
-                        share += (90 - share) / 3
-                        yield {"progress": int(share), "message": _line(event)}
-        finally:
-            watching.cancel()
-
-    async def _watch_events(self, events: asyncio.Queue[dict[str, Any]]) -> None:
-        """Until cancelled; without the right to read events, the page shows none."""
-        backoff, failures = Backoff(first=1.0, cap=15.0), 0
-        chosen = f"involvedObject.kind=Pod,involvedObject.name={self.pod_name}"
-        while True:
-            try:
-                async with watch.Watch().stream(
-                    self.api.list_namespaced_event, self.namespace, field_selector=chosen, timeout_seconds=300
-                ) as stream:
-                    async for change in stream:
-                        failures = 0
-                        await events.put(change["raw_object"])
-            except Exception as error:
-                failures += 1
-                self.log.warning("Reading the events of %s: %s", self.pod_name, error)
-            await asyncio.sleep(backoff.delay(max(failures, 1)))
-
-    def _is_of_this_start(self, event: dict[str, Any]) -> bool:
-        """A pod of the same name may have been here before."""
-        reflector = self.pod_reflector
-        pod = reflector.pods.get(f"{self.namespace}/{self.pod_name}") if reflector else None
-        uid = event.get("involvedObject", {}).get("uid")
-        return pod is None or uid == pod["metadata"]["uid"]
-
-
-def _line(event: dict[str, Any]) -> str:
-    return f"{event.get('lastTimestamp') or event.get('eventTime')} [{event.get('type')}] {event.get('message')}"
 
 
 def configure_pods(c: Any, settings: Settings) -> None:
@@ -90,8 +38,9 @@ def configure_pods(c: Any, settings: Settings) -> None:
     pods.cmd = ["jupyterhub-singleuser"]
     pods.port = 8888
     pods.notebook_dir = HOME
-    pods.start_timeout = settings.notebook_start_timeout
     pods.http_timeout = 120
+    # A start here is over when the server answers.
+    pods.start_timeout = settings.notebook_start_timeout + 120 + RESERVE
     pods.delete_grace_period = settings.notebook_grace  # KubeSpawner's own is one second
     pods.environment = environment(settings)
     _size(pods, settings)

@@ -14,7 +14,7 @@ from harness.cluster import Cluster
 from modelyard_hub.embedded.home import Ports, Secrets
 from modelyard_hub.embedded.siblings import traefik_static
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.rbac import RULES
+from modelyard_hub.spawner.rbac import CLUSTER_RULES, RULES
 
 FOREIGN = ("Certificate", "ServiceMonitor")
 """Kinds of operators that the test cluster does not have."""
@@ -70,8 +70,8 @@ def test_only_what_talks_to_the_cluster_has_a_token(rendered: list[Manifest]) ->
     assert with_token == {"modelyard-hub", "modelyard-service"}
 
 
-def granted(manifests: list[Manifest], name: str) -> set[tuple[str, str, tuple[str, ...]]]:
-    rules = one(manifests, "Role", name)["rules"]
+def granted(manifests: list[Manifest], name: str, kind: str = "Role") -> set[tuple[str, str, tuple[str, ...]]]:
+    rules = one(manifests, kind, name)["rules"]
     return {
         (group, resource, tuple(sorted(rule["verbs"])))
         for rule in rules
@@ -83,6 +83,13 @@ def granted(manifests: list[Manifest], name: str) -> set[tuple[str, str, tuple[s
 def test_jupyterhub_may_do_what_its_code_does(rendered: list[Manifest]) -> None:
     used = {(group, resource, tuple(sorted(verbs))) for group, resource, verbs in RULES}
     assert granted(rendered, "modelyard-hub") == used
+    wide = {(group, resource, tuple(sorted(verbs))) for group, resource, verbs in CLUSTER_RULES}
+    assert granted(rendered, "yard-modelyard-hub", "ClusterRole") == wide
+
+
+def test_the_view_of_the_cluster_can_be_left_out(cluster: Cluster) -> None:
+    kinds = {m["kind"] for m in render(cluster.helm, hub__clusterView="false")}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
 
 
 def test_the_hub_service_may_do_what_its_code_does(rendered: list[Manifest]) -> None:

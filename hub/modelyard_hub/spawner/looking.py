@@ -1,0 +1,264 @@
+"""What the cluster says about one start, asked for only while somebody waits for it.
+
+Nothing here grows with what others do in the namespace: events are watched by the name of their object, claims are
+read by name. What is cluster-wide (nodes, what their pods asked for, attachments) is read only when a start cannot be
+placed or attached, and shared by all who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from kubernetes_asyncio import watch
+from kubernetes_asyncio.client import StorageV1Api
+from kubernetes_asyncio.client.exceptions import ApiException
+
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.spawner.causes.base import Diagnosis, Object, Observed
+from modelyard_hub.spawner.causes.room import usage
+from modelyard_hub.spawner.diagnosis import diagnose
+from modelyard_hub.spawner.phases import HISTORY
+
+FRESH = 10.0
+"""Seconds for which what is cluster-wide is good enough."""
+REFUSED = 300.0
+"""Seconds after which what the hub may not see is asked for again."""
+PAGE, PAGES = 500, 20
+LINES, LOG_BYTES = 20, 8192
+log = logging.getLogger(__name__)
+
+
+class Wide:
+    """Reads what belongs to no namespace, seldom, and once for all who wait."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._reading = asyncio.Lock()
+
+    async def nodes(self) -> tuple[Object, ...] | None:
+        """All nodes; None where the hub may not see them."""
+        found: tuple[Object, ...] | None = await self._have("nodes", self._nodes)
+        return found
+
+    async def used(self) -> dict[str, dict[str, float]] | None:
+        """What pods asked for, by node and resource; None where the hub may not see all pods, or they are too many."""
+        found: dict[str, dict[str, float]] | None = await self._have("used", self._used)
+        return found
+
+    async def attachments(self) -> tuple[Object, ...] | None:
+        """All VolumeAttachments; None where the hub may not see them."""
+        found: tuple[Object, ...] | None = await self._have("attachments", self._attachments)
+        return found
+
+    async def _have(self, name: str, read: Callable[[], Awaitable[Any]]) -> Any:
+        async with self._reading:
+            until, found = self._kept.get(name, (0.0, None))
+            if time.monotonic() >= until:
+                found, lasts = None, FRESH
+                try:
+                    found = await read()
+                except ApiException as error:
+                    if error.status != 403:
+                        log.warning("Reading the cluster's %s: %s", name, error.reason)
+                    lasts = REFUSED if error.status == 403 else FRESH
+                except (OSError, TimeoutError, ValueError) as error:
+                    log.warning("Reading the cluster's %s: %r", name, error)
+                self._kept[name] = (time.monotonic() + lasts, found)
+            return found
+
+    async def _nodes(self) -> tuple[Object, ...]:
+        return tuple((await _read(self._api.list_node, resource_version="0"))["items"])
+
+    async def _attachments(self) -> tuple[Object, ...]:
+        storage = StorageV1Api(self._api.api_client)
+        return tuple((await _read(storage.list_volume_attachment, resource_version="0"))["items"])
+
+    async def _used(self) -> dict[str, dict[str, float]] | None:
+        total: dict[str, dict[str, float]] = {}
+        more: dict[str, Any] = {}
+        for _ in range(PAGES):
+            page = await _read(
+                self._api.list_pod_for_all_namespaces,
+                field_selector="spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed",
+                limit=PAGE,
+                **more,
+            )
+            for node, resources in usage(page["items"]).items():
+                mine = total.setdefault(node, {})
+                for resource, count in resources.items():
+                    mine[resource] = mine.get(resource, 0.0) + count
+            if not (token := page["metadata"].get("continue")):
+                return total
+            more = {"_continue": token}
+        return None
+
+
+class Feed:
+    """The events of one object, by a watch that begins when it is made."""
+
+    def __init__(self, api: Any, namespace: str, kind: str, name: str) -> None:
+        self._api, self._namespace = api, namespace
+        self._chosen = f"involvedObject.kind={kind},involvedObject.name={name}"
+        self._events: dict[str, Object] = {}
+        self._first = asyncio.Event()
+        self._task = asyncio.create_task(self._watch(), name=f"events of {name}")
+
+    async def settled(self, seconds: float) -> None:
+        """Wait for the events that were there already, not longer than this."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), seconds)
+
+    def of(self, uid: str) -> tuple[Object, ...]:
+        """Those of the object with this uid: one of the same name may have been there before."""
+        return tuple(e for e in self._events.values() if e["involvedObject"].get("uid") in (uid, None, ""))
+
+    async def close(self) -> None:
+        """End the watch."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _watch(self) -> None:
+        """Until cancelled; without the right to read events there are none."""
+        backoff, failures = Backoff(first=1.0, cap=15.0), 0
+        while True:
+            try:
+                async with watch.Watch().stream(
+                    self._api.list_namespaced_event, self._namespace, field_selector=self._chosen, timeout_seconds=300
+                ) as stream:
+                    async for change in stream:
+                        failures = 0
+                        event = change["raw_object"]
+                        self._events[event["metadata"]["uid"]] = event
+                        self._first.set()
+            except Exception as error:
+                failures += 1
+                log.warning("Reading events (%s): %s", self._chosen, error)
+            await asyncio.sleep(backoff.delay(max(failures, 1)))
+
+
+@dataclass
+class Look:
+    """What is known of one start, while somebody waits. `pod()`: as the hub's own watch has it now, or None."""
+
+    api: Any
+    namespace: str
+    wide: Wide
+    pod: Callable[[], Object | None]
+    _feeds: dict[str, Feed] = field(default_factory=dict)
+    _kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _last: tuple[float, Diagnosis] | None = None
+
+    async def diagnosis(self, *, anew: bool = False) -> Diagnosis:
+        """Why it is pending. Several who ask within a second get one answer, unless it has to be made anew."""
+        async with self._asking:
+            if anew or self._last is None or time.monotonic() - self._last[0] > 1.0:
+                self._last = (time.monotonic(), await self._diagnose())
+            return self._last[1]
+
+    def events(self) -> tuple[Object, ...]:
+        """Those that were seen so far, of the pod and its claims."""
+        pod = self.pod()
+        uid = str(((pod or {}).get("metadata") or {}).get("uid"))
+        return tuple(e for name, feed in self._feeds.items() for e in feed.of(uid if name == "pod" else name))
+
+    def at_once(self) -> Diagnosis:
+        """From what is known without asking anybody."""
+        return diagnose(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.usual()))
+
+    async def close(self) -> None:
+        """End what was begun."""
+        await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
+        self._feeds.clear()
+
+    async def _diagnose(self) -> Diagnosis:
+        pod = self.pod()
+        if pod is not None:
+            await self._follow("pod", "Pod", pod["metadata"]["name"])
+        first = Observed(datetime.now(UTC), pod, self.events(), usual=HISTORY.usual())
+        found = diagnose(first)
+        if pod is None:
+            return found
+        return diagnose(await self._more(first, found))
+
+    async def _more(self, seen: Observed, found: Diagnosis) -> Observed:
+        """What is worth asking for, given what is known."""
+        message = str(seen.condition("PodScheduled").get("message") or "")
+        if found.phase in ("schedule", "attach") and not seen.node:
+            seen = replace(seen, claims=await self._claims(seen))
+            seen = replace(seen, events=self.events())
+        if found.phase == "schedule" and message:
+            seen = replace(seen, nodes=await self.wide.nodes())
+            if "Insufficient" in message and seen.nodes is not None:
+                seen = replace(seen, used=await self.wide.used())
+        if seen.node and (found.phase in ("pull", "start") or found.reason in ("stuck", "mount", "attach")):
+            seen = replace(seen, nodes=await self.wide.nodes())
+        if found.reason == "volume-in-use":
+            seen = replace(seen, attachments=await self.wide.attachments())
+        if found.phase == "ready" and found.wrong:
+            seen = replace(seen, log=await self._log(seen))
+        return seen
+
+    async def _follow(self, key: str, kind: str, name: str) -> None:
+        if key not in self._feeds:
+            self._feeds[key] = Feed(self.api, self.namespace, kind, name)
+            await self._feeds[key].settled(1.0)
+
+    async def _claims(self, seen: Observed) -> tuple[Object, ...]:
+        found = []
+        for volume in seen.spec.get("volumes") or ():
+            name = str((volume.get("persistentVolumeClaim") or {}).get("claimName") or "")
+            claim = await self._have(f"claim {name}", 3.0, partial(self._claim, name)) if name else None
+            if claim is not None:
+                found.append(claim)
+                if (claim.get("status") or {}).get("phase") != "Bound":
+                    await self._follow(claim["metadata"]["uid"], "PersistentVolumeClaim", name)
+        return tuple(found)
+
+    async def _claim(self, name: str) -> Object:
+        return await _read(self.api.read_namespaced_persistent_volume_claim, name=name, namespace=self.namespace)
+
+    async def _log(self, seen: Observed) -> tuple[str, ...]:
+        """The end of the server's log; of the one before, where it was started again."""
+        statuses = seen.status.get("containerStatuses") or ()
+        again = any(s.get("restartCount") and (s.get("state") or {}).get("running") for s in statuses)
+        return await self._have("log", 3.0, lambda: self._tail(bool(again))) or ()
+
+    async def _tail(self, previous: bool) -> tuple[str, ...]:
+        pod = self.pod() or {}
+        answer = await self.api.read_namespaced_pod_log(
+            pod["metadata"]["name"], self.namespace, container="notebook", tail_lines=LINES, limit_bytes=LOG_BYTES,
+            previous=previous, _request_timeout=10,
+        )  # fmt: skip
+        return tuple(line for line in str(answer).splitlines() if line.strip())
+
+    async def _have(self, name: str, lasts: float, read: Callable[[], Awaitable[Any]]) -> Any:
+        until, found = self._kept.get(name, (0.0, None))
+        if time.monotonic() >= until:
+            try:
+                found = await read()
+            except (ApiException, OSError, TimeoutError, ValueError) as error:
+                log.info("Reading the %s of a start: %r", name, error)
+            self._kept[name] = (time.monotonic() + lasts, found)
+        return found
+
+
+async def _read(call: Callable[..., Awaitable[Any]], **arguments: Any) -> dict[str, Any]:
+    """As JSON: making objects of it would cost the hub more than reading it. ApiException where it is refused."""
+    answer = await call(_preload_content=False, _request_timeout=15, **arguments)
+    body = await answer.read()
+    if not 200 <= answer.status <= 299:
+        raise ApiException(status=answer.status, reason=answer.reason)
+    # A list of 500 pods is megabytes: other requests are answered meanwhile.
+    found: dict[str, Any] = await asyncio.to_thread(json.loads, body) if len(body) > 100_000 else json.loads(body)
+    return found

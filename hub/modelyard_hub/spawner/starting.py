@@ -1,0 +1,183 @@
+"""A start that says what it waits for, what it failed for, and how long each part of it took."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, ClassVar
+
+from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
+from kubernetes_asyncio.client.exceptions import ApiException
+from kubespawner import KubeSpawner
+
+from modelyard_hub.spawner import phases
+from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
+from modelyard_hub.spawner.looking import Look, Wide
+from modelyard_hub.spawner.telling import NotStarted, event
+
+RESERVE = 20
+"""Seconds of the start's timeout that are kept for saying why it failed."""
+REPEAT = 10.0
+"""Seconds after which the page is told again, if only the seconds have changed."""
+SLOW = 2.0
+"""Seconds from which on a pod's preparation is worth one look at its events."""
+
+
+class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+    """KubeSpawner whose progress and failures are diagnoses.
+
+    It looks at more than its pod only while somebody waits, or to say why a start failed. A start here also waits until
+    the server answers, so that a server that does not is a failed start with its log's end.
+    """
+
+    _wide: ClassVar[tuple[asyncio.AbstractEventLoop, Wide] | None] = None
+    _look: Look | None = None
+    _clock: phases.Clock | None = None
+    _made: str = ""
+    _took: dict[str, float]
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the start waits for, for those who wait, until it has ended. See `telling.event`."""
+        told, at = ("", ""), 0.0
+        while not (self._start_future and self._start_future.done()):
+            look, clock = self._look, self._clock
+            if look is not None and clock is not None:
+                found = await look.diagnosis()
+                clock.mark(f"phase {found.phase}")
+                now = (found.phase, found.reason)
+                if now != told or clock.since("begun") - at >= REPEAT:
+                    told, at = now, clock.since("begun")
+                    left = phases.HISTORY.remaining(found.phase, clock.since(f"phase {found.phase}"))
+                    yield event(found, at, left)
+            if self._start_future:
+                await asyncio.wait({self._start_future}, timeout=1)
+            else:
+                await asyncio.sleep(0.1)
+
+    async def _start(self) -> str:
+        """Make the pod, wait until it runs and answers. NotStarted says why it does not."""
+        self._clock = clock = phases.Clock()
+        self._took, self._made = {}, ""
+        look = self._look = Look(self.api, self.namespace, self._wide_view(), self._pod)
+        try:
+            url: str = await self._unless_hopeless(super()._start(), self.start_timeout - RESERVE - self.http_timeout)
+            clock.mark("running")
+            if not self.internal_ssl and self.server is not None:
+                address = url_path_join(url, self.server.base_url, "api")
+                # Its own waiting never ends first.
+                await self._unless_hopeless(
+                    wait_for_http_server(address, timeout=self.start_timeout), self.http_timeout
+                )
+            clock.mark("answering")
+            await self._measure(look, clock)
+            return url
+        finally:
+            self._look = None
+            await look.close()
+
+    async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
+        """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""
+        task = asyncio.ensure_future(waiting)
+        deadline = asyncio.get_running_loop().time() + max(seconds, 1.0)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=1.0)
+                late = asyncio.get_running_loop().time() > deadline
+                if not task.done() and self._look and (late or self._look.at_once().final):
+                    raise self._not_started(await self._look.diagnosis(anew=True))
+            return task.result()
+        except ApiException as error:
+            if found := refused(error.status, _said(error)):
+                raise self._not_started(found) from error
+            raise
+        except TimeoutError as error:
+            # Only what the API server did not take in time ends here: the hub's fault, or the cluster's.
+            error.jupyterhub_message = "The cluster does not answer. Try again in a minute."  # type: ignore[attr-defined]
+            raise
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
+        """See KubeSpawner's. That one writes a refused pod into the log, with the user's token in it."""
+        plain = self.api.api_client.sanitize_for_serialization(pod)
+        if found := shm_too_large(plain):
+            raise self._not_started(found)
+        try:
+            made = await asyncio.wait_for(self.api.create_namespaced_pod(self.namespace, pod), request_timeout)
+        except TimeoutError:
+            return False
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            self.log.info("There is a pod %s already; it is stopped first", self.pod_name)
+            await self.stop(True)
+            return False
+        self._made = made.metadata.uid
+        if self._clock:
+            self._clock.mark("created")
+        return True
+
+    async def _measure(self, look: Look, clock: phases.Clock) -> None:
+        """Record how long the parts of this start took."""
+        pod = self._pod()
+        events = look.events()
+        if pod and not events and sum(phases.of_pod(pod).values()) > SLOW:
+            await look.diagnosis()
+            events = look.events()
+        took = {
+            "queue": clock.between("begun", "created"),
+            **(phases.of_pod(pod, events) if pod else {}),
+            "ready": clock.between("running", "answering"),
+        }
+        self._took = {phase: seconds for phase, seconds in took.items() if seconds is not None}
+        for phase, seconds in self._took.items():
+            phases.record(phase, seconds)
+
+    def get_state(self) -> dict[str, Any]:
+        """KubeSpawner's, with how long the start took: what the next process of the hub estimates with."""
+        state: dict[str, Any] = super().get_state()
+        if getattr(self, "_took", None):
+            state["phases"] = self._took
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it up again."""
+        super().load_state(state)
+        if took := state.get("phases"):
+            self._took = dict(took)
+            phases.HISTORY.seed(f"{self.namespace}/{state.get('pod_name')}", took)
+
+    def clear_state(self) -> None:
+        """Forget the start with the server."""
+        super().clear_state()
+        self._took = {}
+
+    def _pod(self) -> Object | None:
+        """The pod of this start as the hub's own watch has it, or one of the same name that is on its way out."""
+        reflector = self.pod_reflector
+        found: Object | None = reflector.pods.get(f"{self.namespace}/{self.pod_name}") if reflector else None
+        metadata = (found or {}).get("metadata") or {}
+        return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
+
+    def _wide_view(self) -> Wide:
+        """One for all spawners of a process, and of an event loop."""
+        loop = asyncio.get_running_loop()
+        if ExplainedSpawner._wide is None or ExplainedSpawner._wide[0] is not loop:
+            ExplainedSpawner._wide = (loop, Wide(self.api))
+        return ExplainedSpawner._wide[1]
+
+    def _not_started(self, found: Diagnosis) -> NotStarted:
+        name = url_escape_path(self.name) if self.name else ""
+        return NotStarted(found, again=url_path_join(self.hub.base_url, "spawn", self.user.escaped_name, name))
+
+
+def _said(error: ApiException) -> str:
+    """The API server's own words."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
