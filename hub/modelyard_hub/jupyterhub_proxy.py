@@ -15,6 +15,7 @@ from traitlets import Bool, Float, Unicode
 
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.routing.hub import HubRoute, HubRoutes
+from modelyard_hub.spawner.phases import record
 
 Table = dict[str, HubRoute]
 """Routes by routespec."""
@@ -101,9 +102,16 @@ class HubServiceProxy(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
 
         Not longer than `live_timeout`: the server runs, and its route will come.
         """
-        await super().add_user(user, server_name)
         spawner = user.spawners[server_name]
-        if spawner.pending == "spawn" and not await self._live(self.validate_routespec(spawner.proxy_spec)):
+        starts, began = spawner.pending == "spawn", time.monotonic()
+        if starts and (answering := getattr(spawner, "answering", None)):
+            answering()
+        await super().add_user(user, server_name)
+        if not starts:
+            return
+        if await self._live(self.validate_routespec(spawner.proxy_spec)):
+            record("route", time.monotonic() - began)
+        else:
             self.log.error("The route of %s is not live after %.0f s", spawner.proxy_spec, self.live_timeout)
 
     async def stop(self) -> None:

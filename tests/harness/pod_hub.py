@@ -79,6 +79,7 @@ class PodHub:
     url: str
     token: str
     folder: Path
+    namespace: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -99,7 +100,7 @@ class PodHub:
             self._process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=out, stderr=out)
         with self.client() as client:
             eventually(
-                lambda: client.get("/").is_success, timeout=90, what=f"JupyterHub answers: {self.folder}/hub.log"
+                lambda: client.get("/").is_success, timeout=150, what=f"JupyterHub answers: {self.folder}/hub.log"
             )
 
     def end(self) -> None:
@@ -203,7 +204,7 @@ def running(
     }  # fmt: skip
     (folder / "given.json").write_text(json.dumps(given))
     with _access_of(cluster, namespace, folder, wide) as kubeconfig:
-        hub = PodHub(url, token, folder)
+        hub = PodHub(url, token, folder, namespace)
         hub.begin(kubeconfig)
         try:
             yield hub

@@ -133,8 +133,16 @@ async def test_a_service_that_accepts_and_says_nothing_is_away(stand: Stand) -> 
 
 async def test_a_start_does_not_wait_for_ever_until_its_route_is_live(stand: Stand) -> None:
     """Traefik is away here: the server is not stopped for that."""
-    spawner = SimpleNamespace(proxy_spec=ADA[0], server=SimpleNamespace(host=ADA[1]), pending="spawn", _log_name="ada")
+    told: list[str] = []
+    spawner = SimpleNamespace(
+        proxy_spec=ADA[0],
+        server=SimpleNamespace(host=ADA[1]),
+        pending="spawn",
+        _log_name="ada",
+        answering=lambda: told.append("answering"),
+    )
     user = SimpleNamespace(name="ada", spawners={"": spawner}, proxy_spec=ADA[0])
     with stand.service():
         await stand.proxy(live_timeout=0.3).add_user(user)
         await stand.told("/user/ada/")
+    assert told == ["answering"]

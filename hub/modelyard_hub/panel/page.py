@@ -14,8 +14,13 @@ _STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 _SCRIPT = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
 
 
-def render(endpoints: Sequence[Endpoint], identity: Identity, *, site: str, base: str, root: str, nonce: str) -> str:
-    """The page. `site`: the origin that URLs begin with; `base`: JupyterHub's path; `root`: this service's."""
+def render(
+    endpoints: Sequence[Endpoint], identity: Identity, *, site: str, base: str, root: str, nonce: str, more: str = ""
+) -> str:
+    """The page. `site`: the origin that URLs begin with; `base`: JupyterHub's path; `root`: this service's.
+
+    `more`: further sections, HTML already.
+    """
     cards = "".join(_card(e, identity, site) for e in endpoints) or _EMPTY
     groups = f" · {escape(', '.join(identity.groups))}" if identity.groups else ""
     who = f"{escape(identity.username)}{' · administrator' if identity.admin else ''}{groups}"
@@ -26,7 +31,7 @@ def render(endpoints: Sequence[Endpoint], identity: Identity, *, site: str, base
     return document(
         "Endpoints",
         f"""<header><h1><span class="mark">▟</span> Modelyard</h1><nav>{links}</nav><p class="who">{who}</p></header>
-<main><h2>Endpoints <small>{count}</small></h2><div class="cards">{cards}</div></main>
+<main><h2>Endpoints <small>{count}</small></h2><div class="cards">{cards}</div>{more}</main>
 <script nonce="{nonce}">{_SCRIPT}</script>""",
         nonce,
     )

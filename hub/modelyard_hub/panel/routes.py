@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from modelyard_api.errors import ModelyardError, Unauthenticated
 from modelyard_hub import sessions
 from modelyard_hub.auth import audience
-from modelyard_hub.panel import page
+from modelyard_hub.panel import page, starts
 from modelyard_hub.parts import Parts, PartsDep
 
 router = APIRouter(include_in_schema=False)
@@ -40,6 +40,7 @@ async def panel(request: Request, parts: PartsDep, session: SessionCookie = None
         base=parts.hub.base_url,
         root=parts.hub.root,
         nonce=nonce,
+        more=starts.render(await starts.read(parts.http, parts.hub)) if identity.admin else "",
     )
     return _html(text, nonce)
 

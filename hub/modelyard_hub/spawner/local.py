@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from traitlets import Unicode, default
 from modelyard_api.names import owner_name
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
+from modelyard_hub.spawner.phases import HISTORY, Clock, record
 
 
 class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
@@ -25,6 +28,27 @@ class FolderSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]  # Jupyter
     """
 
     users = Unicode(config=True, help="The folder of the users' folders.")
+    _clock: Clock | None = None
+
+    async def start(self) -> Any:
+        """See `LocalProcessSpawner.start`; measured."""
+        self._clock = Clock()
+        address = await super().start()
+        self._clock.mark("running")
+        record("start", self._clock.between("begun", "running") or 0.0)
+        return address
+
+    def answering(self) -> None:
+        """The server that was started answers now."""
+        if self._clock is not None:
+            record("ready", self._clock.since("running"))
+            self._clock = None
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """How long it usually takes, for the page that waits."""
+        left = HISTORY.remaining("start", 0.0)
+        usually = "" if left is None else f" Usually ready in {duration(max(1.0, left))}."
+        yield {"progress": 50, "message": f"The server starts.{usually}"}
 
     @default("home_dir")  # type: ignore[untyped-decorator]
     def _owner_folder(self) -> str:

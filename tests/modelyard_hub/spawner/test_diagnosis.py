@@ -114,6 +114,14 @@ def test_room_that_others_use_is_told_with_the_best_node() -> None:
     assert enough.cause == "No node has 8 CPUs free at once."
 
 
+@pytest.mark.parametrize("end", [".", ". no new claims to deallocate, preemption: 0/1 nodes are available.", ", 1 x."])
+def test_the_resource_is_read_wherever_it_stands(end: str) -> None:
+    pod = json.loads((FOLDER / "no-gpu.json").read_text())["pod"]
+    condition = next(c for c in pod["status"]["conditions"] if c["type"] == "PodScheduled")
+    condition["message"] = f"0/1 nodes are available: 1 Insufficient nvidia.com/gpu{end}"
+    assert diagnose(Observed(NOW, pod)).cause == "No node has 1 GPU (nvidia.com/gpu) free."
+
+
 def test_without_the_right_to_see_nodes_it_says_so() -> None:
     found = diagnose(observed("no-cpu", nodes=None, used=None))
     assert found.cause == "No node has 8 CPUs free."

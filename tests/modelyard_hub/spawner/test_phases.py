@@ -23,7 +23,8 @@ def pod(created: int, scheduled: int, prepared: int, started: int) -> dict[str, 
         {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": at(prepared)},
     ]
     running = {"state": {"running": {"startedAt": at(started)}}}
-    return {"metadata": {"creationTimestamp": at(created)}, "status": {"conditions": conditions, "containerStatuses": [running]}}  # fmt: skip
+    status = {"conditions": conditions, "containerStatuses": [running]}
+    return {"metadata": {"creationTimestamp": at(created)}, "status": status}
 
 
 def event(reason: str, second: int) -> dict[str, Any]:

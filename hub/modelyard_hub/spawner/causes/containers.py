@@ -87,7 +87,8 @@ def _ended(seen: Observed, status: Object) -> Diagnosis | None:
         return None
     evidence = (*(str(end.get("message") or "").splitlines()), *seen.log)
     again = int(status.get("restartCount") or 0)
-    often = f", {again + 1} times so far" if again and not state.get("terminated") else ""
+    ends = again if state.get("running") else again + 1
+    often = f", {ends} times so far" if ends > 1 else ""
     last = again >= 1 and not state.get("running")
     if end.get("reason") == "OOMKilled":
         memory = _limit(seen, status["name"])

@@ -9,7 +9,7 @@ from modelyard_hub.spawner.causes.room import Best, best, repelling, requests, s
 from modelyard_hub.spawner.causes.volumes import unbound
 from modelyard_hub.spawner.causes.words import amount, bare, joined
 
-_SHORT = re.compile(r"Insufficient ([\w./-]+)")
+_SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 ADMINISTRATOR = "An administrator has to look at it."
 WAIT = "Choose a smaller size, or wait until a server that runs now stops."
