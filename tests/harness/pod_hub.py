@@ -103,6 +103,11 @@ class PodHub:
                 lambda: client.get("/").is_success, timeout=150, what=f"JupyterHub answers: {self.folder}/hub.log"
             )
 
+    def restart(self) -> None:
+        """End it and start it anew; servers go on."""
+        self.end()
+        self.begin(self.folder / "kubeconfig")
+
     def end(self) -> None:
         """Stop it; servers go on."""
         if self._process is not None:

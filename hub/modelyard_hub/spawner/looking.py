@@ -33,6 +33,8 @@ FRESH = 10.0
 REFUSED = 300.0
 """Seconds after which what the hub may not see is asked for again."""
 PAGE, PAGES = 500, 20
+FEEDS = 60
+"""Watches of events at once: each holds one of the client's 100 connections, and starting pods needs some too."""
 LINES, LOG_BYTES = 20, 8192
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Wide:
         self._api = api
         self._kept: dict[str, tuple[float, Any]] = {}
         self._reading = asyncio.Lock()
+        self.feeds = 0
 
     async def nodes(self) -> tuple[Object, ...] | None:
         """All nodes; None where the hub may not see them."""
@@ -178,8 +181,9 @@ class Look:
 
     async def close(self) -> None:
         """End what was begun."""
-        await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
-        self._feeds.clear()
+        feeds, self._feeds = self._feeds, {}
+        self.wide.feeds -= len(feeds)
+        await asyncio.gather(*(feed.close() for feed in feeds.values()))
 
     async def _diagnose(self) -> Diagnosis:
         pod = self.pod()
@@ -210,7 +214,9 @@ class Look:
         return seen
 
     async def _follow(self, key: str, kind: str, name: str) -> None:
-        if key not in self._feeds:
+        """Without a feed where too many wait: conditions and states are told all the same."""
+        if key not in self._feeds and self.wide.feeds < FEEDS:
+            self.wide.feeds += 1
             self._feeds[key] = Feed(self.api, self.namespace, kind, name)
             await self._feeds[key].settled(1.0)
 

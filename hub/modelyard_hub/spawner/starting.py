@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
@@ -13,6 +14,7 @@ from kubespawner import KubeSpawner
 
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.looking import Look, Wide
 from modelyard_hub.spawner.telling import NotStarted, event
@@ -50,7 +52,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
                 if now != told or clock.since("begun") - at >= REPEAT:
                     told, at = now, clock.since("begun")
                     left = phases.HISTORY.remaining(found.phase, clock.since(f"phase {found.phase}"))
-                    yield event(found, at, left)
+                    yield event(found, at, left, url_path_join(self.hub.base_url, "home"))
             if self._start_future:
                 await asyncio.wait({self._start_future}, timeout=1)
             else:
@@ -86,7 +88,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
                 await asyncio.wait({task}, timeout=1.0)
                 late = asyncio.get_running_loop().time() > deadline
                 if not task.done() and self._look and (late or self._look.at_once().final):
-                    raise self._not_started(await self._look.diagnosis(anew=True))
+                    raise self._not_started(_after(await self._look.diagnosis(anew=True), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
             if found := refused(error.status, _said(error)):
@@ -172,7 +174,17 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
 
     def _not_started(self, found: Diagnosis) -> NotStarted:
         name = url_escape_path(self.name) if self.name else ""
-        return NotStarted(found, again=url_path_join(self.hub.base_url, "spawn", self.user.escaped_name, name))
+        base = self.hub.base_url
+        again = url_path_join(base, "spawn", self.user.escaped_name, name)
+        return NotStarted(found, again=again, home=url_path_join(base, "home"))
+
+
+def _after(found: Diagnosis, seconds: float) -> Diagnosis:
+    """Where nothing was wrong but the time it took, that is the cause."""
+    if found.wrong or not seconds:
+        return found
+    cause = f"It has not started within {duration(seconds)}. {found.cause}"
+    return replace(found, cause=cause, remedy="Try again: what was done so far is mostly kept.", wrong=True)
 
 
 def _said(error: ApiException) -> str:

@@ -13,18 +13,20 @@ from modelyard_hub.spawner.phases import PHASES
 
 SHOWN = 20
 """Lines of evidence."""
+_OWN_SERVERS = ("quota", "volume-in-use", "no-room")
+"""Reasons for which stopping another server of one's own helps."""
 
 
 class NotStarted(SpawnException):  # type: ignore[misc]  # JupyterHub is untyped
     """A start that failed for a reason that its user can read. Never counted as a failure of the hub."""
 
-    def __init__(self, found: Diagnosis, again: str = "") -> None:
-        """`again`: the path where the user can start it anew."""
+    def __init__(self, found: Diagnosis, again: str = "", home: str = "") -> None:
+        """`again`: the path where the user can start it anew; `home`: where their servers are."""
         super().__init__(
             found.text,
             reason=found.reason,
             log_message="\n".join((found.text, *found.evidence)),
-            message_html=page(found, again=again),
+            message_html=page(found, again=again, home=home),
             status_code=503 if found.capacity else 500,
         )
         self.diagnosis = found
@@ -33,8 +35,8 @@ class NotStarted(SpawnException):  # type: ignore[misc]  # JupyterHub is untyped
         self.jupyterhub_html_message = self.message_html
 
 
-def page(found: Diagnosis, left: float | None = None, again: str = "") -> str:
-    """HTML: cause, remedy, how long yet, what the cluster said, and a button where one helps."""
+def page(found: Diagnosis, left: float | None = None, again: str = "", home: str = "") -> str:
+    """HTML: cause, remedy, how long yet, what the cluster said, and the buttons that help."""
     parts = [f"<strong>{escape(found.cause)}</strong>"]
     if found.remedy:
         parts.append(f"<div>{escape(found.remedy)}</div>")
@@ -44,18 +46,19 @@ def page(found: Diagnosis, left: float | None = None, again: str = "") -> str:
         lines = escape("\n".join(found.evidence[-SHOWN:]))
         style = "text-align: left; white-space: pre-wrap; max-height: 20em; overflow: auto"
         parts.append(f'<pre class="mt-2 small" style="{style}">{lines}</pre>')
+    buttons = []
     if again:
-        parts.append(f'<div><a class="btn btn-primary btn-sm" href="{escape(again)}">Start again</a></div>')
+        buttons.append(f'<a class="btn btn-primary btn-sm" href="{escape(again)}">Start again</a>')
     elif found.wrong:
         # The page has this button already, at its foot and without saying what it is good for here.
         stop = "document.getElementById('stop-server-btn').click()"
-        parts.append(
-            f'<div><button type="button" class="btn btn-secondary btn-sm" onclick="{stop}">Stop waiting</button></div>'
-        )
-    return "".join(parts)
+        buttons.append(f'<button type="button" class="btn btn-secondary btn-sm" onclick="{stop}">Stop waiting</button>')
+    if home and found.reason in _OWN_SERVERS:
+        buttons.append(f'<a class="btn btn-secondary btn-sm" href="{escape(home)}">Your servers</a>')
+    return "".join((*parts, f"<div>{' '.join(buttons)}</div>" if buttons else ""))
 
 
-def event(found: Diagnosis, elapsed: float, left: float | None) -> dict[str, Any]:
+def event(found: Diagnosis, elapsed: float, left: float | None, home: str = "") -> dict[str, Any]:
     """What JupyterHub's progress page and API take: `progress` in percent, `message` and `html_message`.
 
     And for programs `phase`, `reason`, `remedy`, `evidence`, `capacity`, and `seconds_left` where that is known.
@@ -69,7 +72,7 @@ def event(found: Diagnosis, elapsed: float, left: float | None) -> dict[str, Any
     return {
         "progress": int(share),
         "message": text,
-        "html_message": page(found, left),
+        "html_message": page(found, left, home=home),
         "phase": found.phase,
         "reason": found.reason,
         "remedy": found.remedy,

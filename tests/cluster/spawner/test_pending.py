@@ -191,6 +191,11 @@ def test_a_start_is_measured_by_phase_and_the_next_one_has_an_estimate(hub: PodH
     told = hub.progress("grace")
     assert told[-1].get("ready")
     assert any("Usually ready in" in event["message"] and event["seconds_left"] >= 0 for event in told[1:-1])
+    hub.restart()
+    metrics = httpx.get(f"{hub.url}/hub/metrics", trust_env=False).text
+    assert 'modelyard_spawn_phase_quantile_seconds{phase="ready",quantile="0.5"}' in metrics, "taken up from who runs"
+    hub.start("mary")
+    assert any("seconds_left" in event for event in hub.progress("mary"))
 
 
 EVENTS = 2000
