@@ -14,6 +14,8 @@ from websockets.sync.client import connect
 from harness.publishing import TESTS, Publisher
 from harness.stack import Stack
 from harness.wait import eventually
+from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.panel import starts
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 USER = "dora"
@@ -145,3 +147,13 @@ def test_the_environment_holds_no_other_secret(stack: Stack, notebook: Notebook)
         assert secret not in given.values(), name
     tokens = {name for name in given if "TOKEN" in name or "PASSWORD" in name or "SECRET" in name}
     assert tokens <= {"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTERHUB_CLIENT_SECRET"}, tokens
+
+
+async def test_its_start_was_measured_by_phase_for_the_administrators_page(stack: Stack, notebook: Notebook) -> None:
+    secrets = json.loads((stack.home / "secrets" / "secrets.json").read_text())
+    hub = HubEnv(api_token=secrets["service_token"], api_url=f"{stack.url}/hub/api")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        found = await starts.read(http, hub)
+    assert found is not None
+    assert list(found) == ["start", "ready", "route"]
+    assert all(phase.count >= 1 and 0 < phase.seconds["0.99"] < 90 for phase in found.values()), found
