@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import aiohttp
 from kubernetes_asyncio import watch
 from kubernetes_asyncio.client import StorageV1Api
 from kubernetes_asyncio.client.exceptions import ApiException
@@ -36,6 +37,9 @@ PAGE, PAGES = 500, 20
 FEEDS = 60
 """Watches of events at once: each holds one of the client's 100 connections, and starting pods needs some too."""
 LINES, LOG_BYTES = 20, 8192
+AWAY = (ApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""What reading may raise, which keeps nobody from being told the rest."""
+UNKNOWN = Diagnosis("start", "unknown", "It starts. What it waits for cannot be told.", wrong=False)
 log = logging.getLogger(__name__)
 
 
@@ -70,12 +74,11 @@ class Wide:
                 found, lasts = None, FRESH
                 try:
                     found = await read()
-                except ApiException as error:
-                    if error.status != 403:
-                        log.warning("Reading the cluster's %s: %s", name, error.reason)
-                    lasts = REFUSED if error.status == 403 else FRESH
-                except (OSError, TimeoutError, ValueError) as error:
-                    log.warning("Reading the cluster's %s: %r", name, error)
+                except AWAY as error:
+                    if getattr(error, "status", 0) == 403:
+                        lasts = REFUSED
+                    else:
+                        log.warning("Reading the cluster's %s: %r", name, error)
                 self._kept[name] = (time.monotonic() + lasts, found)
             return found
 
@@ -177,7 +180,7 @@ class Look:
 
     def at_once(self) -> Diagnosis:
         """From what is known without asking anybody."""
-        return diagnose(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.usual()))
+        return _told(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.usual()))
 
     async def close(self) -> None:
         """End what was begun."""
@@ -190,10 +193,8 @@ class Look:
         if pod is not None:
             await self._follow("pod", "Pod", pod["metadata"]["name"])
         first = Observed(datetime.now(UTC), pod, self.events(), usual=HISTORY.usual())
-        found = diagnose(first)
-        if pod is None:
-            return found
-        return diagnose(await self._more(first, found))
+        found = _told(first)
+        return found if pod is None else _told(await self._more(first, found))
 
     async def _more(self, seen: Observed, found: Diagnosis) -> Observed:
         """What is worth asking for, given what is known."""
@@ -253,10 +254,19 @@ class Look:
         if time.monotonic() >= until:
             try:
                 found = await read()
-            except (ApiException, OSError, TimeoutError, ValueError) as error:
+            except AWAY as error:
                 log.info("Reading the %s of a start: %r", name, error)
             self._kept[name] = (time.monotonic() + lasts, found)
         return found
+
+
+def _told(seen: Observed) -> Diagnosis:
+    """A start does not fail because something about it was not understood."""
+    try:
+        return diagnose(seen)
+    except Exception:
+        log.exception("Telling what %s waits for", ((seen.pod or {}).get("metadata") or {}).get("name"))
+        return UNKNOWN
 
 
 async def _read(call: Callable[..., Awaitable[Any]], **arguments: Any) -> dict[str, Any]:
