@@ -1,14 +1,12 @@
 """What the cluster says about one start, asked for only while somebody waits for it.
 
 Nothing here grows with what others do in the namespace: events are watched by the name of their object, claims are
-read by name. What is cluster-wide (nodes, what their pods asked for, attachments) is read only when a start cannot be
-placed or attached, and shared by all who wait.
+read by name. What is cluster-wide (`wide.py`) is read only when a start cannot be placed or attached.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -18,95 +16,19 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import aiohttp
 from kubernetes_asyncio import watch
-from kubernetes_asyncio.client import StorageV1Api
-from kubernetes_asyncio.client.exceptions import ApiException
 
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.spawner.causes.base import Diagnosis, Object, Observed
-from modelyard_hub.spawner.causes.room import usage
 from modelyard_hub.spawner.diagnosis import diagnose
 from modelyard_hub.spawner.phases import HISTORY
+from modelyard_hub.spawner.wide import AWAY, Wide, read
 
-FRESH = 10.0
-"""Seconds for which what is cluster-wide is good enough."""
-REFUSED = 300.0
-"""Seconds after which what the hub may not see is asked for again."""
-PAGE, PAGES = 500, 20
 FEEDS = 60
 """Watches of events at once: each holds one of the client's 100 connections, and starting pods needs some too."""
 LINES, LOG_BYTES = 20, 8192
-AWAY = (ApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""What reading may raise, which keeps nobody from being told the rest."""
 UNKNOWN = Diagnosis("start", "unknown", "It starts. What it waits for cannot be told.", wrong=False)
 log = logging.getLogger(__name__)
-
-
-class Wide:
-    """Reads what belongs to no namespace, seldom, and once for all who wait."""
-
-    def __init__(self, api: Any) -> None:
-        self._api = api
-        self._kept: dict[str, tuple[float, Any]] = {}
-        self._reading = asyncio.Lock()
-        self.feeds = 0
-
-    async def nodes(self) -> tuple[Object, ...] | None:
-        """All nodes; None where the hub may not see them."""
-        found: tuple[Object, ...] | None = await self._have("nodes", self._nodes)
-        return found
-
-    async def used(self) -> dict[str, dict[str, float]] | None:
-        """What pods asked for, by node and resource; None where the hub may not see all pods, or they are too many."""
-        found: dict[str, dict[str, float]] | None = await self._have("used", self._used)
-        return found
-
-    async def attachments(self) -> tuple[Object, ...] | None:
-        """All VolumeAttachments; None where the hub may not see them."""
-        found: tuple[Object, ...] | None = await self._have("attachments", self._attachments)
-        return found
-
-    async def _have(self, name: str, read: Callable[[], Awaitable[Any]]) -> Any:
-        async with self._reading:
-            until, found = self._kept.get(name, (0.0, None))
-            if time.monotonic() >= until:
-                found, lasts = None, FRESH
-                try:
-                    found = await read()
-                except AWAY as error:
-                    if getattr(error, "status", 0) == 403:
-                        lasts = REFUSED
-                    else:
-                        log.warning("Reading the cluster's %s: %r", name, error)
-                self._kept[name] = (time.monotonic() + lasts, found)
-            return found
-
-    async def _nodes(self) -> tuple[Object, ...]:
-        return tuple((await _read(self._api.list_node, resource_version="0"))["items"])
-
-    async def _attachments(self) -> tuple[Object, ...]:
-        storage = StorageV1Api(self._api.api_client)
-        return tuple((await _read(storage.list_volume_attachment, resource_version="0"))["items"])
-
-    async def _used(self) -> dict[str, dict[str, float]] | None:
-        total: dict[str, dict[str, float]] = {}
-        more: dict[str, Any] = {}
-        for _ in range(PAGES):
-            page = await _read(
-                self._api.list_pod_for_all_namespaces,
-                field_selector="spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed",
-                limit=PAGE,
-                **more,
-            )
-            for node, resources in usage(page["items"]).items():
-                mine = total.setdefault(node, {})
-                for resource, count in resources.items():
-                    mine[resource] = mine.get(resource, 0.0) + count
-            if not (token := page["metadata"].get("continue")):
-                return total
-            more = {"_continue": token}
-        return None
 
 
 class Feed:
@@ -180,7 +102,7 @@ class Look:
 
     def at_once(self) -> Diagnosis:
         """From what is known without asking anybody."""
-        return _told(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.usual()))
+        return _told(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.expected()))
 
     async def close(self) -> None:
         """End what was begun."""
@@ -192,7 +114,7 @@ class Look:
         pod = self.pod()
         if pod is not None:
             await self._follow("pod", "Pod", pod["metadata"]["name"])
-        first = Observed(datetime.now(UTC), pod, self.events(), usual=HISTORY.usual())
+        first = Observed(datetime.now(UTC), pod, self.events(), usual=HISTORY.expected())
         found = _told(first)
         return found if pod is None else _told(await self._more(first, found))
 
@@ -233,7 +155,7 @@ class Look:
         return tuple(found)
 
     async def _claim(self, name: str) -> Object:
-        return await _read(self.api.read_namespaced_persistent_volume_claim, name=name, namespace=self.namespace)
+        return await read(self.api.read_namespaced_persistent_volume_claim, name=name, namespace=self.namespace)
 
     async def _log(self, seen: Observed) -> tuple[str, ...]:
         """The end of the server's log; of the one before, where it was started again."""
@@ -249,11 +171,11 @@ class Look:
         )  # fmt: skip
         return tuple(line for line in str(answer).splitlines() if line.strip())
 
-    async def _have(self, name: str, lasts: float, read: Callable[[], Awaitable[Any]]) -> Any:
+    async def _have(self, name: str, lasts: float, look: Callable[[], Awaitable[Any]]) -> Any:
         until, found = self._kept.get(name, (0.0, None))
         if time.monotonic() >= until:
             try:
-                found = await read()
+                found = await look()
             except AWAY as error:
                 log.info("Reading the %s of a start: %r", name, error)
             self._kept[name] = (time.monotonic() + lasts, found)
@@ -267,14 +189,3 @@ def _told(seen: Observed) -> Diagnosis:
     except Exception:
         log.exception("Telling what %s waits for", ((seen.pod or {}).get("metadata") or {}).get("name"))
         return UNKNOWN
-
-
-async def _read(call: Callable[..., Awaitable[Any]], **arguments: Any) -> dict[str, Any]:
-    """As JSON: making objects of it would cost the hub more than reading it. ApiException where it is refused."""
-    answer = await call(_preload_content=False, _request_timeout=15, **arguments)
-    body = await answer.read()
-    if not 200 <= answer.status <= 299:
-        raise ApiException(status=answer.status, reason=answer.reason)
-    # A list of 500 pods is megabytes: other requests are answered meanwhile.
-    found: dict[str, Any] = await asyncio.to_thread(json.loads, body) if len(body) > 100_000 else json.loads(body)
-    return found

@@ -62,6 +62,12 @@ class History:
         found = ((phase, self.quantile(phase, 0.5)) for phase in PHASES)
         return {phase: seconds for phase, seconds in found if seconds is not None}
 
+    def expected(self) -> dict[str, float]:
+        """As `usual`; of pulling, the median of those starts whose image was not there yet."""
+        pulled = sorted(seconds for seconds in self._durations["pull"] if seconds > 1.0)
+        middle = _quantile(pulled, 0.5)
+        return {**self.usual(), "pull": middle or 0.0}
+
     def remaining(self, phase: str, elapsed: float) -> float | None:
         """Seconds that a start will take from here on, which has been in this phase for so long.
 

@@ -16,8 +16,9 @@ from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
-from modelyard_hub.spawner.looking import Look, Wide
+from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.telling import NotStarted, event
+from modelyard_hub.spawner.wide import Wide
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""

@@ -160,6 +160,8 @@ CNI = 'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to 
          "ownership", "The owner of the files in its home volume is being set."),
         ("pulling", [event("Pulling", 'Pulling image "a"', 40), event("Pulled", "x", 2)], "starting",
          "The server's container is being started."),
+        ("pulling", [event("FailedAttachVolume", ATTACH, 30), event("SuccessfulAttachVolume", "x", 5)], "preparing",
+         "modelyard-test prepares its volume and its network."),
         ("pulling", [], "preparing", "modelyard-test prepares its volume and its network."),
     ],
 )  # fmt: skip

@@ -68,6 +68,8 @@ def test_what_is_left_is_the_rest_of_the_phase_and_the_phases_to_come() -> None:
         history.add("ready", 6.0)
     assert history.remaining("pull", 0.0) == 30 + 1 + 6
     assert history.remaining("pull", 10.0) == 30 - 10 + 1 + 6, "those of 2 s are out of the question"
+    history.add("pull", 0.0)
+    assert history.expected()["pull"] == 30.0, "of those that had to be pulled"
     assert history.remaining("pull", 41.0) is None, "no start is known that took as long"
     assert history.remaining("ready", 1.0) == 5.0
 

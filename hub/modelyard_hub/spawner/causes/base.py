@@ -9,6 +9,8 @@ from typing import Any
 
 Object = Mapping[str, Any]
 """An object as the API server tells it in JSON."""
+ADMINISTRATOR = "An administrator has to look at it."
+TRIED_AGAIN = "It is tried again. If it stays, an administrator has to look."
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from modelyard_hub.spawner.causes.base import Diagnosis, Object, Observed, parse, said, when
+from modelyard_hub.spawner.causes.base import ADMINISTRATOR, Diagnosis, Object, Observed, parse, said, when
 from modelyard_hub.spawner.causes.volumes import not_mounted
 from modelyard_hub.spawner.causes.words import duration, number, size
 
@@ -22,7 +22,6 @@ _WHY_NO_IMAGE = (
     (r"toomanyrequests|rate limit|429", "the registry allows no more pulls for now", "registry-limit"),
     (r"no space left", "the node's disk is full", "disk-full"),
 )  # fmt: skip
-ADMINISTRATOR = "An administrator has to look at it."
 QUIET = 20.0
 """Seconds after which a server that runs and does not answer is worth a look at its log."""
 

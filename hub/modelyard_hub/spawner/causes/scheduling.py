@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from modelyard_hub.spawner.causes.base import Diagnosis, Object, Observed, parse, said
+from modelyard_hub.spawner.causes.base import ADMINISTRATOR, Diagnosis, Object, Observed, parse, said
 from modelyard_hub.spawner.causes.room import Best, best, repelling, requests, selected
 from modelyard_hub.spawner.causes.volumes import unbound
 from modelyard_hub.spawner.causes.words import amount, bare, joined
 
 _SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-ADMINISTRATOR = "An administrator has to look at it."
 WAIT = "Choose a smaller size, or wait until a server that runs now stops."
 VOLUME_ELSEWHERE = {
     "volume node affinity conflict": (

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from modelyard_hub.spawner.causes.base import Diagnosis, Object, Observed, parse, said
+from modelyard_hub.spawner.causes.base import ADMINISTRATOR, TRIED_AGAIN, Diagnosis, Object, Observed, parse, said, when
 from modelyard_hub.spawner.causes.words import duration, joined, number, size
 
 _MISSING = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _USED_BY = re.compile(r"already used by pod\(s\) ([\w., -]+)")
 _SETUP = re.compile(r'(?:MountVolume|UnmountVolume|MapVolume)\.\w+ failed for volume "([^"]+)"\s*:\s*(.*)', re.DOTALL)
 _SELECTED = "volume.kubernetes.io/selected-node"
-ADMINISTRATOR = "An administrator has to look at it."
 
 
 def unbound(seen: Observed, message: str) -> Diagnosis | None:
@@ -45,9 +44,7 @@ def _why(seen: Observed, claim: Object | None) -> Diagnosis:
                          "Ask an administrator for more.", capacity=True)  # fmt: skip
     if failed:
         cause = f"The volume {name} cannot be made: {_reason(str(failed.get('message')))}."
-        return Diagnosis(
-            "attach", "provisioning", cause, evidence, "It is tried again. If it stays, an administrator has to look."
-        )
+        return Diagnosis("attach", "provisioning", cause, evidence, TRIED_AGAIN)
     if binding:
         cause = f"There is no free volume for the claim {name}, and no storage class that makes one."
         return Diagnosis("attach", "storage-class", cause, evidence, ADMINISTRATOR)
@@ -66,28 +63,22 @@ def not_mounted(seen: Observed) -> Diagnosis | None:
     """Why a pod that has its node has not its volumes; None where no event says so."""
     event = seen.last("FailedAttachVolume", "FailedMount")
     later = seen.last("SuccessfulAttachVolume", "Pulling", "Pulled", "Created", "FailedCreatePodSandBox")
-    if event is None:
+    if event is None or (later and when(later) > when(event)):
         return _chown(seen)
     message = str(event.get("message") or "")
-    if later and event.get("reason") == "FailedMount" and later.get("reason") in ("Pulling", "Pulled", "Created"):
-        return None
     if "Multi-Attach" in message:
         return _held(seen, event, message)
     evidence = said(seen.last("FailedAttachVolume"), event)
     if event.get("reason") == "FailedAttachVolume":
         cause = f"Its home volume cannot be attached to {seen.node}: {_reason(message)}."
-        return Diagnosis(
-            "attach", "attach", cause, evidence, "It is tried again. If it stays, an administrator has to look."
-        )
+        return Diagnosis("attach", "attach", cause, evidence, TRIED_AGAIN)
     if found := _SETUP.search(message):
         cause = f"The volume {found[1]} cannot be mounted: {_reason(found[2])}."
     elif "timed out waiting" in message or "timeout expired" in message:
         cause = f"Its volumes are not mounted on {seen.node} yet: the storage takes too long."
     else:
         cause = f"Its volumes cannot be mounted: {_reason(message)}."
-    return Diagnosis(
-        "attach", "mount", cause, evidence, "It is tried again. If it stays, an administrator has to look."
-    )
+    return Diagnosis("attach", "mount", cause, evidence, TRIED_AGAIN)
 
 
 def _held(seen: Observed, event: Object, message: str) -> Diagnosis:
