@@ -294,7 +294,9 @@ async def _ready(job: _Job, endpoint: AsyncEndpoint, number: int) -> None:
         condition = changes.revision_condition(now, number)
         if condition is None:
             return
-        if condition.reason in _GIVE_UP or hope.is_gone(changes.observed(now, number).cause):
+        gone = hope.is_gone(changes.observed(now, number).cause)
+        # Not while it starts once more: it has no last words then.
+        if condition.reason in _GIVE_UP or (gone and condition.reason != "Starting"):
             raise failed(now, number, f"{condition.reason}: {condition.message}")
         text = f"{condition.reason}: {condition.message}" if condition.message else condition.reason
         if text != told:
