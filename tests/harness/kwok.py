@@ -49,7 +49,9 @@ def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_answering())
         output = stack.enter_context((folder / "kwok.log").open("ab"))
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        # etcd 3.4 cannot serve watches that begin with a list: kwok would try again and again before it lists.
+        environment = {**os.environ, "KUBE_FEATURE_WatchListClient": "false"}
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         cluster.kubectl("apply", "--filename", "-", input=json.dumps(_list([_node(name) for name in names])))
