@@ -32,8 +32,9 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 
 @contextmanager
 def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
-    """So many nodes with room for thousands of pods, which are ready as soon as they are scheduled and answer every
-    call with 200. Needs root. kwok's output goes to `folder`."""
+    """So many nodes with room for thousands of pods, which are ready soon after they are scheduled and answer every
+    call with 200. On an etcd older than 3.4.31, which cannot serve the watches that kwok asks for, `soon` is up to half a
+    minute: it lists then. Needs root. kwok's output goes to `folder`."""
     names = [f"kwok-{number}" for number in range(count)]
     command = [
         str(go_tool(_MODULE, "sigs.k8s.io/kwok/cmd/kwok")),
@@ -49,9 +50,7 @@ def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_answering())
         output = stack.enter_context((folder / "kwok.log").open("ab"))
-        # etcd 3.4 cannot serve watches that begin with a list: kwok would try again and again before it lists.
-        environment = {**os.environ, "KUBE_FEATURE_WatchListClient": "false"}
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         cluster.kubectl("apply", "--filename", "-", input=json.dumps(_list([_node(name) for name in names])))
