@@ -33,8 +33,9 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 @contextmanager
 def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
     """So many nodes with room for thousands of pods, which are ready soon after they are scheduled and answer every
-    call with 200. On an etcd older than 3.4.31, which cannot serve the watches that kwok asks for, `soon` is up to half a
-    minute: it lists then. Needs root. kwok's output goes to `folder`."""
+    call with 200. Needs root. kwok's output goes to `folder`.
+
+    An etcd older than 3.4.31 cannot serve the watches that kwok asks for: it lists instead, twice a minute."""
     names = [f"kwok-{number}" for number in range(count)]
     command = [
         str(go_tool(_MODULE, "sigs.k8s.io/kwok/cmd/kwok")),
