@@ -36,7 +36,8 @@ def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
     call with 200. Needs root. kwok's output goes to `folder`.
 
     An etcd older than 3.4.31 cannot serve the watches that kwok asks for: it lists instead, twice a minute."""
-    names = [f"kwok-{number}" for number in range(count)]
+    # Last by name: who asks for a node of the cluster takes the first.
+    names = [f"zz-kwok-{number}" for number in range(count)]
     command = [
         str(go_tool(_MODULE, "sigs.k8s.io/kwok/cmd/kwok")),
         f"--kubeconfig={cluster.kubeconfig}",
