@@ -136,13 +136,14 @@ def table(found: list[Measured], empty: float) -> Iterator[str]:
 
 @contextmanager
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A new one, deleted at the end."""
+    """A new one; at the end it is gone with all that is in it."""
     name = f"bench-{uuid.uuid4().hex[:6]}"
     cluster.kubectl("create", "namespace", name)
     try:
         yield name
     finally:
-        cluster.kubectl("delete", "namespace", name, "--wait=false")
+        # Somebody has to play the kubelets until the last pod has ended.
+        cluster.kubectl("delete", "namespace", name, "--timeout=600s")
 
 
 def account(cluster: Cluster, name: str) -> str:

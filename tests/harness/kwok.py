@@ -32,9 +32,12 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 
 @contextmanager
 def fake_nodes(cluster: Cluster, count: int, folder: Path) -> Iterator[None]:
-    """So many nodes with room for thousands of pods, which are ready as soon as they are scheduled and answer every
-    call with 200. Needs root. kwok's output goes to `folder`."""
-    names = [f"kwok-{number}" for number in range(count)]
+    """So many nodes with room for thousands of pods, which are ready soon after they are scheduled and answer every
+    call with 200. Needs root. kwok's output goes to `folder`.
+
+    An etcd older than 3.4.31 cannot serve the watches that kwok asks for: it lists instead, twice a minute."""
+    # Last by name: who asks for a node of the cluster takes the first.
+    names = [f"zz-kwok-{number}" for number in range(count)]
     command = [
         str(go_tool(_MODULE, "sigs.k8s.io/kwok/cmd/kwok")),
         f"--kubeconfig={cluster.kubeconfig}",
