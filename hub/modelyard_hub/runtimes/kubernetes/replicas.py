@@ -153,7 +153,7 @@ def _ended(pod: Object, main: Mapping[str, Any]) -> str:
     """How a server ended that runs again."""
     end = (main.get("lastState") or {}).get("terminated")
     if not end:
-        return ""
+        return "its node does not tell any more how the one before it ended." if main.get("restartCount") else ""
     cause, at = ended(end, _memory(pod)), _time(end.get("finishedAt"))
     return f"{cause.reason}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''}: {cause.message}"
 

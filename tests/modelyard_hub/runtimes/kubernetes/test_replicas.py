@@ -94,6 +94,9 @@ def test_a_ready_one_that_was_started_again_tells_how_it_ended() -> None:
     assert (found.phase, found.reason) == (Phase.ready, "")
     assert found.ended == ("OutOfMemory at 2026-01-01 00:00:30 UTC: It used more memory than its limit of 256 MiB.")
     assert not replica(0, ready_pod(), OPTIONS).ended
+    del status[0]["lastState"]
+    forgotten = replica(0, ready_pod() | {"status": {**ready_pod()["status"], "containerStatuses": status}}, OPTIONS)
+    assert forgotten.ended == "its node does not tell any more how the one before it ended."
 
 
 def test_one_crash_after_a_long_life_is_no_loop() -> None:
