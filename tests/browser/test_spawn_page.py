@@ -101,6 +101,7 @@ def test_a_size_is_chosen_started_and_there_again_next_time(yard: Stack, context
     process = server("grace")
     told = process.environ()
     assert (told["MODELYARD_PROFILE"], told["CPU_LIMIT"], told["MEM_LIMIT"]) == ("more", "0.5", str(3 << 29))
+    assert told["CUDA_VISIBLE_DEVICES"] == ""
     if len(os.sched_getaffinity(0)) > 1:
         assert len(process.cpu_affinity()) == 1
     page.goto("/hub/home")  # JupyterLab would say that its server is gone

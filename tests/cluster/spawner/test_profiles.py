@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from kubernetes_asyncio.config import kube_config
 
+from harness import pods
+from harness.base_image import NAME
 from harness.cluster import Cluster
 from harness.pod_spawner import manifest, spawner
 from harness.wait import eventually
@@ -26,10 +28,19 @@ GPU = {
 }
 
 
+PLAIN = {
+    "name": "plain",
+    "cpu": {"min": 0.5, "default": 1, "max": 1, "step": 0.5},
+    "cpu_share": 0.1,
+    "memory": {"min": "256Mi", "default": "1Gi", "max": "1Gi", "step": "256Mi"},
+    "shm": {"min": "32Mi", "default": "64Mi", "max": "256Mi", "step": "32Mi"},
+}
+
+
 @pytest.fixture
 async def made(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PodSpawner:
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
-    (tmp_path / "profiles.json").write_text(json.dumps({"profiles": [GPU]}))
+    (tmp_path / "profiles.json").write_text(json.dumps({"profiles": [GPU, PLAIN]}))
     return spawner(tmp_path, namespace=namespace, profiles=tmp_path / "profiles.json")
 
 
@@ -71,3 +82,28 @@ async def test_the_page_has_the_quota_and_the_home_that_is_there(
     page = await made.get_options_form()
     assert "Your home is a volume of" in page
     assert 'name="volume"' not in page
+
+
+async def test_shared_memory_is_as_big_as_was_chosen_and_ends_there(
+    cluster: Cluster, namespace: str, made: PodSpawner
+) -> None:
+    """The pod with another program: what the kubelet makes of it, and what a data loader would meet."""
+    made.cmd, made.args, made.image, made.image_pull_policy = pods.SLEEP, [], NAME, "IfNotPresent"
+    chosen = {"profile": "plain", "memory": "512Mi", "shm": "96Mi", "cpu": 0.5}
+    await made._run_apply_user_options(chosen)
+    for what in ("claim", "pod"):
+        document = json.dumps(await manifest(made, what))
+        cluster.kubectl("--namespace", namespace, "create", "--filename", "-", input=document)
+    pod = made.pod_name
+    cluster.kubectl("--namespace", namespace, "wait", f"pod/{pod}", "--for=condition=Ready", "--timeout=120s")
+
+    def inside(command: str) -> str:
+        return cluster.kubectl("--namespace", namespace, "exec", pod, "--", "sh", "-c", command)
+
+    assert inside("df --block-size=M --output=size /dev/shm").split()[-1] == "96M"
+    full = inside("(head -c 200M /dev/zero > /dev/shm/full; stat -c %s /dev/shm/full; rm /dev/shm/full) 2>&1")
+    assert "No space left on device" in full
+    assert full.split()[-1] == str(96 << 20)
+    assert "MODELYARD_PROFILE=plain\n" in inside("env")
+    labels = cluster.get("pod", pod, namespace)["metadata"]["labels"]
+    assert labels["modelyard.dev/profile"] == "plain"
