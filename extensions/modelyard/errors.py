@@ -102,7 +102,7 @@ def error_of(status: int, body: bytes, what: str) -> ModelyardError:
         return Unavailable(f"{what}: {why} ({status}).", remedy=remedy)
     if status in _AWAY:
         return Unavailable(f"{what}: {_AWAY[status]} ({status}).")
-    if status == 500 and not body:
+    if status == 500 and not body and " /mlflow/" in what:
         # So answers the router alone, when it cannot ask the hub service who may pass; nobody has seen the request.
         return Unavailable(f"{what}: the hub service, which says who may pass, is away.", unsent=True)
     said = ""

@@ -36,7 +36,9 @@ def test_the_rules(file: Path) -> None:
 
 def test_what_is_built_alike_is_written_alike() -> None:
     assert len({stages(file)[0] for file in FILES}) == 1, "then one build of the wheel serves all of them"
-    assert len({stages(file)[1] for file in FILES}) == len({stages(file)[2] for file in FILES}) == 1
+    assert len({stages(file)[1] for file in FILES}) == 1
+    # Of what serves models alone, what it never opens is removed.
+    assert len({stages(file)[2].replace(" && sh install.sh trim", "") for file in FILES}) == 1
 
 
 def test_the_extras_are_the_projects() -> None:

@@ -56,33 +56,31 @@ class Reports:
     async def confirm(self, wanted: Section, name: str, since: float) -> bool:
         """Whether all have exactly what is wanted of the endpoint `serve.owner.name`; False where none was asked after
         `since` (of `time.monotonic`) yet."""
-        await self._refresh(since)
         none = Section({}, {}, {})
-        return self._tells_of(since) and all(matches(wanted, r.of.get(name, none)) for r in self._reports)
+        return await self._all(since, lambda report: matches(wanted, report.of.get(name, none)))
 
     async def confirm_all(self, wanted: Section, ours: Callable[[str], bool], since: float) -> bool:
         """The same of everything with `ours` names."""
-        await self._refresh(since)
-        return self._tells_of(since) and all(
-            matches(
-                wanted,
-                Section(
-                    {n: m for n, m in r.routers.items() if ours(n)},
-                    {n: m for n, m in r.services.items() if ours(n)},
-                    {},
-                ),
-            )
-            for r in self._reports
-        )
+
+        def found(report: Report) -> Section:
+            routers = {name: member for name, member in report.routers.items() if ours(name)}
+            return Section(routers, {name: member for name, member in report.services.items() if ours(name)}, {})
+
+        return await self._all(since, lambda report: matches(wanted, found(report)))
+
+    async def _all(self, since: float, holds: Callable[[Report], bool]) -> bool:
+        """A report of a moment ago is good where it confirms; else one is asked for now."""
+        for asked_since in (since, float("inf")):
+            await self._refresh(asked_since)
+            if self._reports and self._began >= since and all(holds(report) for report in self._reports):
+                return True
+        return False
 
     async def close(self) -> None:
         """Let go of what is being fetched."""
-        if self._fetching is not None:
+        if self._fetching is not None and not self._fetching.done():
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
-
-    def _tells_of(self, since: float) -> bool:
-        return bool(self._reports) and self._began >= since
 
     async def wait(self) -> None:
         """Until there is a point in asking again."""
@@ -92,24 +90,24 @@ class Reports:
     async def _refresh(self, since: float) -> None:
         """What was asked after `since` is good for a while: only a restarted Traefik would say otherwise."""
         now = time.monotonic()
-        if now < self._fresh_until or (self._tells_of(since) and now < self._began + _GOOD):
+        if now < self._fresh_until or (self._reports and self._began >= since and now < self._began + _GOOD):
             return
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch(), name="ask Traefik")
         await asyncio.shield(self._fetching)
 
     async def _fetch(self) -> None:
-        began, spent = time.monotonic(), 0.0
+        began, rest = time.monotonic(), _FRESH
         try:
             texts = await asyncio.gather(*map(self._ask, await _addresses(self._url)))
             reading = time.thread_time()
             self._reports = tuple(Report.read(json_of(text)) for text in texts)
-            spent = time.thread_time() - reading
+            rest = max(_FRESH, (time.thread_time() - reading) / _SHARE)
         except (httpx.HTTPError, OSError, ValueError) as error:
             log.debug("asking Traefik: %s", error)
-            self._reports = ()
+            self._reports, rest = (), _AWAY  # one that takes no packets holds up whoever asks
         self._began = began
-        self._fresh_until = time.monotonic() + max(_FRESH, spent / _SHARE)
+        self._fresh_until = time.monotonic() + rest
 
     async def _ask(self, api: httpx.URL) -> bytes:
         response = await self._client.get(f"{api}/rawdata")

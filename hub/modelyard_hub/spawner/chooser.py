@@ -95,7 +95,7 @@ def groups_of(spawner: Profiled) -> set[str]:
 
 
 def refusal(problem: ModelyardError) -> SpawnException:
-    """As JupyterHub tells it: no trace in its log, no failure of its own."""
+    """As JupyterHub tells it, which is no failure of its own."""
     status = 403 if isinstance(problem, Forbidden) else 400
     refused = SpawnException(str(problem), reason="profile", status_code=status)
     refused.jupyterhub_message = str(problem)  # what a page shows; without it, the exception's class too

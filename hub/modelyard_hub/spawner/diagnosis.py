@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from modelyard_hub.spawner.causes.base import Diagnosis, Observed
 from modelyard_hub.spawner.causes.containers import placed
 from modelyard_hub.spawner.causes.refused import refused, shm_too_large
@@ -38,7 +40,7 @@ def _over(seen: Observed) -> Diagnosis:
         cause = "The server made room for something more urgent."
         return Diagnosis("ready", "preempted", cause, (message,), "Start it again.", capacity=True, final=True)
     if seen.status.get("containerStatuses"):
-        return placed(seen)
+        return replace(placed(seen), final=True)
     cause = f"The node {seen.node} did not take the server: {message or reason or seen.status.get('phase')}."
     capacity = reason.startswith("OutOf")
     return Diagnosis("start", "rejected", cause, (message,), "Start it again.", capacity=capacity, final=True)

@@ -86,12 +86,14 @@ class Look:
     _kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _last: tuple[float, Diagnosis] | None = None
+    _closed: bool = False
 
     async def diagnosis(self, *, anew: bool = False) -> Diagnosis:
         """Why it is pending. Several who ask within a second get one answer, unless it has to be made anew."""
         async with self._asking:
             if anew or self._last is None or time.monotonic() - self._last[0] > 1.0:
-                self._last = (time.monotonic(), await self._diagnose())
+                found = await self._diagnose()
+                self._last = (time.monotonic(), found)
             return self._last[1]
 
     def events(self) -> tuple[Object, ...]:
@@ -105,7 +107,8 @@ class Look:
         return _told(Observed(datetime.now(UTC), self.pod(), self.events(), usual=HISTORY.expected()))
 
     async def close(self) -> None:
-        """End what was begun."""
+        """End what was begun, and begin nothing more: somebody may still be asking."""
+        self._closed = True
         feeds, self._feeds = self._feeds, {}
         self.wide.feeds -= len(feeds)
         await asyncio.gather(*(feed.close() for feed in feeds.values()))
@@ -138,10 +141,10 @@ class Look:
 
     async def _follow(self, key: str, kind: str, name: str) -> None:
         """Without a feed where too many wait: conditions and states are told all the same."""
-        if key not in self._feeds and self.wide.feeds < FEEDS:
+        if key not in self._feeds and self.wide.feeds < FEEDS and not self._closed:
             self.wide.feeds += 1
-            self._feeds[key] = Feed(self.api, self.namespace, kind, name)
-            await self._feeds[key].settled(1.0)
+            feed = self._feeds[key] = Feed(self.api, self.namespace, kind, name)
+            await feed.settled(1.0)
 
     async def _claims(self, seen: Observed) -> tuple[Object, ...]:
         found = []

@@ -89,7 +89,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
                 await asyncio.wait({task}, timeout=1.0)
                 late = asyncio.get_running_loop().time() > deadline
                 if not task.done() and self._look and (late or self._look.at_once().final):
-                    raise self._not_started(_after(await self._look.diagnosis(anew=True), seconds if late else 0.0))
+                    raise self._not_started(_after(await _why(self._look), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
             if found := refused(error.status, _said(error)):
@@ -178,6 +178,14 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         base = self.hub.base_url
         again = url_path_join(base, "spawn", self.user.escaped_name, name)
         return NotStarted(found, again=again, home=url_path_join(base, "home"))
+
+
+async def _why(look: Look) -> Diagnosis:
+    """In time: JupyterHub ends a start that takes longer, without a reason."""
+    try:
+        return await asyncio.wait_for(look.diagnosis(anew=True), RESERVE / 2)
+    except TimeoutError:
+        return look.at_once()
 
 
 def _after(found: Diagnosis, seconds: float) -> Diagnosis:

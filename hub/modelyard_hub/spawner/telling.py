@@ -25,7 +25,7 @@ class NotStarted(SpawnException):  # type: ignore[misc]  # JupyterHub is untyped
         super().__init__(
             found.text,
             reason=found.reason,
-            log_message="\n".join((found.text, *found.evidence)),
+            log_message=found.text,  # the evidence may be what the user's own server printed
             message_html=page(found, again=again, home=home),
             status_code=503 if found.capacity else 500,
         )

@@ -89,7 +89,7 @@ class KubernetesRuntime:
         task.check()
         check_output(task, self._options)
         client, keeper, view = self._open()
-        async with keeper.lock(task.name):
+        async with keeper.lock(task.name), _told_again(view, task.name):
             known = view.record(task.name)
             _of_type(known, TASK_TYPE)
             if known is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, Kind, Object
+from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, SECRET, Kind, Object
 from modelyard_hub.runtimes.kubernetes.manifests import MANAGER
 
 _METADATA = (
@@ -27,6 +27,8 @@ def slim(kind: Kind, found: Object) -> Object:
     kept = {key: meta[key] for key in _METADATA if key in meta}
     if kind is DEPLOYMENT and "managedFields" in meta:
         kept["managedFields"] = [_replicas(entry) for entry in meta["managedFields"] if entry.get("manager") == MANAGER]
+    if kind is SECRET and "annotations" in meta:
+        kept["annotations"] = meta["annotations"]  # how far a task is
     made = {**found, "metadata": kept}
     if kind is POD and "spec" in found:
         made["spec"] = _pod_spec(found["spec"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import weakref
+from contextlib import suppress
 from typing import Any
 
 _LOOKS = 200
@@ -32,7 +33,8 @@ class Sockets:
         """Wait for the other side's goodbye, for a second at most; then go without."""
         if not await self._seen_closed():
             for left in self._open():
-                left.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # the other side was quicker
+                    left.shutdown(socket.SHUT_RDWR)
             await self._seen_closed()
 
     async def _seen_closed(self) -> bool:

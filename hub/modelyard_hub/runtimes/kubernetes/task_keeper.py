@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from modelyard_api.errors import InvalidInput, ModelyardError, QuotaExceeded, Unavailable
@@ -16,6 +17,9 @@ from modelyard_hub.runtimes.kubernetes.task_view import job_ended, of_job, statu
 from modelyard_hub.runtimes.kubernetes.view import View
 from modelyard_hub.runtimes.outputs import open_output, read_status
 from modelyard_hub.runtimes.task import Task
+
+_PATIENCE = 5.0
+"""Seconds for a store's answer, during which no other workload is looked at."""
 
 
 class TaskKeeper:
@@ -70,10 +74,11 @@ class TaskKeeper:
     async def _end_of(self, task: Task, live: Object | None) -> TaskStatus:
         """How a task ended whose pod is gone: as it says itself at its output, else as its Job does."""
         try:
-            said = await read_status(open_output(task.output))
-        except Unavailable:
+            async with asyncio.timeout(_PATIENCE):
+                said = await read_status(open_output(task.output))
+        except (Unavailable, TimeoutError) as error:
             if live is None:
-                raise
+                raise Unavailable(f"the output of task {task.name} cannot be read: {error}") from error
             said = None
         return said if said is not None and said.state.ended else of_job(live)
 

@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 from harness.observed_pods import ready_pod, small_server
+from harness.observed_tasks import small_task
+from modelyard_api.tasks import TaskState, TaskStatus
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.drift import drift
-from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD
+from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, SECRET
 from modelyard_hub.runtimes.kubernetes.manifests import objects, replicas
 from modelyard_hub.runtimes.kubernetes.replicas import replica
 from modelyard_hub.runtimes.kubernetes.slim import slim
+from modelyard_hub.runtimes.kubernetes.task_record import Progress, read_progress, task_record
 
 RECORD = {"metadata": {"name": "ada-churn-r1", "namespace": "yard", "uid": "u"}}
 OPTIONS = KubernetesOptions(image="server:1")
@@ -28,6 +31,14 @@ def test_a_pod_says_the_same_in_a_third() -> None:
     kept = slim(POD, pod)
     assert replica(0, kept, OPTIONS) == replica(0, pod, OPTIONS)
     assert len(json.dumps(kept)) < len(json.dumps(pod)) / 3
+
+
+def test_a_task_is_known_to_be_as_far_as_before() -> None:
+    end = TaskStatus(state=TaskState.succeeded, exit_code=0)
+    record = task_record(small_task(), "yard", Progress("uid-of-its-job", end))
+    kept = slim(SECRET, {**record, "metadata": {**record["metadata"], "managedFields": managed("modelyard")}})
+    assert read_progress(kept) == Progress("uid-of-its-job", end)
+    assert "managedFields" not in kept["metadata"]
 
 
 def test_a_deployment_is_compared_as_before() -> None:
