@@ -62,11 +62,13 @@ def sign_in(context: BrowserContext, yard: Stack, user: str) -> Page:
     return page
 
 
-def server(user: str) -> psutil.Process:
-    """The user's notebook server."""
+def server(yard: Stack, user: str) -> psutil.Process:
+    """The user's notebook server: this machine may run others', such as a test cluster's."""
     for process in psutil.process_iter():
         try:
-            if process.environ().get("JUPYTERHUB_USER") == user and "singleuser" in " ".join(process.cmdline()):
+            told = process.environ()
+            ours = told.get("JUPYTERHUB_USER") == user and told.get("MODELYARD_URL") == yard.url
+            if ours and "singleuser" in " ".join(process.cmdline()):
                 return process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -98,7 +100,7 @@ def test_a_size_is_chosen_started_and_there_again_next_time(yard: Stack, context
     page.screenshot(path=SCREENSHOTS / "spawn-2.png", full_page=True)
     page.get_by_role("button", name="Start").click()
     page.wait_for_url("**/user/grace/lab/**", timeout=MINUTE)
-    process = server("grace")
+    process = server(yard, "grace")
     told = process.environ()
     assert (told["MODELYARD_PROFILE"], told["CPU_LIMIT"], told["MEM_LIMIT"]) == ("more", "0.5", str(3 << 29))
     assert told["CUDA_VISIBLE_DEVICES"] == ""
@@ -154,7 +156,7 @@ def test_with_keys_alone(yard: Stack, context: BrowserContext) -> None:
     expect(page.get_by_role("spinbutton", name="CPUs")).to_have_value("1.5")
     page.keyboard.press("Enter")
     page.wait_for_url("**/user/ada/lab/**", timeout=MINUTE)
-    assert server("ada").environ()["CPU_LIMIT"] == "1.5"
+    assert server(yard, "ada").environ()["CPU_LIMIT"] == "1.5"
 
 
 def test_narrow_and_dark(yard: Stack, context: BrowserContext) -> None:
@@ -186,12 +188,12 @@ def test_the_api_refuses_with_the_text(yard: Stack, options: dict[str, Any], sta
 def test_a_refused_choice_is_not_what_the_next_start_asks_for(yard: Stack) -> None:
     with api(yard, "kay") as hub:
         hub.post("/users/kay/server", json={"user_options": {"profile": "more", "cpu": 0.5}}).raise_for_status()
-        eventually(lambda: server("kay"), timeout=30, what="the server runs")
+        eventually(lambda: server(yard, "kay"), timeout=30, what="the server runs")
         eventually(lambda: hub.get("/users/kay").json()["servers"][""]["ready"], timeout=30, what="it is ready")
         stop(yard, "kay")
         assert hub.post("/users/kay/server", json={"user_options": {"profile": "huge"}}).status_code == 400
         hub.post("/users/kay/server").raise_for_status()
-        process = eventually(lambda: server("kay"), timeout=30, what="the server runs")
+        process = eventually(lambda: server(yard, "kay"), timeout=30, what="the server runs")
         assert process.environ()["MODELYARD_PROFILE"] == "more"
         assert process.environ()["CPU_LIMIT"] == "0.5"
 

@@ -63,11 +63,15 @@ c.PodSpawner.http_timeout = given["http_timeout"]
 c.PodSpawner.start_timeout = given["start_timeout"]
 c.PodSpawner.consecutive_failure_limit = 2
 
+def none(spawner, options):
+    """No profiles: what is asked for here no profile allows."""
+
 def choose(spawner):
     """A server's options are the spawner's."""
     for name, value in spawner.user_options.items():
         setattr(spawner, name, value)
 
+c.Spawner.apply_user_options = none
 c.PodSpawner.pre_spawn_hook = choose
 '''
 

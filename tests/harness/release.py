@@ -23,6 +23,7 @@ from harness.database_image import database_image
 from harness.wait import eventually
 
 NAME = "modelyard"
+_PARTS = ("hub", "service", "mlflow", "traefik", "postgresql")
 
 
 @dataclass
@@ -93,9 +94,13 @@ class Release:
         """Run a command in a user's notebook pod; what it printed."""
         return self.kubectl("exec", self.notebook_pod(user), "--", *command)
 
+    def notebooks(self, user: str) -> list[dict[str, Any]]:
+        """A user's notebook pods."""
+        return [pod for pod in self.pods("notebook") if pod["metadata"]["labels"]["modelyard.dev/owner"] == user]
+
     def notebook_pod(self, user: str) -> str:
-        """The name of a user's notebook pod."""
-        (pod,) = (p for p in self.pods("notebook") if p["metadata"]["labels"]["modelyard.dev/owner"] == user)
+        """The name of a user's only notebook pod."""
+        (pod,) = self.notebooks(user)
         return str(pod["metadata"]["name"])
 
     def api(self, user: str) -> httpx.Client:
@@ -108,6 +113,13 @@ class Release:
         """Whether a part has pods, and all are ready."""
         pods = self.pods(component)
         return bool(pods) and all(_ready(pod) for pod in pods)
+
+    def whole(self) -> bool:
+        """Whether all its parts are ready, and the router has the way to them."""
+        if not all(self.ready(component) for component in _PARTS):
+            return False
+        pages = ("/hub/login", "/services/modelyard/api/openapi.json")
+        return all(httpx.get(f"{self.url}{page}", timeout=10, trust_env=False).is_success for page in pages)
 
     def kill(self, *components: str) -> None:
         """Delete the pods of parts without grace, all at once; returns when they are gone and others are ready."""

@@ -66,8 +66,7 @@ def test_a_wrong_password_is_refused(installed: Release) -> None:
 
 
 def test_the_pod_is_the_owners_bounded_and_a_stranger_in_the_cluster(installed: Release, lab: str) -> None:
-    (pod,) = installed.pods("notebook")
-    assert pod["metadata"]["labels"]["modelyard.dev/owner"] == USER
+    assert len(installed.notebooks(USER)) == 1
     assert installed.in_notebook(USER, "id", "-u").strip() == "1000"
     sized = installed.in_notebook(USER, "df", "--block-size=M", "--output=size", "/dev/shm").split()
     assert sized[-1] == "128M"
@@ -116,12 +115,12 @@ def test_routers_that_start_anew_have_the_routes_before_they_are_asked(installed
 
 def test_an_upgrade_keeps_secrets_notebooks_and_answers(installed: Release, lab: str) -> None:
     before = {key: installed.secret(key) for key in ("user_password", "cookie_secret", "signing.pem")}
-    (pod,) = installed.pods("notebook")
+    (pod,) = installed.notebooks(USER)
     with watched(installed.url) as wrong:
         installed.install(group="everybody", traefik={**installed.values()["traefik"], "trustedProxies": ["192.0.2.1"]})
     assert not wrong, (len(wrong), wrong[:3])
     assert {key: installed.secret(key) for key in before} == before
-    assert [p["metadata"]["uid"] for p in installed.pods("notebook")] == [pod["metadata"]["uid"]]
+    assert [p["metadata"]["uid"] for p in installed.notebooks(USER)] == [pod["metadata"]["uid"]]
 
 
 def test_a_stopped_server_is_gone_and_its_home_is_not(installed: Release, lab: str) -> None:
@@ -129,6 +128,6 @@ def test_a_stopped_server_is_gone_and_its_home_is_not(installed: Release, lab: s
     with installed.browser(USER) as browser:
         headers = {"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/") or ""}
         browser.delete(f"/hub/api/users/{USER}/server", headers=headers).raise_for_status()
-        eventually(lambda: not installed.pods("notebook"), timeout=90, what="the pod is gone")
+        eventually(lambda: not installed.notebooks(USER), timeout=90, what="the pod is gone")
         installed.spawn(browser, USER)
     assert "kept" in installed.in_notebook(USER, "ls", "/home/jovyan")
