@@ -60,10 +60,21 @@ def down(folder: Path) -> None:
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], capture_output=True, check=False)
     _remove_policies()
+    _remove_pods()
     before = folder / "ip_forward"
     if before.exists():
         _FORWARDING.write_text(before.read_text())
         before.unlink()
+
+
+def _remove_pods() -> None:
+    """The devices of pods that were killed. The kernel removes them when it likes, with the routes to their addresses:
+    a new pod with one of these would lose its own."""
+    shown = ["ip", "-json", "route", "show", "root", POD_NETWORK]
+    routes = subprocess.run(shown, capture_output=True, text=True, check=False).stdout
+    for route in json.loads(routes or "[]"):
+        if "dev" in route:
+            subprocess.run(["ip", "link", "delete", route["dev"]], capture_output=True, check=False)
 
 
 def _remove_policies() -> None:
