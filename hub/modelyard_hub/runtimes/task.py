@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from modelyard_api.errors import InvalidInput
 from modelyard_api.locations import parse_s3
 from modelyard_api.names import check_label
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.tasks import TaskState
+from modelyard_api.tasks import TaskState, TaskStatus
 
 RESERVED_FILES = ("task.json", "environment.json")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -91,6 +91,19 @@ class ObservedTask:
     deleting: bool = False
     unseen_since: datetime | None = None
     unseen_because: str = ""
+
+    def told(self, status: TaskStatus) -> ObservedTask:
+        """Itself, as far as the task itself says that it is."""
+        return replace(
+            self,
+            state=status.state,
+            exit_code=status.exit_code,
+            reason=status.reason,
+            message=status.message,
+            started=moment(status.started),
+            ended=moment(status.ended),
+            log_tail=status.lines if status.state.ended else (),
+        )
 
 
 def task_to_json(task: Task) -> dict[str, Any]:

@@ -38,3 +38,10 @@ def test_a_failed_start_carries_the_text_where_jupyterhub_looks_for_it() -> None
     assert 'href="/hub/spawn/ada">Start again</a>' in html
     assert (error.reason, error.status_code) == ("no-room", 503)
     assert NotStarted(PULL).status_code == 500
+
+
+def test_what_the_users_server_printed_is_not_in_the_hubs_log() -> None:
+    found = Diagnosis("ready", "crashed", "The server ended.", ("token=secret",), "Start it again.")
+    told = NotStarted(found)
+    assert "secret" not in str(told.log_message)
+    assert "secret" in told.jupyterhub_message, "who started it may read it"

@@ -14,7 +14,7 @@ from modelyard_hub.runtimes.kubernetes.reasons import Cause, disrupted, node_is_
 from modelyard_hub.runtimes.kubernetes.replicas import container, deleting
 from modelyard_hub.runtimes.kubernetes.task_pods import COMMAND, DELIVER
 from modelyard_hub.runtimes.kubernetes.task_record import read_progress
-from modelyard_hub.runtimes.task import ObservedTask, Task, moment
+from modelyard_hub.runtimes.task import ObservedTask, Task
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 
@@ -57,16 +57,7 @@ def observed_task(seen: SeenTask) -> ObservedTask:
 
 def with_status(observed: ObservedTask, status: TaskStatus) -> ObservedTask:
     """What is observed, with a status put in."""
-    return replace(
-        observed,
-        state=status.state,
-        exit_code=status.exit_code,
-        reason=status.reason,
-        message=status.message,
-        started=moment(status.started),
-        ended=moment(status.ended),
-        log_tail=status.lines if status.state.ended else (),
-    )
+    return observed.told(status)
 
 
 def status_of(observed: ObservedTask) -> TaskStatus:

@@ -23,7 +23,7 @@ from modelyard_hub.runtimes.local.logs import tail
 from modelyard_hub.runtimes.local.options import LocalOptions
 from modelyard_hub.runtimes.local.process import NONCE, PART, ROOT, Launch, Process, find_parts, spawn
 from modelyard_hub.runtimes.local.task_files import TaskFiles, TaskRecord
-from modelyard_hub.runtimes.task import ObservedTask, moment
+from modelyard_hub.runtimes.task import ObservedTask
 
 log = logging.getLogger(__name__)
 _PASSED_ON = ("HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE",
@@ -200,16 +200,7 @@ class TaskRun:
             raise Unavailable(f"what task {self.record.task.name} left cannot be delivered: {last}")
 
     def _show(self, status: TaskStatus) -> None:
-        now = replace(
-            self.observed,
-            state=status.state,
-            exit_code=status.exit_code,
-            reason=status.reason,
-            message=status.message,
-            started=moment(status.started),
-            ended=moment(status.ended),
-            log_tail=status.lines if status.state.ended else (),
-        )
+        now = self.observed.told(status)
         if now != self.observed:
             self.observed = now
             self._changed()
