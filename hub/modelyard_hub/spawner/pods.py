@@ -13,7 +13,8 @@ from modelyard_api.choices import Sizes
 from modelyard_api.quantities import quantity, show_bytes
 from modelyard_hub.spawner import quota
 from modelyard_hub.spawner.profiled import Profiled, threads
-from modelyard_hub.spawner.surroundings import Surroundings
+from modelyard_hub.spawner.surroundings import Room, Surroundings
+from modelyard_hub.spawner.turns import Need
 
 PROFILE = "modelyard.dev/profile"
 PATIENCE = 2.0
@@ -37,6 +38,24 @@ class ProfiledPods(Profiled):
         if self.sizes is not None:
             fill(pod, self.sizes)
         return pod
+
+    def needs(self) -> dict[Need, float]:
+        """What a ResourceQuota counts of the pod."""
+        cpu, memory = self.cpu_limit or 0.0, self.mem_limit or 0
+        found: dict[Need, float] = {
+            ("pods", ""): 1.0,
+            ("cpu", ""): cpu,
+            ("cpu_sure", ""): self.cpu_guarantee or cpu,
+            ("memory", ""): memory,
+        }
+        gpus = self.extra_resource_limits or {}
+        if self.sizes and self.sizes.gpus:
+            gpus = {**gpus, self.sizes.gpu_resource: self.sizes.gpus}
+        return {**found, **{("gpus", resource): quota.number(str(count)) for resource, count in gpus.items()}}
+
+    async def free(self) -> tuple[Room, ...]:
+        """What is left of the namespace's ResourceQuotas."""
+        return quota.rooms(await _quotas(self))
 
     def size_variables(self) -> dict[str, str]:
         """Also that shared memory is the server's own, how many threads to start, and that a server without GPUs gets
@@ -74,7 +93,7 @@ async def around(spawner: Any) -> Surroundings:
     """What is free of the namespace's quotas, and the home volume, if there is one. What the cluster does not say in
     time, or the hub may not know, is left out."""
     quotas, home = await asyncio.gather(_ask(spawner, _quotas(spawner)), _ask(spawner, _home(spawner)))
-    rooms = quota.rooms(quotas or ())
+    rooms = tuple(room for room in quota.rooms(quotas or ()) if room.need != "pods")
     if not home:
         return Surroundings(rooms)
     return Surroundings(rooms, frozenset({"volume"}), (f"Your home is a volume of {show_bytes(home)} already.",))
