@@ -103,12 +103,16 @@ class Queue:
 
     def gone(self, key: str) -> None:
         """There is no such server any more. What waited before the hub's restart still waits."""
-        if key in self._waiting or key in self._starting:
+        if self.has(key):
             self.marks.pop(key, None)
         self._starting.discard(key)
         self._unseen.pop(key, None)
         self._held.pop(key, None)
         self._touch()
+
+    def has(self, key: str) -> bool:
+        """Whether it waits or starts in this process of the hub."""
+        return key in self._waiting or key in self._starting
 
     def ticket(self, key: str) -> Ticket | None:
         """Of one that waits, starts or runs."""
