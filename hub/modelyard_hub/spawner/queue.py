@@ -136,7 +136,7 @@ class Queue:
         if key not in self._waiting:
             return None
         number, ticket = self._order()[key]
-        state, took = self._state(), HISTORY.after("queue")
+        state, took = self._state(), HISTORY.whole()
         reason: Why = "restart" if self._held_back() else why(ticket, state, self.limits)
         limit = {"starting": self.limits.starting, "active": self.limits.active}.get(str(reason), 0)
         asked = ticket.needs.get((reason.need, reason.resource), 0.0) if isinstance(reason, Room) else 0.0

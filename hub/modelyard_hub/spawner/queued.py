@@ -159,7 +159,7 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
             await asyncio.sleep(1.0 if place else 0.1)
 
     def _told(self, place: Place, elapsed: float) -> dict[str, Any]:
-        took = HISTORY.after("queue")
+        took = HISTORY.whole()
         left = None if place.seconds is None or took is None else place.seconds + took
         told = event(turn(place), elapsed, left, url_path_join(self.hub.base_url, "home"))
         return {**told, "place": place.number, "of": place.of}
