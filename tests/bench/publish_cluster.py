@@ -90,13 +90,15 @@ async def _objects(client: Client, name: str, clock: Clock) -> None:
 
     async def deployment() -> None:
         async with client.watch(DEPLOYMENT, chosen, "0") as events:
-            async for _ in events:
-                clock.mark("applied")
+            async for event in events:
+                if event["type"] != "BOOKMARK":
+                    clock.mark("applied")
 
     async def pods() -> None:
         async with client.watch(POD, chosen, "0") as events:
             async for event in events:
-                _pod(event["object"], clock)
+                if event["type"] != "BOOKMARK":
+                    _pod(event["object"], clock)
 
     await asyncio.gather(deployment(), pods())
 
@@ -135,7 +137,8 @@ async def _while(work: Any) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def by_hand(cluster: Cluster, namespace: str, name: str) -> float:
