@@ -14,6 +14,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 
 from modelyard_api.names import owner_name
+from modelyard_api.profiles import Profile
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
@@ -107,7 +108,7 @@ def configure_processes(c: Any, settings: Settings) -> None:
     Chooser(offered(settings), around).configure(c)
 
 
-async def around(spawner: Any) -> Surroundings:
+async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     """What is free now."""
     return surroundings(Machine.observe())
 

@@ -63,7 +63,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         """Make the pod, wait until it runs and answers. NotStarted says why it does not."""
         self._clock = clock = phases.Clock()
         self._took, self._made = {}, ""
-        look = self._look = Look(self.api, self.namespace, self._wide_view(), self._pod)
+        look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
             url: str = await self._unless_hopeless(super()._start(), self.start_timeout - RESERVE - self.http_timeout)
             clock.mark("running")
@@ -166,7 +166,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         metadata = (found or {}).get("metadata") or {}
         return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
 
-    def _wide_view(self) -> Wide:
+    def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""
         loop = asyncio.get_running_loop()
         if ExplainedSpawner._wide is None or ExplainedSpawner._wide[0] is not loop:
