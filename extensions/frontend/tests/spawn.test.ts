@@ -75,7 +75,9 @@ describe("what it takes", () => {
   });
 
   test("nothing of what it does not need", () => {
-    expect(claims("small", { cpu: 1, gpus: 0 }, KIND, [room({}), room({ need: "gpus" }), room({ need: "pods" })])).toEqual([]);
+    expect(
+      claims("small", { cpu: 1, gpus: 0 }, KIND, [room({}), room({ need: "gpus" }), room({ need: "pods" })]),
+    ).toEqual([]);
   });
 });
 
