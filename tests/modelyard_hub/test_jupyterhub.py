@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from jupyterhub._xsrf_utils import _set_xsrf_cookie
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application, RequestHandler
 from traitlets.config import Config
 
@@ -27,7 +27,8 @@ def test_where_users_have_tls_the_cookie_against_forged_forms_is_for_tls_alone(
     configure(config, Settings.model_validate({"home": tmp_path, "public_url": url}))
     application = Application(**config.JupyterHub.get("tornado_settings", {}))
     connection = SimpleNamespace(set_close_callback=lambda callback: None)
-    request = HTTPServerRequest("GET", "/hub/login", headers=HTTPHeaders(), connection=connection)  # type: ignore[arg-type]
+    line = RequestStartLine("GET", "/hub/login", "HTTP/1.1")
+    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders(), connection=connection)  # type: ignore[arg-type]
     handler = RequestHandler(application, request)
     _set_xsrf_cookie(handler, b"session", cookie_path="/hub/", authenticated=False, xsrf_token="token")
     assert handler._new_cookie["_xsrf"]["secure"] is (True if secure else "")
