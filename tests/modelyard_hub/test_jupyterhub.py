@@ -28,7 +28,7 @@ def test_where_users_have_tls_the_cookie_against_forged_forms_is_for_tls_alone(
     application = Application(**config.JupyterHub.get("tornado_settings", {}))
     connection = SimpleNamespace(set_close_callback=lambda callback: None)
     line = RequestStartLine("GET", "/hub/login", "HTTP/1.1")
-    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders(), connection=connection)  # type: ignore[arg-type]
+    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "yard"}), connection=connection)  # type: ignore[arg-type]
     handler = RequestHandler(application, request)
     _set_xsrf_cookie(handler, b"session", cookie_path="/hub/", authenticated=False, xsrf_token="token")
     assert handler._new_cookie["_xsrf"]["secure"] is (True if secure else "")
