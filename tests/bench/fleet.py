@@ -135,7 +135,9 @@ class Fleet:
 
         async def applied() -> bool:
             found = {e["name"]: e for e in await self.list()}
-            return all(holds(found[f"e-{n}"], "TrafficApplied") for n in numbers)
+            chosen = [found[f"e-{n}"] for n in numbers]
+            seen = all(e["status"]["observed_generation"] == e["generation"] for e in chosen)
+            return seen and all(holds(e, "TrafficApplied") for e in chosen)
 
         await eventually_async(applied, timeout=600, interval=1, what="second revisions have their traffic")
 
