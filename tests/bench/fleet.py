@@ -47,10 +47,14 @@ class Deployments:
         found, version = await self.client.list(DEPLOYMENT, SELECTOR)
         for one in found:
             self._take(one)
-        async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
-            async for event in events:
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    self._take(event["object"])
+        while True:  # a list of a thousand takes seconds, in which no change would be seen
+            async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
+                async for event in events:
+                    if event["type"] == "ERROR":
+                        return
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        self._take(event["object"])
 
     async def told(self, name: str, replicas: int, timeout: float) -> float:
         """When the Deployment `name` was told that many replicas."""
