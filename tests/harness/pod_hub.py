@@ -41,7 +41,7 @@ class Nowhere(Proxy):
 '''
 """A proxy class, as configuration."""
 _CONFIG = f'''
-import json, os
+import asyncio, json, os
 from pathlib import Path
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.kubernetes import configure_pods
@@ -69,9 +69,17 @@ c.PodSpawner.consecutive_failure_limit = 2
 def choose(spawner, options):
     """A server's options are the spawner's: what is asked for here no profile allows."""
     for name, value in options.items():
-        setattr(spawner, name, value)
+        if name != "after":
+            setattr(spawner, name, value)
+
+async def wait(spawner):
+    """The option `after`: a file that it waits for before its pod is made."""
+    after = spawner.user_options.get("after")
+    while after and not Path(after).exists():
+        await asyncio.sleep(0.05)
 
 c.Spawner.apply_user_options = choose
+c.PodSpawner.pre_spawn_hook = wait
 '''
 
 
@@ -117,11 +125,15 @@ class PodHub:
             self._process.terminate()
             self._process.wait(30)
 
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(30)
+    def die(self) -> None:
+        """Kill it, as the kernel does: it has no time for anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def revive(self) -> None:
+        """Start it anew with what it knew."""
+        self.begin(self.folder / "kubeconfig")
 
     def client(self, **options: Any) -> httpx.Client:
         """JupyterHub's API as a service that may start servers."""

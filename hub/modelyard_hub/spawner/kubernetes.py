@@ -12,7 +12,8 @@ from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common, queued
 from modelyard_hub.spawner.pods import ProfiledPods, around
 from modelyard_hub.spawner.queued import Queued
-from modelyard_hub.spawner.starting import RESERVE, ExplainedSpawner
+from modelyard_hub.spawner.resuming import ResumedSpawner
+from modelyard_hub.spawner.starting import RESERVE
 
 COMPONENT = "notebook"
 HOME = "/home/jovyan"
@@ -24,7 +25,7 @@ STARTING = 64
 """Servers that start at once, unless the settings say another number."""
 
 
-class PodSpawner(ProfiledPods, Queued, ExplainedSpawner):
+class PodSpawner(ProfiledPods, Queued, ResumedSpawner):
     """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
@@ -37,6 +38,8 @@ def configure_pods(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     common(c)
     c.JupyterHub.spawner_class = PodSpawner
+    # What a restarted hub goes on with does not keep it from answering.
+    c.JupyterHub.init_spawners_timeout = 2
     pods = c.PodSpawner
     if settings.namespace:
         pods.namespace = settings.namespace

@@ -14,6 +14,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 
 from modelyard_api.names import owner_name
+from modelyard_api.profiles import Profile
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
@@ -112,7 +113,7 @@ def configure_processes(c: Any, settings: Settings) -> None:
     queued(c, settings, starting=2 * (len(cores()) or os.cpu_count() or 1))
 
 
-async def around(spawner: Any) -> Surroundings:
+async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     """What is free now."""
     return surroundings(Machine.observe())
 

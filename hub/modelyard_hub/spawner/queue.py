@@ -89,6 +89,11 @@ class Queue:
         if key in self._unseen:
             self._unseen[key] = time.monotonic()
 
+    def goes_on(self, key: str) -> None:
+        """One that the last process of the hub had let in starts still."""
+        self._starting.add(key)
+        self._touch()
+
     def step_aside(self, key: str) -> None:
         """It does not count as starting any more."""
         if key in self._starting:
@@ -194,7 +199,7 @@ class Queue:
             self._touch()
 
     def _held_back(self) -> bool:
-        self._awaited -= self._waiting.keys()
+        self._awaited -= self._waiting.keys() | self._starting
         return bool(self._awaited) and time.monotonic() < self._awaited_until
 
     def _order(self) -> dict[str, tuple[int, Ticket]]:

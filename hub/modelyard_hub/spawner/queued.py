@@ -85,6 +85,21 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         if self.queue is not None:
             self.queue.step_aside(self.key)
 
+    def begins_anew(self) -> bool:
+        """It waited when the last process of the hub ended, or had just begun: it stands in the queue again."""
+        return self.queue is not None and self.key in self.queue.marks
+
+    def goes_on(self) -> None:
+        """A start of the last process of the hub goes on."""
+        self._may_start = True
+        if self.queue is not None:
+            self.queue.goes_on(self.key)
+
+    def has_ended(self) -> None:
+        """It is over."""
+        if self.queue is not None:
+            self.queue.over(self.key)
+
     def get_state(self) -> dict[str, Any]:
         """As the spawner's, with what the next process of the hub needs to go on."""
         state: dict[str, Any] = super().get_state()

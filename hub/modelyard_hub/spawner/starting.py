@@ -15,14 +15,18 @@ from traitlets import Float
 
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
+from modelyard_hub.spawner.holding import hold, prefer
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
+PATIENCE = 3.0
+"""Seconds that a start waits to be told where its volume is."""
 SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
@@ -39,6 +43,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
     _look: Look | None = None
     _clock: phases.Clock | None = None
     _made: str = ""
+    _hold: Hold | None = None
     _took: dict[str, float]
     waited = 0.0
     """Seconds that the start waited for its turn."""
@@ -63,12 +68,28 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
 
     async def _start(self) -> str:
         """Make the pod, wait until it runs and answers. NotStarted says why it does not."""
+        self._made = ""
+        return await self._explained(self._make())
+
+    async def _make(self) -> str:
+        """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        self._hold = await self.hold()
+        before = self._hold.diagnosis() if self._hold else None
+        if self._look:
+            self._look.before = before
+        if before and before.final:
+            raise self._not_started(before)
+        url: str = await super()._start()
+        return url
+
+    async def _explained(self, running: Awaitable[str]) -> str:
+        """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
         self._clock = clock = phases.Clock()
-        self._took, self._made = {}, ""
-        look = self._look = Look(self.api, self.namespace, self._wide_view(), self._pod)
+        self._took = {}
+        look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
             patience = self.start_timeout - self.queue_timeout - RESERVE - self.http_timeout
-            url: str = await self._unless_hopeless(super()._start(), patience)
+            url: str = await self._unless_hopeless(running, patience)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
@@ -82,6 +103,21 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         finally:
             self._look = None
             await look.close()
+
+    async def hold(self) -> Hold | None:
+        """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
+        try:
+            looking = hold(self.api, self.namespace, self.wide_view(), self.pvc_name)
+            return await asyncio.wait_for(looking, PATIENCE)
+        except TimeoutError:
+            return None
+
+    async def get_pod_manifest(self) -> Any:
+        """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
+        pod = await super().get_pod_manifest()
+        if self._hold and self._hold.shared_by:
+            prefer(pod, self._hold.shared_by)
+        return pod
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
         """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`, not
@@ -181,7 +217,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         metadata = (found or {}).get("metadata") or {}
         return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
 
-    def _wide_view(self) -> Wide:
+    def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""
         loop = asyncio.get_running_loop()
         if ExplainedSpawner._wide is None or ExplainedSpawner._wide[0] is not loop:

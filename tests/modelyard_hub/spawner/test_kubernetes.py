@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kubernetes_asyncio.config import kube_config
 
 from harness.pod_spawner import manifest, spawner
 from modelyard_api.names import owner_name
+from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.kubernetes import PodSpawner
 
 KUBECONFIG = {
@@ -245,3 +247,20 @@ async def test_jupyterhubs_own_limits_refuse_nobody(tmp_path: Path) -> None:
     limits = made.queue.limits
     assert (limits.starting, limits.active, limits.shares) == (7, 9, {"team": 2})
     assert spawner(tmp_path).queue.limits.starting == 64
+
+
+async def test_a_server_is_placed_where_its_volume_is_in_use(tmp_path: Path) -> None:
+    made = spawner(tmp_path)
+    attachment = {
+        "metadata": {"name": "csi-1"},
+        "spec": {"nodeName": "node-7", "source": {"persistentVolumeName": "v"}},
+    }
+    made._hold = Hold(datetime.now(UTC), {"spec": {}}, attachment, ({"metadata": {"name": "notebook-ada--two"}},))
+    (preferred,) = (await manifest(made))["spec"]["affinity"]["nodeAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["preference"] == {
+        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-7"]}]
+    }
+    made._hold = None
+    assert "affinity" not in (await manifest(made))["spec"]
