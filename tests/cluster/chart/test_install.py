@@ -81,7 +81,9 @@ def test_the_pod_is_the_owners_bounded_and_a_stranger_in_the_cluster(installed: 
 def test_the_home_is_a_volume_with_the_example_notebooks(installed: Release, lab: str) -> None:
     assert "01-train-and-publish.ipynb" in installed.in_notebook(USER, "ls", "/home/jovyan/notebooks")
     claims = installed.cluster.get("pvc", namespace=installed.namespace)["items"]
-    assert f"home-{USER}" in {claim["metadata"]["name"] for claim in claims}
+    labels = [claim["metadata"].get("labels", {}) for claim in claims]
+    homes = [(of.get("modelyard.dev/owner"), of.get("modelyard.dev/volume")) for of in labels]
+    assert (USER, "home") in homes
 
 
 def test_the_library_reaches_the_hub_service_and_mlflow_from_a_pod(installed: Release, lab: str) -> None:
