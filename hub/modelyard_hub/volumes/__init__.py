@@ -2,5 +2,5 @@
 
 `base.py`: what both kinds promise. `claims.py`, `snapshots.py`, `copies.py` (pure): what the objects of a cluster mean.
 `cluster.py` and `local.py` do it; `homes.py` (pure) chooses a server's among them. `shelf.py`: who may do what;
-`keeper.py`: what is done by the clock.
+`keeper.py`: what is done by the clock, as `plans.py` (pure) says.
 """

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.volumes import Snapshot, Volume
-from modelyard_hub.volumes import snapshots
+from modelyard_hub.volumes import plans
 from modelyard_hub.volumes.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class Keeper:
 
     async def _snapshots(self, volume: Volume, taken: list[Snapshot], now: datetime) -> None:
         usual = self._shelf.bounds.usual
-        if snapshots.due(volume, taken, usual, now):
+        if plans.due(volume, taken, usual, now):
             await self._shelf.disks.snapshot(volume, planned=True)
-        for old in snapshots.too_many(volume, taken, usual):
+        for old in plans.too_many(volume, taken, usual):
             await self._shelf.disks.drop(old)
 
     async def _each(self, volume: Volume, work: Awaitable[None]) -> None:

@@ -8,8 +8,8 @@ from contracts.disks import LATER, NOW, again, made
 from harness.claims import Claims
 from modelyard_api.volumes import Snapshot, SnapshotPlan
 from modelyard_hub.volumes.keeper import Keeper
+from modelyard_hub.volumes.plans import due, too_many
 from modelyard_hub.volumes.shelf import Bounds, Shelf
-from modelyard_hub.volumes.snapshots import due, too_many
 
 
 class Clock:
