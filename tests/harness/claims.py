@@ -60,7 +60,7 @@ async def claims_of(cluster: FakeCluster, folder: Path) -> AsyncIterator[Claims]
     options = KubernetesOptions(
         namespace="yard", kubeconfig=cluster.kubeconfig(folder), task_image="notebook:1", timing=QUICK
     )
-    made = Claims(ClusterDisks(ClusterOptions(options)), cluster)
+    made = Claims(ClusterDisks(ClusterOptions(options, fresh=0)), cluster)
     await made.disks.open()
     try:
         yield made

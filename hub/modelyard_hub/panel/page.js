@@ -6,7 +6,9 @@ const look = async () => {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (answer.redirected) location.reload();
     if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+    // Only this part: the page's own style has a nonce that this page does not know.
+    const part = (await answer.text()).match(/<main>[^]*<\/main>/)?.[0] ?? "";
+    const fresh = new DOMParser().parseFromString(part, "text/html").querySelector("main");
     const shown = document.querySelector("main");
     if (fresh && fresh.innerHTML !== shown.innerHTML && getSelection().isCollapsed && !busy()) shown.replaceWith(fresh);
   } catch {

@@ -13,6 +13,8 @@ from modelyard_api.volumes import Snapshot, Volume
 from modelyard_hub.auth import owns
 
 GiB = 1 << 30
+SHOWN = 200
+"""Rows: an administrator sees everybody's."""
 
 
 def render(
@@ -28,7 +30,9 @@ def render(
     taken: dict[str, list[Snapshot]] = {}
     for one in snapshots:
         taken.setdefault(one.volume_id, []).append(one)
-    rows = "".join(_row(v, taken.get(v.id, []), identity, grows, missing) for v in volumes)
+    rows = "".join(_row(v, taken.get(v.id, []), identity, grows, missing) for v in volumes[:SHOWN])
+    if len(volumes) > SHOWN:
+        rows += f'<tr><td colspan="5">and {len(volumes) - SHOWN} more: GET /volumes lists them</td></tr>'
     heads = "".join(f"<th>{head}</th>" for head in ("Volume", "Size", "Mounted by", "Snapshots", ""))
     table = f'<table aria-label="Volumes"><tr>{heads}</tr>{rows}</table>'
     empty = '<p class="message">None yet: a home is made when its server first starts.</p>'
@@ -81,7 +85,7 @@ def _buttons(volume: Volume, identity: Identity, grows: bool, missing: str) -> s
     place = f"volumes/{volume.owner}/{volume.name}"
     head = f'data-etag="{escape(volume.etag)}"'
     least = -(-(volume.spec.size or 0) // GiB) + 1
-    grow = f"""<input type="number" min="{least}" value="{least}" aria-label="GiB of {escape(volume.name)}">
+    grow = f"""<input type="number" min="{least}" value="{least}" aria-label="GiB of {escape(volume.name)}"> GiB
 <button {head} data-do="{escape(place)}/grow">Grow</button>"""
     snapshot = f'<button {head} data-do="{escape(place)}/snapshot">Snapshot</button>'
     trash = f"""<button {head} data-do="{escape(place)}/trash"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from modelyard_hub.volumes import claims, copies, snapshots
 from modelyard_hub.volumes.base import mounted
 from modelyard_hub.volumes.claims import OWNER, Object, Storage
 
+_Around = tuple[dict[str, tuple[Mount, ...]], dict[str, tuple[Restoring, ...]]]
 _Change = Callable[[Object], Awaitable[Volume]]
 OURS = "app.kubernetes.io/part-of=modelyard"
 _ATTEMPTS = 4
@@ -29,11 +31,13 @@ _NO_SNAPSHOTS = (
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """`cluster`: how it is reached, and with which image folders are copied; `snapshot_class` empty: the default."""
+    """`cluster`: how it is reached, and with which image folders are copied; `snapshot_class` empty: the default.
+    `fresh`: seconds for which it is known well enough who has which volume to show it; never to delete one."""
 
     cluster: KubernetesOptions
     storage: Storage = field(default_factory=Storage)
     snapshot_class: str = ""
+    fresh: float = 5.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ClusterOptions:
@@ -50,6 +54,8 @@ class ClusterDisks:
     def __init__(self, options: ClusterOptions) -> None:
         self._options = options
         self._client: Client | None = None
+        self._looking = asyncio.Lock()
+        self._looked: tuple[float, _Around] | None = None
 
     async def open(self) -> None:
         """Make the client; nothing is asked of the cluster yet."""
@@ -62,11 +68,7 @@ class ClusterDisks:
 
     async def volumes(self, owners: Collection[str] | None) -> list[Volume]:
         """See `Disks.volumes`. Who mounts one is known of the pods that are Modelyard's."""
-        found, pods, jobs = await asyncio.gather(
-            self._claims(owners), self._api.list(POD, OURS), self._api.list(JOB, copies.SELECTOR)
-        )
-        mounted = claims.mounts(pods[0])
-        copied = copies.restoring(jobs[0], pods[0])
+        found, (mounted, copied) = await asyncio.gather(self._claims(owners), self._around())
         return [_shown(claim, mounted, copied) for claim in found]
 
     async def create(self, owner: str, name: str, spec: VolumeSpec, snapshot: Snapshot | None = None) -> Volume:
@@ -179,6 +181,8 @@ class ClusterDisks:
         except ModelyardError:
             await self._api.delete(JOB, made)
             raise
+        finally:
+            self._looked = None
 
     @property
     def _api(self) -> Client:
@@ -189,6 +193,15 @@ class ClusterDisks:
     async def _claims(self, owners: Collection[str] | None) -> list[Object]:
         found, _ = await self._api.list(CLAIM, _selector(owners))
         return [claim for claim in found if claims.name_of(claim) is not None]
+
+    async def _around(self) -> _Around:
+        """Who has which claim, and what is copied: one look for all who ask within some seconds."""
+        async with self._looking:
+            if self._looked is None or time.monotonic() - self._looked[0] >= self._options.fresh:
+                pods, jobs = await asyncio.gather(self._api.list(POD, OURS), self._api.list(JOB, copies.SELECTOR))
+                found = claims.mounts(pods[0]), copies.restoring(jobs[0], pods[0])
+                self._looked = (time.monotonic(), found)
+            return self._looked[1]
 
     async def _find(self, volume: Volume) -> Object:
         for claim in await self._claims([volume.owner]):

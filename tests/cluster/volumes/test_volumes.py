@@ -66,7 +66,7 @@ class Yard:
 async def yard(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterator[Yard]:
     options = KubernetesOptions(namespace=namespace, kubeconfig=cluster.kubeconfig, task_image=NAME)
     storage = Storage(cluster.attached_class)
-    made = Yard(ClusterDisks(ClusterOptions(options, storage, cluster.snapshot_class)), cluster, namespace)
+    made = Yard(ClusterDisks(ClusterOptions(options, storage, cluster.snapshot_class, fresh=0)), cluster, namespace)
     await made.disks.open()
     yield made
     await made.disks.close()

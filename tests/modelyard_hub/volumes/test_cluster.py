@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -151,3 +152,15 @@ async def test_a_snapshot_says_who_asked_for_it(claims: Claims) -> None:
     await claims.disks.snapshot(await made(claims), planned=True)
     (found,) = [o for k, o in claims.cluster.objects.items() if k[0] == "volumesnapshots"]
     assert found["metadata"]["labels"][PLANNED] == "true"
+
+
+async def test_who_has_what_is_looked_up_once_for_all_who_look(claims: Claims) -> None:
+    volume = await made(claims)
+    claims.disks._options = replace(claims.disks._options, fresh=60)
+    before = claims.cluster.requests.count("GET pods")
+    for _ in range(5):
+        await claims.disks.volumes(["ada"])
+    assert claims.cluster.requests.count("GET pods") == before
+    await claims.hold(volume)
+    with pytest.raises(Conflict):  # never to put one away
+        await claims.disks.trash(volume, NOW, LATER, "ada")
