@@ -127,6 +127,10 @@ class ClusterDisks:
         for snapshot in await self.snapshots([volume.owner]):
             if snapshot.volume_id == volume.id:
                 await self.drop(snapshot)
+        # A pod that has ended keeps its claims too.
+        jobs, _ = await self._api.list(JOB, f"{copies.SELECTOR},{snapshots.ID}={volume.id}")
+        for job in jobs:
+            await self._api.delete(JOB, job)
         await self._api.delete(CLAIM, claim, foreground=False, unchanged=True)
 
     async def no_snapshots(self) -> str:

@@ -73,18 +73,18 @@ async def yard(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterato
 
 
 async def test_a_volume_through_its_life(yard: Yard) -> None:
-    volume = await yard.disks.create("ada", "data", VolumeSpec(size=128 * MiB))
+    volume = await yard.disks.create("ada", "data", VolumeSpec(size=512 * MiB))
     await yard.run("one", data=volume)
     await yard.python("one", "import os; os.makedirs('/data/work'); open('/data/work/a.txt', 'w').write('before')")
 
-    volume = await yard.disks.write(await yard.now(volume), volume.spec.model_copy(update={"size": 256 * MiB}))
+    volume = await yard.disks.write(await yard.now(volume), volume.spec.model_copy(update={"size": 1024 * MiB}))
     assert volume.status.state == "growing"
 
     async def grown() -> bool:
-        return (await yard.now(volume)).status.size == 256 * MiB
+        return (await yard.now(volume)).status.size == 1024 * MiB
 
     await eventually_async(grown, timeout=60)
-    assert int(await yard.python("one", "import shutil; print(shutil.disk_usage('/data').total)")) > 192 * MiB
+    assert int(await yard.python("one", "import shutil; print(shutil.disk_usage('/data').total)")) > 768 * MiB
 
     assert await yard.disks.no_snapshots() == ""
     taken = await yard.disks.snapshot(await yard.now(volume))
@@ -110,7 +110,7 @@ async def test_a_volume_through_its_life(yard: Yard) -> None:
         return restoring.state == "succeeded"
 
     await eventually_async(copied, timeout=90)
-    whole = await yard.disks.create("ada", "before", VolumeSpec(size=256 * MiB), taken)
+    whole = await yard.disks.create("ada", "before", VolumeSpec(size=1024 * MiB), taken)
     await yard.run("two", data=volume, before=whole)
     read = "print(open('/data/work/a.txt').read(), open('/data/restored/work/a.txt').read(), "
     read += "open('/before/work/a.txt').read())"
@@ -124,7 +124,11 @@ async def test_a_volume_through_its_life(yard: Yard) -> None:
     await yard.end("three")
     await yard.disks.purge(put)
     assert await yard.disks.snapshots(["ada"]) == []
-    assert [v.name for v in await yard.disks.volumes(["ada"])] == ["before"]
+
+    async def gone() -> bool:
+        return [v.name for v in await yard.disks.volumes(["ada"])] == ["before"]
+
+    await eventually_async(gone, timeout=30)
 
 
 def homes(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:

@@ -106,7 +106,10 @@ async def test_a_folder_comes_by_a_job_that_owns_the_snapshots_claim(claims: Cla
     assert len(await claims.disks.volumes(None)) == 1  # the snapshot's claim is nobody's volume
     ended = {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}
     await claims.cluster.change("jobs", name, lambda o: o.update(status=ended))
-    assert (await again(claims, volume)).status.restoring[0].state == "failed"
+    volume = await again(claims, volume)
+    assert volume.status.restoring[0].state == "failed"
+    await claims.disks.purge(await claims.disks.trash(volume, NOW, LATER, "ada"))
+    assert claims.cluster.objects["jobs", name]["metadata"]["deletionTimestamp"]
 
 
 async def test_a_job_without_room_for_its_claim_is_not_left(claims: Claims) -> None:
