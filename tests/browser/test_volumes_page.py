@@ -38,7 +38,9 @@ async def filled(home: Path) -> AsyncIterator[Yard]:
         await claims.hold(volume)
         yard.parts.shelf.told(identity_of(yard.hub.users["ada"]), "ada", "home", 7 * GiB)
         await made(claims, "data", size=2 * GiB)
-        await claims.disks.snapshot(await made(claims, "pictures", size=50 * GiB))
+        taken = await claims.disks.snapshot(await made(claims, "pictures", size=50 * GiB))
+        status = {"readyToUse": True, "restoreSize": "50Gi", "creationTime": "2026-11-01T08:00:00Z"}
+        await cluster.change("volumesnapshots", taken.name, lambda o: o.update(status=status))
         yield yard
 
 
@@ -76,6 +78,10 @@ def test_a_volume_is_grown_put_away_and_taken_back(page: Page) -> None:
     data.get_by_role("spinbutton").fill("1")
     data.get_by_role("button", name="Grow").click()
     expect(page.get_by_role("status")).to_contain_text("a volume cannot shrink: it has 5 GiB, asked for is 1 GiB")
+
+    page.once("dialog", lambda dialog: dialog.accept("before"))
+    table.get_by_role("row", name="ada/pictures").get_by_role("button", name="Restore").click()
+    expect(table.get_by_role("row", name="ada/before")).to_contain_text("50 GiB")
 
     page.once("dialog", lambda dialog: dialog.dismiss())
     data.get_by_role("button", name="Trash").click()

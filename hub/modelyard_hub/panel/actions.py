@@ -11,7 +11,7 @@ from modelyard_api.bounds import Strict
 from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidInput, StaleWrite
 from modelyard_api.names import Label
-from modelyard_api.volumes import RecoverOrder, Size, Volume
+from modelyard_api.volumes import RecoverOrder, RestoreOrder, Size, Volume
 from modelyard_hub import sessions
 from modelyard_hub.auth import WRITE, require_owner, require_scope
 from modelyard_hub.panel.routes import SessionCookie
@@ -27,6 +27,8 @@ class Order(Strict):
 
     etag: str
     size: Size | None = None
+    snapshot: str = ""
+    volume: Annotated[Label | None, Field(description="The new one that gets a snapshot's files.")] = None
 
 
 class Recover(Strict):
@@ -39,19 +41,23 @@ class Recover(Strict):
 async def volume(
     owner: Label,
     name: Label,
-    action: Literal["grow", "snapshot", "trash"],
+    action: Literal["grow", "snapshot", "restore", "trash"],
     order: Order,
     request: Request,
     parts: PartsDep,
     session: SessionCookie = None,
     page: PageHeader = None,
 ) -> None:
-    """Grow it, take a snapshot, put it into the trash."""
+    """Grow it, take a snapshot, restore one as a new volume, put it into the trash."""
     identity = _signed_in(parts, session, page)
     found = await parts.shelf.get(identity, owner, name)
     require_owner(identity, owner, name)
     if action == "snapshot":
         await parts.shelf.disks.snapshot(found)
+    elif action == "restore":
+        if order.volume is None:
+            raise InvalidInput("no name was given")
+        await parts.shelf.restore(identity, found, RestoreOrder(snapshot=order.snapshot, volume=order.volume))
     elif found.etag != order.etag:
         raise StaleWrite("it was changed since this page was shown", remedy="Look at the page again.")
     elif action == "trash":

@@ -1,6 +1,6 @@
 "use strict";
 // Shows what changed without a reload, and leaves the page alone while somebody selects text in it.
-const busy = () => document.activeElement?.closest?.("main input") || document.querySelector("button:disabled");
+const busy = () => document.activeElement?.closest?.("main input, main select") || document.querySelector("button:disabled");
 const look = async () => {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -21,6 +21,11 @@ const act = async (button) => {
   const number = button.parentElement.querySelector("input");
   const body = button.dataset.etag ? { etag: button.dataset.etag } : {};
   if (button.dataset.do.endsWith("/grow")) body.size = `${number.value}Gi`;
+  if (button.dataset.name) {
+    body.snapshot = button.parentElement.querySelector("select").value;
+    body.volume = prompt(button.dataset.name);
+    if (!body.volume) return;
+  }
   button.disabled = true;
   let said = "";
   try {

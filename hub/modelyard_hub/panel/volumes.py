@@ -52,7 +52,8 @@ def _row(volume: Volume, taken: list[Snapshot], identity: Identity, grows: bool,
     title = f"{escape(volume.owner)}/<b>{escape(volume.name)}</b>"
     path = f"<br><small>{escape(volume.status.path)}</small>" if volume.status.path else ""
     who = ", ".join(escape(f"{m.pod} on {m.node}" if m.node else m.pod) for m in volume.status.mounted_by) or "—"
-    return f"""<tr><td>{title}{path}</td><td>{_size(volume)}</td><td>{who}</td><td>{_taken(taken)}</td>
+    snapshots = _taken(volume, taken, owns(identity, volume.owner))
+    return f"""<tr><td>{title}{path}</td><td>{_size(volume)}</td><td>{who}</td><td class="do">{snapshots}</td>
 <td class="do">{_buttons(volume, identity, grows, missing)}</td></tr>"""
 
 
@@ -71,12 +72,19 @@ def _size(volume: Volume) -> str:
     return f"{text}{growing}{said}"
 
 
-def _taken(taken: list[Snapshot]) -> str:
+def _taken(volume: Volume, taken: list[Snapshot], mine: bool) -> str:
     if not taken:
         return "—"
     latest = taken[0]
     state = "" if latest.ready else f"<br><small>{escape(latest.message or 'being taken')}</small>"
-    return f"{len(taken)}, latest {_ago(latest.made_at)}{state}"
+    said = f"{len(taken)}, latest {_ago(latest.made_at)}{state}"
+    ready = [one for one in taken if one.ready]
+    if not ready or not mine:
+        return said
+    options = "".join(f'<option value="{escape(s.name)}">{s.made_at:%Y-%m-%d %H:%M}</option>' for s in ready)
+    return f"""{said}<br><select aria-label="Snapshot of {escape(volume.name)}">{options}</select>
+<button data-etag="{escape(volume.etag)}" data-do="volumes/{escape(volume.owner)}/{escape(volume.name)}/restore"
+data-name="Name of the new volume that gets its files:">Restore</button>"""
 
 
 def _buttons(volume: Volume, identity: Identity, grows: bool, missing: str) -> str:

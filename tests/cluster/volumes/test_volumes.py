@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from harness.wait import eventually, eventually_async
 from modelyard_api.errors import Conflict
 from modelyard_api.volumes import Restoring, Volume, VolumeSpec
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions
-from modelyard_hub.volumes.claims import OWNER, TRASHED, USER, Storage
+from modelyard_hub.volumes.claims import OWNER, TRASHED, USER, VOLUME, Storage, manifest
 from modelyard_hub.volumes.cluster import ClusterDisks, ClusterOptions
 
 MiB = 1 << 20
@@ -148,17 +149,22 @@ def test_a_new_user_of_a_deleted_ones_name_gets_a_home_of_their_own(
         with hub.client() as client:
             return bool(client.get("/users/ada").json()["servers"].get("", {}).get("ready"))
 
+    data = manifest("ada", VolumeSpec(size=64 * MiB), "data", Storage())
+    cluster.kubectl("create", "--namespace", namespace, "--filename", "-", input=json.dumps(data))
     hub.start("ada")
     eventually(started, timeout=90, what="ada's server answers")
-    (first,) = homes(cluster, namespace)
+    first, _ = sorted(homes(cluster, namespace), key=lambda claim: claim["labels"][VOLUME], reverse=True)
+    (pod,) = cluster.get("pods", namespace=namespace)["items"]
+    mounts = {m["mountPath"] for m in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert {"/home/jovyan", "/home/jovyan/volumes/data"} <= mounts
     hub.stop("ada")
     hub.start("ada")
     eventually(started, timeout=90, what="ada's server answers again")
-    assert [home["uid"] for home in homes(cluster, namespace)] == [first["uid"]]
+    assert len(homes(cluster, namespace)) == 2
     with hub.client() as client:
         assert client.delete("/users/ada").status_code == 204
-    (put,) = homes(cluster, namespace)
-    assert (put["uid"], put["labels"][TRASHED]) == (first["uid"], "true")
+    assert [claim["labels"].get(TRASHED) for claim in homes(cluster, namespace)] == ["true", "true"]
+    (put,) = [claim for claim in homes(cluster, namespace) if claim["uid"] == first["uid"]]
 
     hub.start("ada")
     eventually(started, timeout=90, what="the other ada's server answers")
