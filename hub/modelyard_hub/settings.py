@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         1024 * 1024 * MiB, ge=MiB, description="Bytes up to which users make and grow volumes; administrators more."
     )
     volume_count: int = Field(20, ge=0, description="Further volumes that a user may have.")
+    volume_snapshot_count: int = Field(
+        20, ge=0, description="Snapshots of a volume that its owner may take beside those by the clock."
+    )
     volume_trash_days: int = Field(
         30, ge=1, description="Days that volumes are kept in the trash, also those of deleted servers and users."
     )

@@ -114,7 +114,7 @@ async def list_snapshots(owner: Label, name: Label, parts: PartsDep, identity: R
 async def take_snapshot(owner: Label, name: Label, parts: PartsDep, identity: Writer, actor: ActorDep) -> Snapshot:
     """Answers at once; it can be restored when it is `ready`. 503 says what is missing where there are none."""
     volume = await parts.shelf.get(identity, owner, name)
-    made = await parts.shelf.disks.snapshot(volume)
+    made = await parts.shelf.snapshot(identity, volume)
     await parts.store.audit(actor, "volume.snapshot", f"volume/{owner}/{name}", {"snapshot": made.name})
     return made
 

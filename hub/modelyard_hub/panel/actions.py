@@ -53,7 +53,7 @@ async def volume(
     found = await parts.shelf.get(identity, owner, name)
     require_owner(identity, owner, name)
     if action == "snapshot":
-        await parts.shelf.disks.snapshot(found)
+        await parts.shelf.snapshot(identity, found)
     elif action == "restore":
         if order.volume is None:
             raise InvalidInput("no name was given")

@@ -29,7 +29,9 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     def whose(self) -> homes.Whose:
         """This server, as its volumes know it."""
         account = getattr(getattr(self.user, "orm_user", None), "created", None)
-        return homes.Whose(owner_name(self.user.name), self.name or "", account.isoformat() if account else "")
+        return homes.Whose(
+            owner_name(self.user.name), self.name or "", account.isoformat(timespec="seconds") if account else ""
+        )
 
     async def find_home(self) -> Object | None:
         """The claim of this server's home; None where it has none yet. Conflict: see `homes.home`."""

@@ -35,12 +35,14 @@ _SHARED_AT = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class Bounds:
-    """`largest` in bytes; `most` further volumes of an owner; `days` in the trash; `usual` plan of homes' snapshots."""
+    """`largest` in bytes; `most` further volumes of an owner; `days` in the trash; `snapshots` of a volume beside those
+    by the clock; `usual` plan of homes' snapshots."""
 
     largest: int
     most: int
     days: int
     smallest: int = 1 << 30
+    snapshots: int = 20
     usual: SnapshotPlan | None = None
     shared: tuple[SharedVolume, ...] = ()
 
@@ -51,6 +53,7 @@ class Bounds:
             largest=settings.volume_max,
             most=settings.volume_count,
             days=settings.volume_trash_days,
+            snapshots=settings.volume_snapshot_count,
             usual=settings.volume_snapshots,
             shared=settings.shared_volumes,
         )
@@ -94,6 +97,11 @@ class Shelf:
         owner = order.owner or identity.owner
         require_owner(identity, owner, order.name)
         check_name(order.name)
+        if owner != identity.owner and owner in identity.groups:
+            raise InvalidInput(
+                f"a volume belongs to one user, and {owner!r} is a group",
+                remedy="Make one of your own; data for groups is shared by an administrator (docs/volumes.md).",
+            )
         source = await self._source(identity, order.snapshot) if order.snapshot else None
         size = order.size or (source.size if source else None) or self.bounds.smallest
         if source is not None and source.size is not None and size < source.size:
@@ -163,6 +171,17 @@ class Shelf:
     async def snapshots(self, volume: Volume) -> list[Snapshot]:
         """Of this volume, whatever had its name before; newest first."""
         return [s for s in await self.disks.snapshots([volume.owner]) if s.volume_id == volume.id]
+
+    async def snapshot(self, identity: Identity, volume: Volume) -> Snapshot:
+        """One more; Conflict where it has as many as one may take."""
+        require_owner(identity, volume.owner, volume.name)
+        taken = sum(not s.planned for s in await self.snapshots(volume))
+        if taken >= self.bounds.snapshots and not identity.admin:
+            raise Conflict(
+                f"{volume.owner}/{volume.name} has {taken} snapshots already, which is the most",
+                remedy="Delete one, or ask an administrator for MODELYARD_VOLUME_SNAPSHOT_COUNT.",
+            )
+        return await self.disks.snapshot(volume)
 
     async def snapshot_of(self, volume: Volume, name: str) -> Snapshot:
         """One of them; NotFound."""

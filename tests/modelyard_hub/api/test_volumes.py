@@ -19,7 +19,12 @@ GiB = 1 << 30
 async def there(tmp_path: Path, claims: Claims) -> AsyncIterator[Yard]:
     shared = ({"name": "pictures", "claim": "pictures", "groups": ["team"]},)
     async with api.yard(
-        tmp_path, disks=claims.disks, volume_max=10 * GiB, volume_count=2, shared_volumes=shared
+        tmp_path,
+        disks=claims.disks,
+        volume_max=10 * GiB,
+        volume_count=2,
+        volume_snapshot_count=1,
+        shared_volumes=shared,
     ) as yard:
         yield yard
 
@@ -84,6 +89,8 @@ async def test_what_cannot_be_made(there: Yard) -> None:
         problem(await ada.post(f"{API}/volumes", json={"name": "home-gpu"}), 422, "InvalidName")
         problem(await ada.post(f"{API}/volumes", json={"name": "x", "owner": "bob"}), 403, "Forbidden")
         await make(there, name="second")
+        of_group = problem(await ada.post(f"{API}/volumes", json={"name": "x", "owner": "team"}), 422, "InvalidInput")
+        assert "'team' is a group" in of_group["detail"]
         most = problem(await ada.post(f"{API}/volumes", json={"name": "third"}), 409, "Conflict")
         assert "2 volumes already" in most["detail"]
 
@@ -133,6 +140,8 @@ async def test_snapshots_and_what_comes_out_of_them(there: Yard, claims: Claims)
             await claims.bind(volume)
         taken = (await ada.post(f"{place}/snapshots")).json()
         assert (taken["volume_id"], taken["ready"]) == (made["id"], False)
+        most = problem(await ada.post(f"{place}/snapshots"), 409, "Conflict")
+        assert "1 snapshots already" in most["detail"]
         order = {"snapshot": taken["name"], "volume": "before"}
         problem(await ada.post(f"{place}/restore", json=order), 409, "Conflict")
         status = {"readyToUse": True, "restoreSize": "1Gi", "creationTime": "2026-11-01T00:00:00Z"}
