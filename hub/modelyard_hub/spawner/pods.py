@@ -78,7 +78,11 @@ async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     rooms = (*quota.rooms(quotas or ()), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    return Surroundings(rooms, frozenset({"volume"}), (f"Your home is a volume of {show_bytes(home)} already.",))
+    return Surroundings(rooms, frozenset({"volume"}), (_home_note(home),))
+
+
+def _home_note(size: int) -> str:
+    return f"Your home is a volume of {show_bytes(size)} already. It grows on Modelyard's page, under Volumes."
 
 
 async def _ask(spawner: Any, question: Any) -> Any:

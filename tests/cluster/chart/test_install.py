@@ -96,6 +96,18 @@ def test_the_library_reaches_the_hub_service_and_mlflow_from_a_pod(installed: Re
     assert installed.in_notebook(USER, "python", "-c", asked).split() == [USER, "200"]
 
 
+def test_the_library_grows_the_home_that_it_works_in(installed: Release, lab: str) -> None:
+    grown = (
+        "import modelyard as yard; home = yard.volume(); before = home.status.size; home.grow(2 * before, wait=90);"
+        "print(home.status.size // before, home.usage.total > 1.5 * before, len(home.status.mounted_by),"
+        " [v.name for v in yard.volumes()])"
+    )
+    assert installed.in_notebook(USER, "python", "-c", grown).split() == ["2", "True", "1", "['home']"]
+    # Its notebook server has said how full it is when it started.
+    used = "import modelyard as yard; print(yard.volume().status.used)"
+    assert int(installed.in_notebook(USER, "python", "-c", used)) > 0
+
+
 def test_each_router_has_every_route(installed: Release, lab: str) -> None:
     addresses = [pod["status"]["podIP"] for pod in installed.pods("traefik")]
     assert len(addresses) == 2
