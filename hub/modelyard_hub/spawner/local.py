@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from traitlets import Unicode, default
+from traitlets import Integer, Unicode, default
 
 from modelyard_api.names import owner_name
 from modelyard_api.profiles import Profile
@@ -25,6 +26,7 @@ from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surround
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
 from modelyard_hub.spawner.surroundings import Surroundings
+from modelyard_hub.volumes.folders import Folders
 
 
 class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
@@ -34,6 +36,7 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
     """
 
     users = Unicode(config=True, help="The folder of the users' folders.")
+    trash_days = Integer(30, config=True, help="Days that folders are kept whose user was deleted.")
     _clock: Clock | None = None
 
     async def start(self) -> Any:
@@ -43,6 +46,12 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
         self._clock.mark("running")
         record("start", self._clock.between("begun", "running") or 0.0)
         return address
+
+    async def delete_forever(self) -> None:
+        """With a user, their folders go to the trash."""
+        if not self.name:
+            folders = Folders(Path(self.users).parent)
+            await asyncio.to_thread(folders.trash_all, owner_name(self.user.name), self.trash_days)
 
     def answering(self) -> None:
         """The server that was started answers now."""
@@ -88,6 +97,7 @@ def configure_processes(c: Any, settings: Settings) -> None:
     common(c)
     c.JupyterHub.spawner_class = FolderSpawner
     c.FolderSpawner.users = str(settings.home / "users")
+    c.FolderSpawner.trash_days = settings.volume_trash_days
     # Not by name: the PATH of whoever typed `make up` does not hold this environment.
     c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
     c.Spawner.ip = "127.0.0.1"
@@ -100,9 +110,13 @@ def configure_processes(c: Any, settings: Settings) -> None:
     if os.geteuid() == 0:  # in containers; the hub itself does not mind either
         c.Spawner.args = [*LAB_ARGUMENTS, "--allow-root"]
 
+    folders = Folders(settings.home)
+
     def place_notebooks(spawner: Any) -> None:
         copy_missing(source, Path(spawner.home_dir) / "notebooks")
         spawner.notebook_dir = spawner.home_dir
+        groups = [group.name for group in spawner.user.groups]
+        folders.link(owner_name(spawner.user.name), groups, settings.shared_volumes)
 
     c.Spawner.pre_spawn_hook = place_notebooks
     Chooser(offered(settings), around).configure(c)

@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 
 from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
 from kubernetes_asyncio.client.exceptions import ApiException
-from kubespawner import KubeSpawner
 
+from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.holding import hold, prefer
+from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.telling import NotStarted, event
 from modelyard_hub.spawner.wide import Wide
@@ -32,7 +33,7 @@ SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
 
-class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class ExplainedSpawner(HomeSpawner):
     """KubeSpawner whose progress and failures are diagnoses.
 
     It looks at more than its pod only while somebody waits, or to say why a start failed. A start here also waits until
@@ -104,10 +105,13 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
     async def hold(self) -> Hold | None:
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
         try:
-            looking = hold(self.api, self.namespace, self.wide_view(), self.pvc_name)
-            return await asyncio.wait_for(looking, PATIENCE)
+            return await asyncio.wait_for(self._hold_of_home(), PATIENCE)
         except TimeoutError:
             return None
+
+    async def _hold_of_home(self) -> Hold | None:
+        home = await self.find_home()
+        return await hold(self.api, self.namespace, self.wide_view(), home["metadata"]["name"]) if home else None
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
@@ -131,6 +135,8 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             if found := refused(error.status, _said(error)):
                 raise self._not_started(found) from error
             raise
+        except ModelyardError as error:
+            raise self._not_started(Diagnosis("attach", "volume", f"{error.detail}.", (), error.remedy)) from error
         except TimeoutError as error:
             # Only what the API server did not take in time ends here: the hub's fault, or the cluster's.
             error.jupyterhub_message = "The cluster does not answer. Try again in a minute."  # type: ignore[attr-defined]

@@ -71,8 +71,9 @@ async def test_shared_memory_is_sized_and_the_home_is_the_users(tmp_path: Path) 
 async def test_the_volume_as_a_whole(tmp_path: Path) -> None:
     made = spawner(tmp_path, notebook_storage="20Gi", notebook_storage_class="rbd")
     claim = await manifest(made, "claim")
-    assert claim["metadata"]["name"] == "home-ada"
-    assert claim["metadata"]["labels"]["modelyard.dev/owner"] == "ada"
+    assert claim["metadata"]["name"].startswith("home-ada-")
+    labels = claim["metadata"]["labels"]
+    assert (labels["modelyard.dev/owner"], labels["modelyard.dev/volume"]) == ("ada", "home")
     assert claim["spec"] == {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "20Gi"}},
