@@ -25,12 +25,8 @@ from harness.model_server import free_port
 from harness.wait import eventually
 from modelyard_hub.spawner.rbac import CLUSTER_RULES, RULES
 
-_CONFIG = '''
-import json, os
-from pathlib import Path
+NOWHERE = '''
 from jupyterhub.proxy import Proxy
-from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.kubernetes import configure_pods
 
 class Nowhere(Proxy):
     """Remembers routes; nobody asks for them here."""
@@ -42,7 +38,14 @@ class Nowhere(Proxy):
         self.table.pop(routespec, None)
     async def get_all_routes(self):
         return dict(self.table)
-
+'''
+"""A proxy class, as configuration."""
+_CONFIG = f'''
+import json, os
+from pathlib import Path
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.kubernetes import configure_pods
+{NOWHERE}
 given = json.loads(Path(os.environ["POD_HUB"]).read_text())
 configure_pods(c, Settings(**given["settings"]))
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]
@@ -56,23 +59,19 @@ c.JupyterHub.db_url = "sqlite:///" + given["folder"] + "/hub.sqlite"
 c.JupyterHub.cookie_secret_file = given["folder"] + "/cookie"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.authenticate_prometheus = False
-c.JupyterHub.load_roles = [{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}]
-c.JupyterHub.services = [{"name": "test", "api_token": given["token"]}]
+c.JupyterHub.load_roles.append({{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}})
+c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
 c.PodSpawner.cmd, c.PodSpawner.args = given["command"], []
 c.PodSpawner.http_timeout = given["http_timeout"]
 c.PodSpawner.start_timeout = given["start_timeout"]
 c.PodSpawner.consecutive_failure_limit = 2
 
-def none(spawner, options):
-    """No profiles: what is asked for here no profile allows."""
-
-def choose(spawner):
-    """A server's options are the spawner's."""
-    for name, value in spawner.user_options.items():
+def choose(spawner, options):
+    """A server's options are the spawner's: what is asked for here no profile allows."""
+    for name, value in options.items():
         setattr(spawner, name, value)
 
-c.Spawner.apply_user_options = none
-c.PodSpawner.pre_spawn_hook = choose
+c.Spawner.apply_user_options = choose
 '''
 
 
@@ -117,6 +116,12 @@ class PodHub:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(30)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
 
     def client(self, **options: Any) -> httpx.Client:
         """JupyterHub's API as a service that may start servers."""
@@ -195,8 +200,9 @@ def running(
     wide: bool = True,
     start_timeout: int = 90,
     http_timeout: int = 30,
+    **settings: Any,
 ) -> Iterator[PodHub]:
-    """A JupyterHub whose pods are in this namespace; `wide`: it may see nodes and all pods."""
+    """A JupyterHub whose pods are in this namespace; `wide`: it may see nodes and all pods. With further `settings`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jupyterhub_config.py").write_text(_CONFIG)
     url, token = f"http://127.0.0.1:{free_port()}", secrets.token_hex(16)
@@ -206,7 +212,7 @@ def running(
         "settings": {
             "home": str(folder), "runtime": "kubernetes", "namespace": namespace, "notebook_image": pods.NAME,
             "notebook_cpu": 0.01, "notebook_memory": 256 << 20, "notebook_shm": 16 << 20, "notebook_grace": 1,
-            "notebook_storage": "1Gi",
+            "notebook_storage": "1Gi", **settings,
         },
         "url": url, "public": f"http://127.0.0.1:{free_port()}", "token": token, "folder": str(folder),
         "command": serve, "start_timeout": start_timeout, "http_timeout": http_timeout,

@@ -39,6 +39,24 @@ class ProfiledPods(Profiled):
             fill(pod, self.sizes)
         return pod
 
+    def needs(self) -> dict[Need, float]:
+        """What a ResourceQuota counts of the pod."""
+        cpu, memory = self.cpu_limit or 0.0, self.mem_limit or 0
+        found: dict[Need, float] = {
+            ("pods", ""): 1.0,
+            ("cpu", ""): cpu,
+            ("cpu_sure", ""): self.cpu_guarantee or cpu,
+            ("memory", ""): memory,
+        }
+        gpus = self.extra_resource_limits or {}
+        if self.sizes and self.sizes.gpus:
+            gpus = {**gpus, self.sizes.gpu_resource: self.sizes.gpus}
+        return {**found, **{("gpus", resource): quota.number(str(count)) for resource, count in gpus.items()}}
+
+    async def free(self) -> tuple[Room, ...]:
+        """What is left of the namespace's ResourceQuotas."""
+        return quota.rooms(await _quotas(self))
+
     def size_variables(self) -> dict[str, str]:
         """Also that shared memory is the server's own, how many threads to start, and that a server without GPUs gets
         none where all containers see them."""
@@ -76,7 +94,7 @@ async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     does not say in time, or the hub may not know, is left out."""
     questions = (_quotas(spawner), _free(spawner, profiles), _home(spawner))
     quotas, free, home = await asyncio.gather(*(_ask(spawner, question) for question in questions))
-    rooms = (*quota.rooms(quotas or ()), *(free or ()))
+    rooms = (*(room for room in quota.rooms(quotas or ()) if room.need != "pods"), *(free or ()))
     if not home:
         return Surroundings(rooms)
     return Surroundings(rooms, frozenset({"volume"}), (f"Your home is a volume of {show_bytes(home)} already.",))
