@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     notebook_grace: int = Field(30, ge=1, description="Seconds that a notebook server has to end, such as to save.")
     notebook_start_timeout: int = Field(600, ge=10, description="Seconds that a notebook pod has to run: image, volume "
                                                                 "and node included.")  # fmt: skip
+    named_servers: int = Field(3, ge=0, description="Further notebook servers that a user may have, each with a name.")
     concurrent_starts: Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Notebook servers that start at once, 0: any number. Others wait in a queue. Not set: 64 on "

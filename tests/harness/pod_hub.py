@@ -128,11 +128,11 @@ class PodHub:
         headers = {"Authorization": f"token {self.token}"}
         return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30, trust_env=False, **options)
 
-    def start(self, user: str, **options: Any) -> httpx.Response:
-        """Ask for a user's server, with attributes of its spawner."""
+    def start(self, user: str, server: str = "", **options: Any) -> httpx.Response:
+        """Ask for a user's server, with attributes of its spawner; `server`: the name of a further one."""
         with self.client() as client:
             client.post(f"/users/{user}")
-            return client.post(f"/users/{user}/server", json=options)
+            return client.post(f"/users/{user}/{f'servers/{server}' if server else 'server'}", json=options)
 
     def stop(self, user: str) -> None:
         """Stop it, and wait until it is gone."""
@@ -142,12 +142,13 @@ class PodHub:
                 lambda: not client.get(f"/users/{user}").json()["pending"], timeout=60, what=f"{user} is stopped"
             )
 
-    def progress(self, user: str, enough: str = "", seconds: float = 60) -> list[dict[str, Any]]:
+    def progress(self, user: str, enough: str = "", seconds: float = 60, server: str = "") -> list[dict[str, Any]]:
         """What the progress page is told, until the start ended or an event has the reason `enough`."""
+        path = f"/users/{user}/{f'servers/{server}' if server else 'server'}/progress"
         told: list[dict[str, Any]] = []
         with (
             self.client() as client,
-            client.stream("GET", f"/users/{user}/server/progress", timeout=httpx.Timeout(seconds)) as answer,
+            client.stream("GET", path, timeout=httpx.Timeout(seconds)) as answer,
         ):
             for line in answer.iter_lines():
                 if line.startswith("data:"):

@@ -35,7 +35,7 @@ class PodSpawner(ProfiledPods, Queued, ExplainedSpawner):
 
 def configure_pods(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = PodSpawner
     pods = c.PodSpawner
     if settings.namespace:

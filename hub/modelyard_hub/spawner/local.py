@@ -89,7 +89,7 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
 def configure_processes(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     source = settings.notebooks or Path(__file__).parents[3] / "notebooks"
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = FolderSpawner
     c.FolderSpawner.users = str(settings.home / "users")
     # Not by name: the PATH of whoever typed `make up` does not hold this environment.

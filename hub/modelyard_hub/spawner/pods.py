@@ -15,6 +15,7 @@ from modelyard_api.quantities import quantity, show_bytes
 from modelyard_hub.spawner import nodes, quota
 from modelyard_hub.spawner.profiled import Profiled, threads
 from modelyard_hub.spawner.surroundings import Room, Surroundings
+from modelyard_hub.spawner.turns import Need
 
 PROFILE = "modelyard.dev/profile"
 PATIENCE = 2.0

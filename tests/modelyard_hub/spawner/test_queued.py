@@ -88,6 +88,26 @@ def test_a_start_that_fails_makes_room_and_does_not_come_back(hub: LocalHub) -> 
     assert hub.started == ["ada", "bob"]
 
 
+def test_who_has_used_up_the_own_quota_waits_until_another_server_stops(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text("[[quotas]]\nservers = 1\n")
+    with local_hub.running(tmp_path / "hub", profiles=str(file)) as hub:
+        hub.may_answer()
+        hub.start("ada")
+        eventually(lambda: ready(hub, "ada"), timeout=60, what="the first runs")
+        hub.kill()
+        hub.begin(Path("/dev/null"))
+        hub.start("ada", server="more")
+        hub.start("bob")
+        told = hub.progress("ada", enough="quota", server="more")[-1]
+        assert "your quota has 0 of 1 server free, this asks for 1." in told["message"]
+        assert "Your servers</a>" in told["html_message"]
+        eventually(lambda: ready(hub, "bob"), timeout=60, what="others do not wait for it")
+        hub.stop("ada")
+        more = lambda: user(hub, "ada")["servers"].get("more", {}).get("ready")  # noqa: E731
+        eventually(more, timeout=60, what="the second runs then")
+
+
 def test_as_many_run_as_may(tmp_path: Path) -> None:
     with local_hub.running(tmp_path / "hub", active_servers=1) as hub:
         hub.may_answer()
