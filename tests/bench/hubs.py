@@ -47,12 +47,11 @@ c.KubeSpawner.namespace, c.KubeSpawner.image = given["namespace"], "not-there"
 c.KubeSpawner.mem_guarantee, c.KubeSpawner.cpu_guarantee = 256 << 20, 0.01
 """
 _POD = """
-c.KubeSpawner.cmd, c.KubeSpawner.port = ["server"], 8080
-c.KubeSpawner.extra_resource_limits = {given["accelerator"]: "1"}
-c.KubeSpawner.tolerations = [{"key": given["accelerator"], "operator": "Exists"}]
-c.KubeSpawner.storage_pvc_ensure, c.KubeSpawner.volumes, c.KubeSpawner.volume_mounts = False, [], []
-c.PodSpawner.storage_pvc_ensure, c.PodSpawner.volumes, c.PodSpawner.volume_mounts = False, [], []
-c.PodSpawner.port, c.PodSpawner.cmd = 8080, ["server"]
+for pods in (c.KubeSpawner, c.PodSpawner):
+    pods.cmd, pods.port = ["server"], 8080
+    pods.extra_resource_limits = {given["accelerator"]: "1"}
+    pods.tolerations = [{"key": given["accelerator"], "operator": "Exists"}]
+    pods.storage_pvc_ensure, pods.volumes, pods.volume_mounts = False, [], []
 c.JupyterHub.proxy_class = Nowhere
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True

@@ -2,9 +2,9 @@
 
     python tests/bench/spawns.py [--parts starts,restart,events] [--sizes 100,300,1000] [--users 10000] [--events 35000]
 
-Ours beside stock settings in the same run, on nodes that are not there (kwok), where no image is pulled and no volume
-attached: what is measured is JupyterHub, its spawner and the API server. One program answers for all servers. It uses
-the cluster of MODELYARD_TEST_KUBECONFIG, or one of its own.
+Ours beside stock settings in the same run, on nodes that are not there (kwok), where pods run at once, no image is
+pulled and no volume attached: what is measured is JupyterHub, its spawner and the API server. One program answers for
+all servers. It uses the cluster of MODELYARD_TEST_KUBECONFIG, or one of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reconciler import quantile  # noqa: E402
 from cluster import namespace, say  # noqa: E402
 from harness import cluster as harness  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
-from harness.kwok import fake_nodes  # noqa: E402
+from harness.kwok import fake_nodes, prompt_pods  # noqa: E402
 from harness.wait import eventually, eventually_async  # noqa: E402
 
 RATE = 20.0
@@ -67,6 +67,7 @@ def main() -> None:
         cluster = stack.enter_context(harness.running())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(fake_nodes(cluster, _NODES, folder))
+        stack.enter_context(prompt_pods(cluster))
         for line in asyncio.run(measure(cluster, folder, given)):
             print(line)
 

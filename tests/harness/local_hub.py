@@ -60,6 +60,7 @@ c.JupyterHub.bind_url = given["public"]
 c.JupyterHub.db_url = "sqlite:///" + given["folder"] + "/hub.sqlite"
 c.JupyterHub.cookie_secret_file = given["folder"] + "/cookie"
 c.JupyterHub.init_spawners_timeout = 1
+c.Spawner.http_timeout = given["http_timeout"]
 c.JupyterHub.authenticate_prometheus = False
 c.JupyterHub.load_roles.append({{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}})
 c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
@@ -87,15 +88,15 @@ class LocalHub(PodHub):
 
 
 @contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[LocalHub]:
-    """A JupyterHub with these settings. At its end no server of it is left."""
+def running(folder: Path, *, http_timeout: int = 30, **settings: Any) -> Iterator[LocalHub]:
+    """A JupyterHub with these settings, which gives a server so many seconds to answer. At its end none is left."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jupyterhub_config.py").write_text(_CONFIG)
     (folder / "server.py").write_text(_SERVER)
     url, token = f"http://127.0.0.1:{free_port()}", secrets.token_hex(16)
     public = f"http://127.0.0.1:{free_port()}"
     given = {"settings": settings, "url": url, "public": public, "token": token, "folder": str(folder)}
-    (folder / "given.json").write_text(json.dumps(given))
+    (folder / "given.json").write_text(json.dumps({**given, "http_timeout": http_timeout}))
     hub = LocalHub(url, token, folder)
     hub.begin(Path(os.devnull))
     try:

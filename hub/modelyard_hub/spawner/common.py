@@ -43,5 +43,5 @@ def queued(c: Any, settings: Settings, starting: int) -> None:
     c.JupyterHub.concurrent_spawn_limit = c.JupyterHub.active_server_limit = 0
     at_once = starting if settings.concurrent_starts is None else settings.concurrent_starts
     queue = Queue(Limits(at_once, settings.active_servers, settings.group_shares))
-    c.Queued.queue = queue
+    c.Spawner.queue = queue
     resume.begin(c, queue)

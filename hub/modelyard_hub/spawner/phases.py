@@ -75,18 +75,18 @@ class History:
         How long others waited for their turn says nothing of who has had it: in `queue`, the phases to come alone.
         """
         if phase == "queue":
-            return self.after(phase)
+            return self.whole()
         longer = sorted(seconds for seconds in self._durations[phase] if seconds >= elapsed)
         middle = _quantile(longer, 0.5)
         if middle is None:
             return None
-        return middle - elapsed + (self.after(phase) or 0.0)
-
-    def after(self, phase: str) -> float | None:
-        """Seconds that the phases after this one usually take together; None where no start is known."""
         usual = self.usual()
-        found = [usual[later] for later in PHASES[PHASES.index(phase) + 1 :] if later in usual]
-        return sum(found) if found else None
+        return middle - elapsed + sum(usual.get(later, 0.0) for later in PHASES[PHASES.index(phase) + 1 :])
+
+    def whole(self) -> float | None:
+        """Seconds that a start usually takes from its turn on; None where none is known to its end."""
+        usual = self.usual()
+        return sum(usual.get(phase, 0.0) for phase in PHASES[1:]) if "ready" in usual else None
 
 
 class Quantiles(Collector):

@@ -14,6 +14,7 @@ from modelyard_api.profiles import Profile
 from modelyard_api.quantities import quantity, show_bytes
 from modelyard_hub.spawner import nodes, quota
 from modelyard_hub.spawner.profiled import Profiled, threads
+from modelyard_hub.spawner.queued import number
 from modelyard_hub.spawner.surroundings import Room, Surroundings
 from modelyard_hub.spawner.turns import Need
 
@@ -42,14 +43,14 @@ class ProfiledPods(Profiled):
 
     def needs(self) -> dict[Need, float]:
         """What a ResourceQuota counts of the pod."""
-        cpu, memory = self.cpu_limit or 0.0, self.mem_limit or 0
+        cpu = number(self.cpu_limit)
         found: dict[Need, float] = {
             ("pods", ""): 1.0,
             ("cpu", ""): cpu,
-            ("cpu_sure", ""): self.cpu_guarantee or cpu,
-            ("memory", ""): memory,
+            ("cpu_sure", ""): number(self.cpu_guarantee) or cpu,
+            ("memory", ""): number(self.mem_limit),
         }
-        gpus = self.extra_resource_limits or {}
+        gpus = dict(self.extra_resource_limits) if isinstance(self.extra_resource_limits, dict) else {}
         if self.sizes and self.sizes.gpus:
             gpus = {**gpus, self.sizes.gpu_resource: self.sizes.gpus}
         return {**found, **{("gpus", resource): quota.number(str(count)) for resource, count in gpus.items()}}

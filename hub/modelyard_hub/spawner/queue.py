@@ -115,12 +115,16 @@ class Queue:
 
     def gone(self, key: str) -> None:
         """There is no such server any more. What waited before the hub's restart still waits."""
-        if key in self._waiting or key in self._starting:
+        if self.has(key):
             self.marks.pop(key, None)
         self._starting.discard(key)
         self._unseen.pop(key, None)
         self._held.pop(key, None)
         self._touch()
+
+    def has(self, key: str) -> bool:
+        """Whether it waits or starts in this process of the hub."""
+        return key in self._waiting or key in self._starting
 
     def ticket(self, key: str) -> Ticket | None:
         """Of one that waits, starts or runs."""
@@ -144,7 +148,7 @@ class Queue:
         if key not in self._waiting:
             return None
         number, ticket = self._order()[key]
-        state, took = self._state(), HISTORY.after("queue")
+        state, took = self._state(), HISTORY.whole()
         reason: Why = "restart" if self._held_back() else why(ticket, state, self.limits)
         limit = {"starting": self.limits.starting, "active": self.limits.active}.get(str(reason), 0)
         asked = ticket.asks().get((reason.need, reason.resource), 0.0) if isinstance(reason, Room) else 0.0

@@ -35,6 +35,8 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
     waited = 0.0
     """Seconds that the present start has waited for its turn."""
     _may_start = False
+    _followed = False
+    """Whether there is a task of JupyterHub's whose end is the start's."""
 
     async def run_pre_spawn_hook(self) -> None:
         """Wait for its turn, then what JupyterHub does here."""
@@ -49,6 +51,8 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         started = await super().start()
         if self.queue is not None:
             self.queue.forget(self.key)
+            if not self._followed:
+                self.queue.over(self.key)
         return started
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -115,9 +119,10 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
 
     async def _wait(self, queue: Queue) -> None:
         began, key = time.monotonic(), self.key
-        task: asyncio.Task[Any] | None = asyncio.current_task()
-        assert task is not None, "JupyterHub starts servers in tasks"
-        task.add_done_callback(lambda _: queue.over(key))
+        whole: asyncio.Future[Any] | None = self._spawn_future
+        self._followed = whole is not None and not whole.done()
+        if whole is not None and self._followed:
+            whole.add_done_callback(lambda _: queue.over(key))
         needs = self.needs()
         groups = [group.name for group in self.user.groups] if queue.limits.shares else []
         takes, most = self.own()
@@ -126,19 +131,29 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         )
         with queue.line(ticket, self.free if needs else None) as turn_comes:
             self._write_down()
-            await turn_comes
+            try:
+                await turn_comes
+            except asyncio.CancelledError:
+                queue.forget(key)
+                self.server = None  # else JupyterHub takes it for ready until it is stopped
+                self._commit()
+                raise
         self.waited = time.monotonic() - began
 
     def _write_down(self) -> None:
         self.orm_spawner.state = self.get_state()
+        self._commit()
+
+    def _commit(self) -> None:
         if session := object_session(self.orm_spawner):
             session.commit()
 
     def _cost(self) -> float:
         """Its CPUs, a CPU for 4 GiB of memory, or eight for a GPU: whichever is most."""
         sizes = getattr(self, "sizes", None)
-        cpu, memory = self.cpu_limit or self.cpu_guarantee or 1.0, self.mem_limit or self.mem_guarantee or 0
-        return max(float(cpu), float(memory) / (4 * _GiB), 8.0 * (sizes.gpus if sizes else 0))
+        cpu = number(self.cpu_limit) or number(self.cpu_guarantee) or 1.0
+        memory = number(self.mem_limit) or number(self.mem_guarantee)
+        return max(cpu, memory / (4 * _GiB), 8.0 * (sizes.gpus if sizes else 0))
 
     async def places(self) -> AsyncIterator[dict[str, Any]]:
         """What is told while it waits for its turn: see `telling.event`; with `place` and `of`."""
@@ -154,7 +169,12 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
             await asyncio.sleep(1.0 if place else 0.1)
 
     def _told(self, place: Place, elapsed: float) -> dict[str, Any]:
-        took = HISTORY.after("queue")
+        took = HISTORY.whole()
         left = None if place.seconds is None or took is None else place.seconds + took
         told = event(turn(place), elapsed, left, url_path_join(self.hub.base_url, "home"))
         return {**told, "place": place.number, "of": place.of}
+
+
+def number(value: Any) -> float:
+    """Of a spawner's trait: an administrator may have set a function instead, which is not asked here."""
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -17,7 +17,7 @@ import httpx
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.utils import url_escape_path
-from sqlalchemy import Text, type_coerce
+from sqlalchemy import text
 
 from modelyard_hub.spawner.queue import Queue
 from modelyard_hub.spawner.queued import STATE
@@ -34,11 +34,8 @@ def begin(c: Any, queue: Queue) -> None:
     """Fill JupyterHub's config object `c`, and begin the task: JupyterHub reads its configuration in its event loop."""
     c.JupyterHub.services.append({"name": SERVICE, "display": False})
     c.JupyterHub.load_roles.append({"name": SERVICE, "scopes": ["start:servers"], "services": [SERVICE]})
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return  # only the configuration is wanted
-    queue.resuming = loop.create_task(_guarded(queue), name="resume the queue of starts")
+    if JupyterHub.initialized():  # else only the configuration is wanted
+        queue.resuming = asyncio.create_task(_guarded(queue), name="resume the queue of starts")
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,12 @@ async def _resume(queue: Queue) -> None:
     app: Any = JupyterHub.instance()
     while app.http_server is None:  # noqa: ASYNC110 - JupyterHub tells nobody that it listens
         await asyncio.sleep(0.05)
-    found = waiting(app.db)
+    found = [one for one in waiting(app.db) if not queue.has(one.key)]
     if not found:
         return
     log.warning("%d servers waited for their turn to start, or had just begun: they go on", len(found))
+    for one in found:
+        queue.marks[one.key] = one.since
     queue.expect(one.key for one in found)
     at = urlsplit(app.hub.bind_url)
     host = at.netloc.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
@@ -85,7 +84,7 @@ async def _resume(queue: Queue) -> None:
 
 def waiting(session: Any) -> list[Waiting]:
     """Those whose state says so, the oldest first."""
-    rows = session.query(orm.Spawner).filter(type_coerce(orm.Spawner.state, Text).contains(f'"{STATE}"'))
+    rows = session.query(orm.Spawner).filter(text("spawners.state LIKE :part")).params(part=f'%"{STATE}"%')
     found = [(row.state[STATE], row) for row in rows if "since" in (row.state.get(STATE) or {})]
     return sorted(
         (Waiting(float(told["since"]), row.user.name, row.name) for told, row in found), key=lambda w: w.since
@@ -113,6 +112,8 @@ async def _again(http: httpx.AsyncClient, session: Any, queue: Queue, one: Waiti
                 if answer.is_client_error and " is pending " not in answer.text:
                     break  # it runs, or may not start any more
             await asyncio.sleep(0.5)
+            if one.key not in queue.marks:
+                return  # somebody gave up, or it failed
     log.warning("%s is not started again: %s", one.key, said)
     _settle(session, queue, one)
 

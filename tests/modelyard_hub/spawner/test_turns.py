@@ -41,7 +41,7 @@ ORDERS: dict[str, tuple[list[Ticket], list[Ticket], dict[str, float], str]] = {
         [ticket("a0", 0, **A), ticket("b0", 9, **B)], [ticket("r", cost=2, **A)], {"a": 1, "b": 1}, "b0 a0"),
     "twice the share, twice the servers": (
         [ticket(f"a{n}", n, **A) for n in range(4)] + [ticket(f"b{n}", n, **B) for n in range(2)],
-        [], {"a": 2, "b": 1}, "a0 b0 a1 a2 b1 a3"),
+        [], {"a": 2, "b": 1}, "a0 b0 a1 b1 a2 a3"),
     "what weighs more counts more": (
         [ticket("a0", 0, cost=8, **A), ticket("a1", 1, **A)] + [ticket(f"b{n}", 2 + n, **B) for n in range(3)],
         [], {"a": 1, "b": 1}, "a0 b0 b1 b2 a1"),
