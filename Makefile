@@ -55,6 +55,7 @@ bench: .venv/.ready-dev
 bench-cluster: .venv/.ready-dev
 	$(RUN)/python tests/bench/cluster.py $(if $(MODELYARD_TEST_KUBECONFIG),,--restart)
 	$(RUN)/python tests/bench/publish_cluster.py
+	$(RUN)/python tests/bench/spawn_speed.py --cluster
 
 .cache/uv/bin/uv:
 	@echo "Setting up uv $(UV_VERSION)"

@@ -17,6 +17,7 @@ from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.looking import Look
+from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
@@ -24,6 +25,8 @@ RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 REPEAT = 10.0
 """Seconds after which the page is told again, if only the seconds have changed."""
+LOOKS_EVERY = 0.05
+"""Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
@@ -65,20 +68,51 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         self._took, self._made = {}, ""
         look = self._look = Look(self.api, self.namespace, self._wide_view(), self._pod)
         try:
-            url: str = await self._unless_hopeless(super()._start(), self.start_timeout - RESERVE - self.http_timeout)
+            url: str = await self._unless_hopeless(self._running(), self.start_timeout - RESERVE - self.http_timeout)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
-                # Its own waiting never ends first.
-                await self._unless_hopeless(
-                    wait_for_http_server(address, timeout=self.start_timeout), self.http_timeout
-                )
+                await self._unless_hopeless(self._answers(url, address), self.http_timeout)
             clock.mark("answering")
             await self._measure(look, clock)
             return url
         finally:
             self._look = None
             await look.close()
+
+    async def _running(self) -> str:
+        """The server's URL, from the moment on in which the watch says that its pod runs: KubeSpawner looks less and
+        less often, and is late by a second."""
+        start = asyncio.ensure_future(super()._start())
+        try:
+            while not start.done():
+                await asyncio.wait({start}, timeout=LOOKS_EVERY)
+                pod = self._pod() if self._made else None
+                if not start.done() and not self._more_to_do() and self.is_pod_running(pod):
+                    assert pod is not None
+                    self.pod_id = pod["metadata"]["uid"]
+                    return str(self._get_pod_url(pod))
+            return str(start.result())
+        finally:
+            if not start.done():
+                start.cancel()
+                await asyncio.wait({start})
+
+    async def _answers(self, url: str, address: str) -> None:
+        """Returns when the server answers. Its route is made as soon as its port is open, where calls can wait."""
+        await until_open(url, LOOKS_EVERY)
+        announce(self, url)
+        # Its own waiting never ends first.
+        await wait_for_http_server(address, timeout=self.start_timeout)
+
+    def _more_to_do(self) -> bool:
+        """Whether KubeSpawner does something with a pod that was made beside waiting for it."""
+        return bool(self.internal_ssl or self.services_enabled or self.after_pod_created_hook)
+
+    async def stop(self, now: bool = False) -> None:
+        """See `KubeSpawner.stop`."""
+        withdraw(self)
+        await super().stop(now)
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
         """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""
