@@ -43,7 +43,7 @@ class Either(Theirs):
 
 c.JupyterHub.spawner_class = Either
 c.Stock.options_form = ""
-c.Stock.apply_user_options = {}
+c.Stock.apply_user_options = dict()
 c.Stock.args = ["--allow-root"]
 """
 LOCAL = f"""
@@ -99,6 +99,7 @@ class Person:
         answer = self.http.get(f"/user/{self.name}/lab")
         assert answer.status_code == 200, (answer.url, answer.status_code, answer.text[:2000])
         assert answer.url.path.startswith(f"/user/{self.name}/lab"), answer.url
+        assert "jupyter-config-data" in answer.text
         click.mark("lab")
         self.http.get(f"/user/{self.name}/api/status").raise_for_status()
         click.mark("status")
@@ -165,8 +166,14 @@ def pods() -> Iterator[Place]:
 
 
 def _stop(hub: httpx.Client, user: str) -> None:
-    hub.delete(f"/users/{user}/server").raise_for_status()
-    eventually(lambda: not hub.get(f"/users/{user}").json()["servers"], timeout=90, what=f"{user} is stopped")
+    """With a token of the user: the command line's may not."""
+    scopes = [f"{scope}!user={user}" for scope in ("servers", "read:servers")]
+    token = hub.post(f"/users/{user}/tokens", json={"scopes": scopes}).raise_for_status().json()["token"]
+    headers = {"Authorization": f"token {token}"}
+    hub.delete(f"/users/{user}/server", headers=headers).raise_for_status()
+    eventually(
+        lambda: not hub.get(f"/users/{user}", headers=headers).json()["servers"], timeout=90, what=f"{user} is stopped"
+    )
 
 
 def measure(place: Place, runs: int, between: float) -> tuple[list[Click], list[Click]]:
