@@ -24,14 +24,14 @@ class UserServer:
             scopes = [f"{scope}!user={user}" for scope in ("servers", "read:servers", "access:servers")]
             token = hub.post(f"/users/{user}/tokens", json={"scopes": scopes}).raise_for_status().json()["token"]
         self.headers = {"Authorization": f"token {token}"}
-        self.hub = httpx.Client(base_url=f"{stack.url}/hub/api/users/{user}", headers=self.headers, timeout=30)
+        self.hub = httpx.Client(base_url=f"{stack.url}/hub/api", headers=self.headers, timeout=30)
         self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=60)
-        self.hub.post("/server").raise_for_status()
+        self.hub.post(f"/users/{user}/server").raise_for_status()
         eventually(self.runs, timeout=timeout, what=f"the server of {user} is spawned")
 
     def runs(self) -> bool:
         """Whether it is ready, as JupyterHub says."""
-        servers = self.hub.get("").raise_for_status().json()["servers"]
+        servers = self.hub.get(f"/users/{self.user}").raise_for_status().json()["servers"]
         return bool(servers and servers[""]["ready"])
 
     def activity(self, path: str = "", **told: Any) -> Activity:
@@ -68,7 +68,7 @@ class UserServer:
 
     def stop(self) -> None:
         """Stop it, if it runs."""
-        self.hub.delete("/server")
-        eventually(lambda: not self.hub.get("").json()["servers"], timeout=60, what=f"{self.user} is stopped")
+        self.hub.delete(f"/users/{self.user}/server")
+        eventually(lambda: not self.hub.get(f"/users/{self.user}").json()["servers"], timeout=60, what=f"{self.user} is stopped")
         self.hub.close()
         self.http.close()
