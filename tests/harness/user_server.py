@@ -69,6 +69,10 @@ class UserServer:
     def stop(self) -> None:
         """Stop it, if it runs."""
         self.hub.delete(f"/users/{self.user}/server")
-        eventually(lambda: not self.hub.get(f"/users/{self.user}").json()["servers"], timeout=60, what=f"{self.user} is stopped")
+        eventually(
+            lambda: not self.hub.get(f"/users/{self.user}").json()["servers"],
+            timeout=60,
+            what=f"{self.user} is stopped",
+        )
         self.hub.close()
         self.http.close()

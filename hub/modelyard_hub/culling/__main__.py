@@ -11,7 +11,6 @@ import os
 
 import httpx
 from jupyterhub_idle_culler import IdleCuller
-from traitlets.config import Config
 
 from modelyard_hub.culling.arbiter import Arbiter
 from modelyard_hub.culling.policy import Limits
@@ -35,12 +34,8 @@ def main() -> None:
     headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}", "Content-Type": "application/json"}
     # The router is near: a proxy of the environment has no business in between.
     http = httpx.AsyncClient(headers=headers, timeout=10, trust_env=False)
-    culler = IdleCuller(config=Config({"IdleCuller": {
-        "cull_arbiter_hook": Arbiter(http, given.router, limits),
-        "timeout": round(limits.idle),
-        "cull_every": round(every(limits)),
-        "config_file": "",
-    }}))  # fmt: skip
+    culler = IdleCuller(timeout=round(limits.idle), cull_every=round(every(limits)), config_file="")
+    culler.cull_arbiter_hook = Arbiter(http, given.router, limits)  # not by configuration, which is copied
     culler.start()
 
 
