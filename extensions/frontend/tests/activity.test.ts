@@ -105,6 +105,29 @@ describe("the corner", () => {
     expect(card()?.textContent).toBe("");
   });
 
+  test("whoever moves towards the button finds it there", async () => {
+    answer = seen({ ends_at: Date.now() / 1000 + 65 });
+    await open();
+    answer = seen();
+    document.dispatchEvent(new Event("pointermove"));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked.at(-1)?.[0]).toBe("/here");
+    expect(card()?.textContent).toContain("this server goes on");
+    click("Keep for 2 h");
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked.at(-1)).toEqual(["/keep", { seconds: 7200 }]);
+    expect(card()?.textContent).toBe("");
+  });
+
+  test("and it goes after a minute", async () => {
+    answer = seen({ ends_at: Date.now() / 1000 + 65 });
+    await open();
+    answer = seen();
+    document.dispatchEvent(new Event("pointermove"));
+    await vi.advanceTimersByTimeAsync(62_000);
+    expect(card()?.textContent).toBe("");
+  });
+
   test("somebody who moves is told of once a minute", async () => {
     answer = seen();
     await open();

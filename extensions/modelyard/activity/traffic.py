@@ -9,7 +9,8 @@ from typing import Any
 from tornado.web import OutputTransform
 
 _CHANGES = ("POST", "PUT", "PATCH", "DELETE")
-OURS = "/modelyard/activity"
+BY_THEMSELVES = ("/modelyard/activity", "/lab/api/workspaces")
+"""What pages send without anybody: JupyterLab saves its layout every ten seconds."""
 
 
 class Traffic:
@@ -31,9 +32,7 @@ class Traffic:
 
     def note(self, request: Any) -> None:
         """A request whose answer begins."""
-        if OURS in request.path:
-            return
-        if request.method in _CHANGES:
+        if request.method in _CHANGES and not any(path in request.path for path in BY_THEMSELVES):
             self.changed = time.time()
         stream = getattr(request.connection, "stream", None)
         if stream is not None:

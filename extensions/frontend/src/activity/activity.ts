@@ -7,13 +7,17 @@ import { type Activity, countdown, gauge, span, unused } from "./words";
 const CALM = 20_000;
 const SOON = 5_000;
 const HERE = 60_000;
+const OFFERED = 60_000;
 const SIGNS = ["pointermove", "pointerdown", "keydown", "wheel"];
+
+const GOES_ON = "You are here: this server goes on. Keep it, if you leave it to itself now.";
 
 export class Corner {
   private seen: Activity | null = null;
   private ahead = 0;
   private toldAt = Number.NEGATIVE_INFINITY;
   private quiet = false;
+  private offered = 0;
   private timer = 0;
   private readonly card = document.createElement("div");
   private readonly gauges = document.createElement("div");
@@ -71,11 +75,13 @@ export class Corner {
     if (!seen) return;
     const ends = countdown(seen, Date.now() / 1000 + this.ahead);
     const lies = ends || this.quiet ? "" : unused(seen);
+    const keep = (seconds: number): [string, () => void] => [`Keep for ${span(seconds)}`, () => this.keep(seconds)];
     if (ends) {
-      this.show(
-        ends,
-        seen.keep ? [`Keep for ${span(seen.keep)}`, () => void this.look("/keep", { seconds: seen.keep })] : null,
-      );
+      this.offered = Date.now() + OFFERED;
+      this.show(ends, seen.keep ? keep(seen.keep) : null);
+    } else if (Date.now() < this.offered && seen.keep) {
+      // Whoever moves towards the button has saved it already.
+      this.show(GOES_ON, keep(seen.keep), () => this.withdraw());
     } else if (lies) {
       this.show(lies, ["Choose another size", () => window.open(this.home, "_blank")], () => {
         this.quiet = true;
@@ -85,11 +91,23 @@ export class Corner {
     this.drawGauges(seen);
   }
 
+  private keep(seconds: number): void {
+    if (this.seen) this.seen = { ...this.seen, ends_at: 0 };
+    this.withdraw();
+    void this.look("/keep", { seconds });
+  }
+
+  private withdraw(): void {
+    this.offered = 0;
+    this.draw();
+  }
+
   private show(words: string, action: [string, () => void] | null, close?: () => void): void {
     let text = this.card.querySelector("p");
-    if (!text || this.card.dataset.action !== (action?.[0] ?? "")) {
+    const buttons = `${action?.[0] ?? ""} ${close ? "or not" : ""}`;
+    if (!text || this.card.dataset.buttons !== buttons) {
       text = document.createElement("p");
-      this.card.dataset.action = action?.[0] ?? "";
+      this.card.dataset.buttons = buttons;
       this.card.replaceChildren(text);
       if (action) this.card.append(button(action[0], action[1]));
       if (close) this.card.append(button("Not now", close));
