@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
     from modelyard.remote import AsyncEndpoint
-    from modelyard.sync import attach, endpoint, endpoints, publish, runs, search, train
+    from modelyard.sync import attach, endpoint, endpoints, profiles, publish, runs, search, train
     from modelyard.training.run import TrainingRun
     from modelyard.widgets.endpoint import EndpointPanel
     from modelyard.widgets.publish import PublishPanel
@@ -41,6 +41,7 @@ _HOME = {
     "endpoints": "modelyard.sync",
     "errors": "modelyard.errors",
     "networks": "modelyard.networks",
+    "profiles": "modelyard.sync",
     "publish": "modelyard.sync",
     "runs": "modelyard.sync",
     "search": "modelyard.sync",
@@ -61,6 +62,7 @@ __all__ = [
     "endpoint",
     "endpoints",
     "networks",
+    "profiles",
     "publish",
     "runs",
     "search",

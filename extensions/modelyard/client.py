@@ -20,6 +20,7 @@ from modelyard.errors import InvalidInput, NotFound, StorageFull, Unavailable, e
 from modelyard_api.endpoints import CallToken, EndpointList, Identity
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
+from modelyard_api.profiles import Profile, ProfileList
 
 if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions
@@ -96,6 +97,10 @@ class AsyncClient:
             self._shared["me"] = await self.get("/me", Identity)
         found: Identity = self._shared["me"]
         return found
+
+    async def profiles(self) -> list[Profile]:
+        """The sizes and kinds that the user may choose from: `GET /profiles`. The first is the default."""
+        return list((await self.get("/profiles", ProfileList)).items)
 
     async def endpoints(self, owner: str | None = None) -> list[AsyncEndpoint]:
         """The endpoints that the user sees: their own, those of their groups, and those shared with these."""

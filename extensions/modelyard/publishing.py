@@ -30,6 +30,7 @@ from modelyard.errors import (
     TimedOut,
 )
 from modelyard.remote import AsyncEndpoint
+from modelyard.sizes import of_replica
 from modelyard.standstill import Hope, Say, Steps, failed
 from modelyard.tracking import TrackedRun, Tracking
 from modelyard_api.endpoints import Endpoint as Resource
@@ -58,6 +59,7 @@ class PublishOptions:
     training: Any = None
     cpu: float | None = None
     memory: int | None = None
+    profile: str | None = None
     environment: Mapping[str, str] | None = None
     description: str | None = None
     replicas: int | None = None
@@ -100,6 +102,9 @@ async def publish(
     me = await patient.me()
     owner = owner or me.owner
     _check_owner(owner, me)
+    if chosen.profile is not None:
+        size = await of_replica(patient, chosen.profile, chosen.cpu, chosen.memory)
+        chosen = replace(chosen, cpu=size.cpu, memory=size.memory // MiB)
     job = _Job(patient, model, owner, name, chosen, steps)
     if _is_run(model):
         job.run = model

@@ -17,6 +17,7 @@ from modelyard.loop import run
 if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
+    from modelyard_api.profiles import Profile
 
 _lock = threading.Lock()
 _clients: dict[tuple[int, config.Connection], AsyncClient] = {}
@@ -166,6 +167,7 @@ def publish(
     training: Any = None,
     cpu: float | None = None,
     memory: int | None = None,
+    profile: str | None = None,
     replicas: int | None = None,
     environment: Mapping[str, str] | None = None,
     description: str | None = None,
@@ -179,8 +181,8 @@ def publish(
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
     reaches it. `owner`: one of your groups, by default you. `requirements`: pip lines, for a model that needs more than
-    was found. `cpu` cores, `memory` MiB and `environment`: by default as the revision before. `replicas`: of a new
-    endpoint. `wait`: seconds until ready.
+    was found. `cpu` cores, `memory` MiB and `environment`: by default as the revision before, or by `profile`,
+    one of `profiles()`. `replicas`: of a new endpoint. `wait`: seconds until ready.
 
     Raises InvalidInput, Forbidden, PublishFailed (the model does not load in a fresh process, or its server does not
     start; with the log's tail), TimedOut, Unavailable. The endpoint is written in one step at the end, and a revision
@@ -198,6 +200,7 @@ def publish(
         training=training,
         cpu=cpu,
         memory=memory,
+        profile=profile,
         environment=environment,
         description=description,
         replicas=replicas,
@@ -212,6 +215,11 @@ def publish_as(model: Any, name: str, options: PublishOptions) -> Endpoint:
     with display.Steps(f"Publishing {name}") as panel:
         work = client().publish(model, name, options, lambda step, detail: steps.put((step, detail)))
         return Endpoint(run(work, steps, lambda step: panel.say(*step)))
+
+
+def profiles() -> list[Profile]:
+    """The sizes and kinds of notebook servers and endpoints that you may choose from, with their bounds."""
+    return run(client().profiles())
 
 
 def endpoint(name: str, owner: str | None = None) -> Endpoint:

@@ -47,10 +47,14 @@ class Deployments:
         found, version = await self.client.list(DEPLOYMENT, SELECTOR)
         for one in found:
             self._take(one)
-        async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
-            async for event in events:
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    self._take(event["object"])
+        while True:  # a list of a thousand takes seconds, in which no change would be seen
+            async with self.client.watch(DEPLOYMENT, SELECTOR, version) as events:
+                async for event in events:
+                    if event["type"] == "ERROR":
+                        return
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        self._take(event["object"])
 
     async def told(self, name: str, replicas: int, timeout: float) -> float:
         """When the Deployment `name` was told that many replicas."""
@@ -135,7 +139,9 @@ class Fleet:
 
         async def applied() -> bool:
             found = {e["name"]: e for e in await self.list()}
-            return all(holds(found[f"e-{n}"], "TrafficApplied") for n in numbers)
+            chosen = [found[f"e-{n}"] for n in numbers]
+            seen = all(e["status"]["observed_generation"] == e["generation"] for e in chosen)
+            return seen and all(holds(e, "TrafficApplied") for e in chosen)
 
         await eventually_async(applied, timeout=600, interval=1, what="second revisions have their traffic")
 

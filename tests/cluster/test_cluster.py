@@ -117,6 +117,50 @@ def test_a_volume_is_made_kept_and_expanded(cluster: Cluster, namespace: str) ->
     cluster.kubectl("wait", f"pv/{volume}", "--for=delete", "--timeout=60s")
 
 
+def test_a_volume_is_attached_grown_and_copied(cluster: Cluster, namespace: str) -> None:
+    """As network storage does it: attached to one node, a snapshot of it while it is written, a new volume of that."""
+    kind, user = cluster.attached_class, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+
+    def pod(name: str, claim: str) -> pods.Manifest:
+        spec = pods.pod_spec(pods.SLEEP, volumes={"/home/user": {"persistentVolumeClaim": {"claimName": claim}}})
+        return pods.pod(name, {**spec, "securityContext": user})
+
+    cluster.apply(pods.claim("home", "512Mi", kind), pod("one", "home"), namespace=namespace)
+    _wait(cluster, "pod/one", "condition=Ready", namespace)
+    _python(cluster, "one", "open('/home/user/note', 'w').write('before')", namespace)
+    volume = cluster.get("pvc", "home", namespace)["spec"]["volumeName"]
+
+    def attachments() -> list[tuple[str, bool]]:
+        found = cluster.get("volumeattachments")["items"]
+        mine = [a for a in found if a["spec"]["source"].get("persistentVolumeName") == volume]
+        return [(a["spec"]["nodeName"], a["status"]["attached"]) for a in mine]
+
+    assert attachments() == [(cluster.get("pod", "one", namespace)["spec"]["nodeName"], True)]
+
+    cluster.apply(pods.claim("home", "1Gi", kind), namespace=namespace)
+    _wait(cluster, "pvc/home", "jsonpath={.status.capacity.storage}=1Gi", namespace)
+    assert _size(cluster, "one", "/home/user", namespace) > 768 * 2**20
+
+    group, source = "snapshot.storage.k8s.io", {"persistentVolumeClaimName": "home"}
+    spec = {"volumeSnapshotClassName": cluster.snapshot_class, "source": source}
+    snapshot = {"apiVersion": f"{group}/v1", "kind": "VolumeSnapshot", "metadata": {"name": "then"}, "spec": spec}
+    cluster.apply(snapshot, namespace=namespace)
+    _wait(cluster, "volumesnapshot/then", "jsonpath={.status.readyToUse}=true", namespace)
+    _python(cluster, "one", "open('/home/user/note', 'w').write('after')", namespace)
+    copy = pods.claim("copy", "2Gi", kind)
+    copy["spec"]["dataSource"] = {"apiGroup": group, "kind": "VolumeSnapshot", "name": "then"}
+    cluster.apply(copy, pod("two", "copy"), namespace=namespace)
+    _wait(cluster, "pod/two", "condition=Ready", namespace)
+    assert _python(cluster, "two", "print(open('/home/user/note').read())", namespace) == "before"
+    assert _python(cluster, "one", "print(open('/home/user/note').read())", namespace) == "after"
+    assert _size(cluster, "two", "/home/user", namespace) > 1536 * 2**20
+
+    cluster.kubectl("delete", "pod/one", "pod/two", "--namespace", namespace)
+    eventually(lambda: not attachments(), timeout=60, what="the volume is detached")
+    cluster.kubectl("delete", "volumesnapshot/then", "pvc/home", "pvc/copy", "--namespace", namespace)
+    cluster.kubectl("wait", f"pv/{volume}", "--for=delete", "--timeout=60s")
+
+
 def test_metrics_of_pods_are_served(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pods.pod("busy", pods.pod_spec(["python3", "-c", "while True: pass"])), namespace=namespace)
     path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"

@@ -71,6 +71,25 @@ class Cluster:
                 return str(item["metadata"]["name"])
         raise AssertionError("the cluster has no default storage class")
 
+    @property
+    def attached_class(self) -> str:
+        """A storage class whose volumes are attached to their node, grow, and can be snapshotted (`snapshot_class`)."""
+        return str(self._snapshotted()[0]["metadata"]["name"])
+
+    @property
+    def snapshot_class(self) -> str:
+        """The class of its volumes' snapshots."""
+        return str(self._snapshotted()[1]["metadata"]["name"])
+
+    def _snapshotted(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        attached = {d["metadata"]["name"] for d in self.get("csidrivers")["items"] if d["spec"]["attachRequired"]}
+        classes = self.get("storageclasses")["items"]
+        for snapshots in self.get("volumesnapshotclasses")["items"]:
+            for volumes in classes:
+                if volumes["provisioner"] == snapshots["driver"] in attached:
+                    return volumes, snapshots
+        raise AssertionError("the cluster has no storage class with snapshots whose volumes are attached")
+
     def get(self, kind: str, name: str = "", namespace: str = "") -> dict[str, Any]:
         """One object, or with no name a List."""
         where = ["--namespace", namespace] if namespace else []

@@ -19,7 +19,7 @@ import yaml
 from aiohttp import web
 
 _RESOURCE = re.compile(r"/(?:api/v1|apis/[^/]+/[^/]+)/(?:namespaces/[^/]+/)?([a-z]+)(?:/[^/]+)?(/[a-z]+)?$")
-_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host"}
+_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 _CHUNK = 64 * 1024
 
 

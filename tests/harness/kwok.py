@@ -11,11 +11,18 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import new_client_from_config
+from urllib3.exceptions import HTTPError
 
 from harness.cluster import Cluster
 from harness.golang import go_tool
@@ -27,6 +34,8 @@ _MARK = "bench.modelyard.dev/kwok"
 _PODS = "10.215.0.0/16"
 _NODE_IP = "10.215.255.1"
 _PORT = 8080
+_DOUBTFUL = 90.0
+"""Seconds after the API server was away within which the cluster may take nodes for lost."""
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -84,18 +93,21 @@ def _list(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def _alive(cluster: Cluster, names: list[str]) -> Iterator[None]:
-    """Renew the nodes' leases, as their kubelets would."""
+    """Renew the nodes' leases, as their kubelets would, and say of their pods that they are ready, after the cluster
+    has taken the nodes for lost: which kwok does not."""
     over = threading.Event()
 
     def renew() -> None:
-        wait = 0.0
+        wait, doubtful_until = 0.0, 0.0
         while not over.wait(wait):
             leases = json.dumps(_list([_lease(name) for name in names]))
             try:
                 cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", input=leases)
                 wait = 5.0
-            except AssertionError:  # the API server is away
-                wait = 0.5
+                if time.monotonic() < doubtful_until:
+                    _ready_again(cluster, names)
+            except (AssertionError, ApiException, HTTPError):  # the API server is away
+                wait, doubtful_until = 0.5, time.monotonic() + _DOUBTFUL
 
     thread = threading.Thread(target=renew, name="leases", daemon=True)
     thread.start()
@@ -104,6 +116,21 @@ def _alive(cluster: Cluster, names: list[str]) -> Iterator[None]:
     finally:
         over.set()
         thread.join(30)
+
+
+def _ready_again(cluster: Cluster, names: list[str]) -> None:
+    with new_client_from_config(str(cluster.kubeconfig)) as client, ThreadPoolExecutor(8) as pool:
+        api = CoreV1Api(client)
+        for name in names:
+            pods = api.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={name},status.phase=Running").items
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}]}}
+            lost = [
+                p.metadata for p in pods if any(c.type == "Ready" and c.status != "True" for c in p.status.conditions)
+            ]
+            for answer in [pool.submit(api.patch_namespaced_pod_status, p.name, p.namespace, ready) for p in lost]:
+                with suppress(ApiException):  # it is gone
+                    answer.result()
 
 
 def _lease(name: str) -> dict[str, Any]:

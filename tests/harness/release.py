@@ -47,6 +47,7 @@ class Release:
             "publicUrl": self.url,
             "images": {
                 **{name: images.loaded(name) for name in ("hub", "notebook", "server")},
+                "serverOnnx": images.loaded("server-onnx"),
                 "traefik": images.loaded("hub"),
                 "postgresql": DATABASE,
                 "pullPolicy": "Never",
@@ -168,7 +169,7 @@ def _ready(pod: dict[str, Any]) -> bool:
 
 def load_images(cluster: Cluster) -> None:
     """Have what the chart names on the node."""
-    for archive in (*(images.build(name) for name in ("hub", "notebook", "server")), database_image()):
+    for archive in (*map(images.build, images.NAMES), database_image()):
         cluster.load_image(archive)
 
 

@@ -39,36 +39,45 @@ describe("what it takes", () => {
     total: 4 * GiB,
     of: "the quota a",
     resource: "",
+    profile: "",
     ...changed,
   });
 
   test("of memory, and how much others have", () => {
-    expect(claims({ memory: GiB }, KIND, [room({})])).toEqual([
+    expect(claims("small", { memory: GiB }, KIND, [room({})])).toEqual([
       { text: "1 GiB of the 4 GiB of the quota a; 1 GiB free now", over: false, others: 75, takes: 25 },
     ]);
   });
 
   test("more than is free", () => {
-    const [claim] = claims({ memory: 2 * GiB }, KIND, [room({})]);
+    const [claim] = claims("small", { memory: 2 * GiB }, KIND, [room({})]);
     expect(claim?.over).toBe(true);
     expect(claim?.text).toContain("only 1 GiB free now");
   });
 
   test("of sure CPUs only the part that is sure", () => {
-    const [claim] = claims({ cpu: 2 }, KIND, [room({ need: "cpu_sure", free: 0, total: 10 })]);
+    const [claim] = claims("small", { cpu: 2 }, KIND, [room({ need: "cpu_sure", free: 0, total: 10 })]);
     expect(claim?.text).toBe("0.5 CPUs of the sure 10 CPUs of the quota a; none free now");
   });
 
   test("of GPUs those of the same kind", () => {
     const mig = room({ need: "gpus", free: 2, total: 4, resource: "nvidia.com/mig-1g.10gb" });
     const whole = { ...mig, resource: "nvidia.com/gpu" };
-    expect(claims({ gpus: 1 }, KIND, [mig, whole]).map((claim) => claim.text)).toEqual([
+    expect(claims("small", { gpus: 1 }, KIND, [mig, whole]).map((claim) => claim.text)).toEqual([
       "1 GPU of the 4 GPUs of the quota a; 2 GPUs free now",
     ]);
   });
 
+  test("of a node, where this profile may be placed", () => {
+    const [small, gpu] = ["small", "gpu"].map((profile) => room({ profile, of: `the node of ${profile}` }));
+    const text = claims("small", { memory: GiB }, KIND, [gpu as Room, small as Room]).map((claim) => claim.text);
+    expect(text).toEqual(["1 GiB of the 4 GiB of the node of small; 1 GiB free now"]);
+  });
+
   test("nothing of what it does not need", () => {
-    expect(claims({ cpu: 1, gpus: 0 }, KIND, [room({}), room({ need: "gpus" }), room({ need: "pods" })])).toEqual([]);
+    expect(
+      claims("small", { cpu: 1, gpus: 0 }, KIND, [room({}), room({ need: "gpus" }), room({ need: "pods" })]),
+    ).toEqual([]);
   });
 });
 

@@ -9,7 +9,7 @@ The order that keeps calls answered follows from four rules, each looking only a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -121,7 +121,7 @@ def _route(
     """Where calls go from now on; None when the endpoint is to vanish."""
     if desired.deleting:
         return None
-    servers = addresses(observed)
+    servers = addresses(observed, {} if routed.route is None else routed.route.servers)
     # What an earlier process published counts too; where nothing is known of it, what was last written down.
     last = (
         {r.number: r.percent for r in desired.status.revisions} if routed.route is None else dict(routed.route.weights)
@@ -132,19 +132,29 @@ def _route(
     return EndpointRoute(desired.owner, desired.name, weights, {n: servers.get(n, ()) for n in running})
 
 
-def addresses(observed: Mapping[str, ObservedServer]) -> dict[int, tuple[str, ...]]:
-    """URLs of ready replicas by revision; revisions without any are left out.
+def addresses(
+    observed: Mapping[str, ObservedServer], last: Mapping[int, Collection[str]]
+) -> dict[int, tuple[str, ...]]:
+    """URLs of ready replicas by revision; revisions without any are left out. `last`: where calls went until now.
 
-    Where none is ready, of those whose machine says nothing: they may run on, and the router finds out by itself."""
+    Where none is ready, of those that may well answer still: the router asks each one itself whether it is ready, and
+    nothing is gained by taking away the only ones it could find well."""
     found: dict[int, tuple[str, ...]] = {}
     for server in observed.values():
-        ready = [r.address for r in server.replicas if r.phase is Phase.ready and r.address]
-        unheard = [r.address for r in server.replicas if _is_unheard(r) and r.address]
         label = server.labels.get(REVISION, "")
-        if label.isdigit() and (chosen := ready or unheard):
+        if not label.isdigit():
+            continue
+        before = last.get(int(label), ())
+        ready = [r.address for r in server.replicas if r.phase is Phase.ready and r.address]
+        doubtful = [r.address for r in server.replicas if r.address and _may_answer(r, r.address in before)]
+        if chosen := ready or doubtful:
             found[int(label)] = tuple(sorted(chosen))
     return found
 
 
-def _is_unheard(replica: Replica) -> bool:
-    return replica.phase is Phase.backoff and replica.reason == UNHEARD
+def _may_answer(replica: Replica, was_called: bool) -> bool:
+    """Its machine says nothing; or it was ready, runs on, and is not said to be ready just now: a kubelet that is back
+    asks all its pods anew, and a server under too much load answers the cluster's probe too late."""
+    if replica.phase is Phase.backoff:
+        return replica.reason == UNHEARD
+    return was_called and replica.phase is Phase.starting and not replica.reason

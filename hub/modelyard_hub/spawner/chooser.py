@@ -9,16 +9,17 @@ from jupyterhub.spawner import SpawnException
 
 from modelyard_api.choices import Choice, Sizes, choose
 from modelyard_api.errors import Forbidden, ModelyardError
-from modelyard_api.profiles import Catalogue
+from modelyard_api.profiles import Catalogue, Profile
 from modelyard_hub.spawner import page
 from modelyard_hub.spawner.profiled import Profiled
 from modelyard_hub.spawner.surroundings import Surroundings
 
-Look = Callable[[Any], Awaitable[Surroundings]]
+Look = Callable[[Any, tuple[Profile, ...]], Awaitable[Surroundings]]
 
 
 class Chooser:
-    """JupyterHub's hooks for one catalogue. `look`: what is around a spawner, asked for each page."""
+    """JupyterHub's hooks for one catalogue. `look`: what is around a spawner that may start these
+    profiles, asked for each page."""
 
     def __init__(self, catalogue: Catalogue, look: Look) -> None:
         self.catalogue, self._look = catalogue, look
@@ -56,7 +57,7 @@ class Chooser:
         if len(seen) < 2 and all(profile.fixed for profile in seen):
             return ""
         shown = page.Shown(seen, dict(last), refused[1] if refused else None)
-        return page.render(shown, await self._look(spawner))
+        return page.render(shown, await self._look(spawner, seen))
 
     def read(self, form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
         """A form's choice as options; SpawnException, with which the form is shown again."""

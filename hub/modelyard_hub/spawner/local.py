@@ -15,6 +15,7 @@ from jupyterhub.utils import random_port
 from traitlets import Bool, Unicode, default
 
 from modelyard_api.names import owner_name
+from modelyard_api.profiles import Profile
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
@@ -161,7 +162,7 @@ def configure_processes(c: Any, settings: Settings) -> None:
     Chooser(offered(settings), around).configure(c)
 
 
-async def around(spawner: Any) -> Surroundings:
+async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     """What is free now."""
     return surroundings(Machine.observe())
 

@@ -10,10 +10,11 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner.utils import get_k8s_model
 
 from modelyard_api.choices import Sizes
+from modelyard_api.profiles import Profile
 from modelyard_api.quantities import quantity, show_bytes
-from modelyard_hub.spawner import quota
+from modelyard_hub.spawner import nodes, quota
 from modelyard_hub.spawner.profiled import Profiled, threads
-from modelyard_hub.spawner.surroundings import Surroundings
+from modelyard_hub.spawner.surroundings import Room, Surroundings
 
 PROFILE = "modelyard.dev/profile"
 PATIENCE = 2.0
@@ -70,19 +71,26 @@ def fill(pod: Any, sizes: Sizes) -> None:
         spec.priority_class_name = sizes.priority_class
 
 
-async def around(spawner: Any) -> Surroundings:
-    """What is free of the namespace's quotas, and the home volume, if there is one. What the cluster does not say in
-    time, or the hub may not know, is left out."""
-    quotas, home = await asyncio.gather(_ask(spawner, _quotas(spawner)), _ask(spawner, _home(spawner)))
-    rooms = quota.rooms(quotas or ())
+async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
+    """What is free of the namespace's quotas and on the nodes, and the home volume, if there is one, and who has it.
+    What the cluster does not say in time, or the hub may not know, is left out."""
+    questions = (_quotas(spawner), _free(spawner, profiles), _home(spawner), spawner.hold())
+    quotas, free, home, hold = await asyncio.gather(*(_ask(spawner, question) for question in questions))
+    rooms = (*quota.rooms(quotas or ()), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    return Surroundings(rooms, frozenset({"volume"}), (f"Your home is a volume of {show_bytes(home)} already.",))
+    notes = [f"Your home is a volume of {show_bytes(home)} already."]
+    found = hold.diagnosis() if hold else None
+    warnings = (found.text,) if found and found.wrong else ()
+    if found and not found.wrong:
+        notes.append(found.text)
+    return Surroundings(rooms, frozenset({"volume"}), tuple(notes), warnings)
 
 
 async def _ask(spawner: Any, question: Any) -> Any:
     try:
-        return await asyncio.wait_for(question, PATIENCE)
+        # What many pages ask for together is read to its end, for the next one.
+        return await asyncio.wait_for(asyncio.shield(question), PATIENCE)
     except Exception as error:  # the form is shown without it
         spawner.log.warning("No figures of the cluster for the form of %s: %r", spawner.user.name, error)
         return None
@@ -93,6 +101,13 @@ async def _quotas(spawner: Any) -> list[dict[str, Any]]:
     async with ApiClient() as client:
         found: list[dict[str, Any]] = client.sanitize_for_serialization(listed)["items"]
     return found
+
+
+async def _free(spawner: Any, profiles: tuple[Profile, ...]) -> tuple[Room, ...]:
+    wide = spawner.wide_view()
+    seen, used = await wide.nodes(), await wide.used()
+    placing = {"nodeSelector": spawner.node_selector, "tolerations": spawner.tolerations}
+    return () if seen is None or used is None else nodes.rooms(seen, used, profiles, placing)
 
 
 async def _home(spawner: Any) -> int | None:

@@ -14,8 +14,10 @@ from kubespawner import KubeSpawner
 
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
+from modelyard_hub.spawner.holding import hold, prefer
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import NotStarted, event
@@ -25,6 +27,8 @@ RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 REPEAT = 10.0
 """Seconds after which the page is told again, if only the seconds have changed."""
+PATIENCE = 3.0
+"""Seconds that a start waits to be told where its volume is."""
 LOOKS_EVERY = 0.05
 """Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
@@ -42,6 +46,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
     _look: Look | None = None
     _clock: phases.Clock | None = None
     _made: str = ""
+    _hold: Hold | None = None
     _took: dict[str, float]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -64,11 +69,26 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
 
     async def _start(self) -> str:
         """Make the pod, wait until it runs and answers. NotStarted says why it does not."""
+        self._made = ""
+        return await self._explained(self._make())
+
+    async def _make(self) -> str:
+        """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        self._hold = await self.hold()
+        before = self._hold.diagnosis() if self._hold else None
+        if self._look:
+            self._look.before = before
+        if before and before.final:
+            raise self._not_started(before)
+        return await self.unless_it_runs(super()._start())
+
+    async def _explained(self, running: Awaitable[str]) -> str:
+        """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
         self._clock = clock = phases.Clock()
-        self._took, self._made = {}, ""
-        look = self._look = Look(self.api, self.namespace, self._wide_view(), self._pod)
+        self._took = {}
+        look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
-            url: str = await self._unless_hopeless(self._running(), self.start_timeout - RESERVE - self.http_timeout)
+            url: str = await self._unless_hopeless(running, self.start_timeout - RESERVE - self.http_timeout)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
@@ -80,10 +100,10 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             self._look = None
             await look.close()
 
-    async def _running(self) -> str:
+    async def unless_it_runs(self, starting: Awaitable[str]) -> str:
         """The server's URL, from the moment on in which the watch says that its pod runs: KubeSpawner looks less and
         less often, and is late by a second."""
-        start = asyncio.ensure_future(super()._start())
+        start = asyncio.ensure_future(starting)
         try:
             while not start.done():
                 await asyncio.wait({start}, timeout=LOOKS_EVERY)
@@ -113,6 +133,21 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         """See `KubeSpawner.stop`."""
         withdraw(self)
         await super().stop(now)
+
+    async def hold(self) -> Hold | None:
+        """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
+        try:
+            looking = hold(self.api, self.namespace, self.wide_view(), self.pvc_name)
+            return await asyncio.wait_for(looking, PATIENCE)
+        except TimeoutError:
+            return None
+
+    async def get_pod_manifest(self) -> Any:
+        """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
+        pod = await super().get_pod_manifest()
+        if self._hold and self._hold.shared_by:
+            prefer(pod, self._hold.shared_by)
+        return pod
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
         """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""
@@ -200,7 +235,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         metadata = (found or {}).get("metadata") or {}
         return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
 
-    def _wide_view(self) -> Wide:
+    def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""
         loop = asyncio.get_running_loop()
         if ExplainedSpawner._wide is None or ExplainedSpawner._wide[0] is not loop:

@@ -85,19 +85,17 @@ def test_while_the_kubelet_is_away_for_a_minute_replicas_are_called_still(
     service = installed.pods("service")[0]["status"]["podIP"]
     beside = httpx.URL(f"http://{service}:8082/services/modelyard/api/v1")
     router = installed.pods("traefik")[0]["status"]["podIP"]
-    try:
-        with calling(call(f"http://{router}:8000", key).known()) as seen:
-            installed.cluster.stop_kubelet()
-            stopped = time.monotonic()
+    with calling(call(f"http://{router}:8000", key).known()):
+        installed.cluster.stop_kubelet()
+        stopped = time.monotonic()
+        try:
             api.base_url = beside
             lost = lambda: endpoint(api)["status"]["revisions"][0]["cause"] == "NodeLost"  # noqa: E731
             eventually(lost, timeout=120, interval=1, what="the status says it")
             assert "does not report any more" in condition(api, "Ready")["message"]
             eventually(lambda: time.monotonic() > stopped + 60, timeout=70, interval=1, what="a minute")
-            seen.goes_on()
-    finally:
-        # It asks all its pods anew whether they are ready: until they have said so, nobody has a ready replica.
-        installed.cluster.start_kubelet()
-        eventually(installed.whole, timeout=180, interval=1, what="all parts are ready again")
-    ready = lambda: condition(api, "Ready")["status"] == "True"  # noqa: E731
-    eventually(ready, timeout=120, interval=1, what="it is ready again")
+        finally:
+            installed.cluster.start_kubelet()
+            eventually(installed.whole, timeout=180, interval=1, what="all parts are ready again")
+        ready = lambda: condition(api, "Ready")["status"] == "True"  # noqa: E731
+        eventually(ready, timeout=120, interval=1, what="it is ready again")

@@ -63,6 +63,9 @@ def test_the_endpoint_is_plain_objects_that_kubectl_shows(installed: Release, pr
     )
     kinds = Counter(item["kind"] for item in listed["items"])
     assert kinds == {"Deployment": 2, "Service": 2, "PodDisruptionBudget": 2}
+    pods = [item["spec"]["template"]["spec"] for item in listed["items"] if item["kind"] == "Deployment"]
+    used = {container["image"] for pod in pods for container in pod["containers"]}
+    assert used == {installed.values()["images"]["serverOnnx"]}, "an ONNX graph needs no more"
 
 
 def test_canary_promote_and_rollback_move_calls(installed: Release, printed: str) -> None:

@@ -38,6 +38,7 @@ def running(installed: Release, quota: None) -> Iterator[str]:
 def test_the_page_knows_the_quota_and_what_is_free(running: str) -> None:
     assert f"the quota {QUOTA}" in running
     assert '"total": 68719476736.0' in running
+    assert ", the one with the most" in running
     assert 'name="shm"' in running
     assert "Your home is a volume" not in running
 

@@ -1,4 +1,4 @@
-"""What a cluster needs beside Kubernetes itself, as processes: DNS, metrics, volumes, NetworkPolicies."""
+"""What a cluster needs beside Kubernetes itself, as processes: DNS, metrics, NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from harness.kubernetes.network import DNS_SERVICE_IP, NODE_IP, SERVICE_NETWORK
 from harness.kubernetes.processes import Processes
 
 _METRICS_PORT = 10443
-_DRIVER = "disk.modelyard.test"
-STORAGE_CLASS = "disk"
 
 
 def start(programs: Path, identity: Identity, folder: Path, processes: Processes) -> None:
@@ -42,13 +40,6 @@ def start(programs: Path, identity: Identity, folder: Path, processes: Processes
     )
     services = ["-node", NODE, "-services", SERVICE_NETWORK]
     processes.start("network-policies", [programs / "policies", "-kubeconfig", admin, *services])
-    kubelet = folder / "kubelet"
-    driver = ["-name", _DRIVER, "-node", NODE, "-images", folder / "disks", "-kubelet", kubelet]
-    processes.start("storage", [programs / "storage", *driver])
-    socket = kubelet / "plugins" / _DRIVER / "csi.sock"
-    for name in ("csi-provisioner", "csi-resizer"):
-        command = [programs / name, f"--kubeconfig={admin}", f"--csi-address={socket}"]
-        processes.start(name, command)
 
 
 def manifests(identity: Identity) -> str:
@@ -70,26 +61,6 @@ def manifests(identity: Identity) -> str:
                 "caBundle": authority,
                 "service": {"namespace": "kube-system", "name": "metrics-server", "port": _METRICS_PORT},
             },
-        },
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "CSIDriver",
-            "metadata": {"name": _DRIVER},
-            "spec": {"attachRequired": False, "fsGroupPolicy": "File"},
-        },
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {
-                "name": STORAGE_CLASS,
-                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-            },
-            "provisioner": _DRIVER,
-            "allowVolumeExpansion": True,
-            "reclaimPolicy": "Delete",
-            # With Immediate the scheduler can miss that the claim of a pod it looked at just then was bound, and looks
-            # at the pod again five minutes later.
-            "volumeBindingMode": "WaitForFirstConsumer",
         },
     ]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})

@@ -6,6 +6,7 @@ One module, so that what they share, most of Kubernetes' libraries, is of one ve
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -49,8 +50,12 @@ _CLUSTER = (
     Program("sigs.k8s.io/metrics-server/cmd/metrics-server"),
     Program("github.com/kubernetes-csi/external-provisioner/v5/cmd/csi-provisioner"),
     Program("github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer"),
+    Program("github.com/kubernetes-csi/external-attacher/v4/cmd/csi-attacher"),
+    Program("github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter"),
+    Program("github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"),
     Program("helm.sh/helm/v3/cmd/helm"),
 )
+_SNAPSHOTS = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 _PROGRAMS = {program.name: program for program in _CLUSTER}
 
 
@@ -74,7 +79,24 @@ def build() -> Path:
         print(note, file=sys.stderr, flush=True)  # noqa: T201
     for one in _CLUSTER:
         program(one.name)
+    snapshot_kinds()
     return _folder()
+
+
+def snapshot_kinds() -> str:
+    """The CustomResourceDefinitions of volume snapshots, in YAML, as the module of their types brings them."""
+    target = _folder() / "snapshots.yaml"
+    if not target.exists():
+        command = [go_toolchain(), "mod", "download", "-json", _SNAPSHOTS]
+        done = subprocess.run(command, cwd=_SOURCE, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)} in {_SOURCE}\n{done.stderr[-3000:]}{done.stdout[-3000:]}"
+        definitions = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd"
+        parts = [path.read_text() for path in sorted(definitions.glob("snapshot.storage.k8s.io_*.yaml"))]
+        assert parts, f"there are none in {definitions}"
+        pending = target.with_suffix(".new")
+        pending.write_text("\n---\n".join(parts))
+        os.replace(pending, target)
+    return target.read_text()
 
 
 @cache

@@ -127,7 +127,6 @@ def controller_manager(programs: Path, identity: Identity) -> list[str]:
         "--horizontal-pod-autoscaler-sync-period=2s",
         "--horizontal-pod-autoscaler-initial-readiness-delay=2s",
         "--horizontal-pod-autoscaler-cpu-initialization-period=5s",
-        "--node-monitor-grace-period=20s",
         "--terminated-pod-gc-threshold=50",
     ]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.base_image import base_image
 from harness.debian import CACHE, alone, need
-from harness.kubernetes import addons, control_plane, network, node
-from harness.kubernetes.binaries import build
+from harness.kubernetes import addons, control_plane, network, node, volumes
+from harness.kubernetes.binaries import build, snapshot_kinds
 from harness.kubernetes.containers import Containers
 from harness.kubernetes.control_plane import Identity
 from harness.kubernetes.images import pause
@@ -68,7 +68,11 @@ class Host:
         start("kubelet", node.kubelet(programs, identity, self.folder, self.containers.socket))
         start("kube-proxy", node.proxy(programs, identity, self.folder))
         addons.start(programs, identity, self.folder, self.processes)
+        volumes.start(programs, identity, self.folder, self.processes)
+        self._kubectl("apply", "--server-side", "-f", "-", input=snapshot_kinds())
         self._kubectl("apply", "--server-side", "-f", "-", input=addons.manifests(identity))
+        self._kubectl("wait", "--for=condition=Established", "--all", "customresourcedefinitions", "--timeout=60s")
+        self._kubectl("apply", "--server-side", "-f", "-", input=volumes.manifests())
         self.containers.load(base)
         self._wait_node()
         self.processes.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -99,14 +100,12 @@ class World:
 
 def check(world: World, made: Plan) -> None:
     """What must hold of every plan, whatever the world."""
-    live = {
-        r.address
-        for s in world.observed.values()
-        for r in s.replicas
-        if r.phase is Phase.ready and r.address is not None
-    }
-    named = set() if made.route is None else {url for urls in made.route.servers.values() for url in urls}
-    assert named <= live, "a route names only ready replicas"
+    last = {} if world.routed.route is None else world.routed.route.servers
+    for number, named in ({} if made.route is None else made.route.servers).items():
+        replicas = world.observed[workload_name("ada", "churn", number)].replicas if named else ()
+        live = {r.address for r in replicas if r.phase is Phase.ready}
+        doubtful = {r.address for r in replicas if r.phase is Phase.starting} & set(last.get(number, ()))
+        assert set(named) <= (live or doubtful), "a route names ready replicas, or the last ones that run"
     if made.route is not None:
         assert sum(made.route.weights.values()) == 100
         serving = {n for n, w in made.route.weights.items() if w > 0}
@@ -246,6 +245,28 @@ def test_replicas_of_machines_that_say_nothing_are_called_while_no_other_is_read
     assert routed(replace(lost[0], phase=Phase.stopping), replace(lost[1], reason="Exited")) == ()
 
 
+def test_the_last_replicas_are_called_while_none_is_said_to_be_ready() -> None:
+    world = World(desired(spec(scaling={"min": 2, "max": 2})))
+    world.settle()
+    (name,) = world.observed
+    ready = world.observed[name].replicas
+
+    def routed(**changes: Any) -> tuple[str, ...]:
+        world.observed[name] = replace(world.observed[name], replicas=tuple(replace(r, **changes) for r in ready))
+        made = world.step()
+        assert made.route is not None
+        return made.route.servers[1]
+
+    assert routed(phase=Phase.starting) == (address(1, 0), address(1, 1))
+    assert not world.wanted.status.ready, "which the status says all the same"
+    world.observed[name] = replace(world.observed[name], replicas=(ready[0], replace(ready[1], phase=Phase.starting)))
+    made = world.step()
+    assert made.route is not None
+    assert made.route.servers[1] == (address(1, 0),)
+    assert routed(phase=Phase.starting) == (address(1, 0),), "of another it is not known that it ever answered"
+    assert routed(phase=Phase.starting, reason="OutOfMemory", restarts=1) == (), "another process, at the same address"
+
+
 def test_a_removed_revision_that_still_serves_stays() -> None:
     world = World(desired(spec(), stable_history=(1,)))
     world.settle()
@@ -357,16 +378,15 @@ def test_any_history_keeps_the_invariants_and_settles(seed: int) -> None:
     world = World(desired(spec(), stable_history=(1,)))
     newest, history = 1, [1]
     for _ in range(40):
-        match chance.choice(["step", "step", "confirm", "ready", "die", "restart", "write"]):
+        match chance.choice(["step", "step", "confirm", "ready", "die", "doubt", "restart", "write"]):
             case "step":
                 world.step()
             case "confirm":
                 world.confirm()
-            case "ready" | "die" as what if world.observed:
+            case "ready" | "die" | "doubt" as what if world.observed:
                 number = int(chance.choice(sorted(world.observed.values(), key=lambda s: s.name)).labels[REVISION])
-                world.set_phase(
-                    number, Phase.ready if what == "ready" else Phase.backoff, "" if what == "ready" else "Exited"
-                )
+                phase = {"ready": Phase.ready, "die": Phase.backoff, "doubt": Phase.starting}[what]
+                world.set_phase(number, phase, "Exited" if what == "die" else "")
             case "restart":  # the service forgets what it knew of the router's state until it asks
                 world.routed = replace(world.routed, confirmed=world.routed.route == world.applied)
             case "write":

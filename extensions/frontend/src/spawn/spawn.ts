@@ -144,7 +144,7 @@ export function start(form: HTMLFormElement): void {
     const kind = data.profiles[card?.name ?? ""];
     if (!card || !kind) return;
     says.textContent = card.wrong ? "" : sentence(card.sizes, kind);
-    rooms.replaceChildren(...claims(card.sizes, kind, data.rooms).map(line));
+    rooms.replaceChildren(...claims(card.name, card.sizes, kind, data.rooms).map(line));
   }
 
   function select(): void {

@@ -21,6 +21,8 @@ export interface Room {
   total: number;
   of: string;
   resource: string;
+  /** For servers of this profile alone; empty: for all. */
+  profile: string;
 }
 
 export interface Claim {
@@ -73,9 +75,10 @@ function need(room: Room, sizes: Sizes, kind: Kind): number | undefined {
   return undefined;
 }
 
-/** What the sizes take of each room that they need. */
-export function claims(sizes: Sizes, kind: Kind, rooms: Room[]): Claim[] {
-  return rooms.flatMap((room) => {
+/** What the sizes take of each room that they need; of those for single profiles, of this one's. */
+export function claims(profile: string, sizes: Sizes, kind: Kind, rooms: Room[]): Claim[] {
+  const mine = rooms.filter((room) => room.profile === "" || room.profile === profile);
+  return mine.flatMap((room) => {
     const takes = need(room, sizes, kind);
     if (!takes) return [];
     const say = room.need === "memory" ? binary : (n: number) => some(n, room.need === "gpus" ? "GPU" : "CPU");

@@ -28,8 +28,9 @@ func (d *disks) path(id string) (string, error) {
 	return filepath.Join(d.folder, id), nil
 }
 
-// create makes an image of that size, in bytes, unless it is there; its size.
-func (d *disks) create(id string, size int64) (int64, error) {
+// create makes an image of that size, in bytes, unless it is there; its size. `from` is the image that it begins with, or
+// empty.
+func (d *disks) create(id string, size int64, from string) (int64, error) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	path, err := d.path(id)
@@ -44,6 +45,21 @@ func (d *disks) create(id string, size int64) (int64, error) {
 		return 0, err
 	}
 	pending := path + ".new"
+	if from != "" {
+		source, err := os.Stat(from)
+		if err != nil {
+			return 0, status.Errorf(codes.NotFound, "there is no %s to begin with", filepath.Base(from))
+		}
+		size = max(size, source.Size())
+		if err := duplicate(from, pending); err != nil {
+			return 0, err
+		}
+		// The file system in it follows when it is mounted.
+		if err := os.Truncate(pending, size); err != nil {
+			return 0, err
+		}
+		return size, os.Rename(pending, path)
+	}
 	if err := os.WriteFile(pending, nil, 0o600); err != nil {
 		return 0, err
 	}
@@ -102,7 +118,11 @@ func (d *disks) mount(id, target string) error {
 	if mounted(target) {
 		return nil
 	}
-	return run("mount", "-t", "xfs", "-o", "loop", path, target)
+	// A copy of another volume has that one's identifier.
+	if err := run("mount", "-t", "xfs", "-o", "loop,nouuid", path, target); err != nil {
+		return err
+	}
+	return run("xfs_growfs", target)
 }
 
 // resize makes the file system that is mounted at a folder as large as its image.

@@ -1,5 +1,6 @@
-// A CSI driver whose volumes are XFS images on this machine: like a network disk, each has its own size, is attached to one
-// node, and grows while it is mounted. It registers with the kubelet itself.
+// A CSI driver whose volumes are XFS images on this machine: like a network disk, each has its own size, is one
+// node's at a time, grows while it is mounted, and can be copied as it is at one moment. It registers with the kubelet
+// itself.
 package main
 
 import (
@@ -20,6 +21,7 @@ func main() {
 	node := flag.String("node", "", "name of the node")
 	images := flag.String("images", "", "folder of the images")
 	kubelet := flag.String("kubelet", "", "the kubelet's root folder")
+	attaches := flag.Bool("attach", false, "volumes are attached to their node before they are mounted")
 	flag.Parse()
 
 	socket := filepath.Join(*kubelet, "plugins", *name, "csi.sock")
@@ -28,7 +30,7 @@ func main() {
 
 	server := grpc.NewServer()
 	csi.RegisterIdentityServer(server, &identity{name: *name})
-	csi.RegisterControllerServer(server, &controller{disks: disks})
+	csi.RegisterControllerServer(server, &controller{disks: disks, attaches: *attaches})
 	csi.RegisterNodeServer(server, &nodeServer{disks: disks, name: *node})
 	go serve(server, socket)
 

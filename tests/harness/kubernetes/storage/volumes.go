@@ -7,19 +7,28 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 type controller struct {
 	csi.UnimplementedControllerServer
-	disks *disks
+	disks    *disks
+	attaches bool
 }
 
 func (c *controller) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	answer := &csi.ControllerGetCapabilitiesResponse{}
-	for _, can := range []csi.ControllerServiceCapability_RPC_Type{
+	able := []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
-	} {
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
+		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+	}
+	if c.attaches {
+		able = append(able, csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME)
+	}
+	for _, can := range able {
 		rpc := &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: can}}
 		answer.Capabilities = append(answer.Capabilities, &csi.ControllerServiceCapability{Type: rpc})
 	}
@@ -27,17 +36,47 @@ func (c *controller) ControllerGetCapabilities(context.Context, *csi.ControllerG
 }
 
 func (c *controller) CreateVolume(_ context.Context, request *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	if request.GetVolumeContentSource() != nil {
-		return nil, status.Error(codes.InvalidArgument, "this driver makes empty volumes only")
-	}
 	if err := supported(request.GetVolumeCapabilities()); err != nil {
 		return nil, err
 	}
-	size, err := c.disks.create(request.GetName(), request.GetCapacityRange().GetRequiredBytes())
+	source := request.GetVolumeContentSource()
+	from, err := c.image(source)
 	if err != nil {
 		return nil, err
 	}
-	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: request.GetName(), CapacityBytes: size}}, nil
+	size, err := c.disks.create(request.GetName(), request.GetCapacityRange().GetRequiredBytes(), from)
+	if err != nil {
+		return nil, err
+	}
+	made := &csi.Volume{VolumeId: request.GetName(), CapacityBytes: size, ContentSource: source}
+	return &csi.CreateVolumeResponse{Volume: made}, nil
+}
+
+// The image of a snapshot or of another volume; empty where there is no source.
+func (c *controller) image(source *csi.VolumeContentSource) (string, error) {
+	if snapshot := source.GetSnapshot(); snapshot != nil {
+		return c.disks.snapshotPath(snapshot.GetSnapshotId())
+	}
+	if volume := source.GetVolume(); volume != nil {
+		return c.disks.path(volume.GetVolumeId())
+	}
+	return "", nil
+}
+
+func (c *controller) CreateSnapshot(_ context.Context, request *csi.CreateSnapshotRequest) (*csi.CreateSnapshotResponse, error) {
+	volume := request.GetSourceVolumeId()
+	id, image, err := c.disks.snapshot(volume, request.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &csi.CreateSnapshotResponse{Snapshot: &csi.Snapshot{
+		SnapshotId: id, SourceVolumeId: volume, SizeBytes: image.Size(), CreationTime: timestamppb.New(image.ModTime()),
+		ReadyToUse: true,
+	}}, nil
+}
+
+func (c *controller) DeleteSnapshot(_ context.Context, request *csi.DeleteSnapshotRequest) (*csi.DeleteSnapshotResponse, error) {
+	return &csi.DeleteSnapshotResponse{}, c.disks.removeSnapshot(request.GetSnapshotId())
 }
 
 func (c *controller) DeleteVolume(_ context.Context, request *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
