@@ -26,7 +26,7 @@ class Watch:
     """Of one server. `settings` are its web application's."""
 
     def __init__(self, settings: dict[str, Any], gpus: Gpus | None = None, window: float = WINDOW) -> None:
-        self._settings, self._gpus = settings, look() if gpus is None else gpus
+        self._settings, self._gpus = settings, gpus  # the driver may take a while to say what there is
         self.traffic, self.meter = Traffic(), Meter(window)
         self._started = self._last = self._present = self._gpu_last = time.time()
         self._busy: tuple[str, ...] = ()
@@ -60,6 +60,7 @@ class Watch:
 
     def _measure(self) -> float:
         self.meter.sample()
+        self._gpus = self._gpus or look()
         return self._gpus.share()
 
     def present(self) -> None:
@@ -90,7 +91,7 @@ class Watch:
             keep_until=self._keep_until,
             ends_at=self._ends_at,
             keep=self._keep,
-            gpus=self._gpus.count(),
+            gpus=self._gpus.count() if self._gpus else 0,
             gpu_last=self._gpu_last,
             use=self.meter.use,
         )
