@@ -1,9 +1,20 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Corner } from "../src/activity/activity";
-import { type Activity, clock, countdown, gauge, span, unused } from "../src/activity/words";
+import { type Activity, advice, clock, countdown, gauge, span, type Use, unused } from "../src/activity/words";
 import { NoServer } from "../src/server";
 
 const MiB = 2 ** 20;
+
+const NONE: Use = {
+  cpu_peak: 0,
+  cpu_limit: null,
+  memory: 0,
+  memory_peak: 0,
+  memory_limit: null,
+  shm: 0,
+  shm_peak: 0,
+  shm_limit: null,
+};
 
 function seen(changed: Partial<Activity> = {}): Activity {
   const now = Date.now() / 1000;
@@ -17,7 +28,7 @@ function seen(changed: Partial<Activity> = {}): Activity {
     keep: 7200,
     gpus: 0,
     gpu_last: now - 4000,
-    use: { memory: 0, memory_limit: null, shm: 0, shm_limit: null },
+    use: NONE,
     ...changed,
   };
 }
@@ -48,6 +59,26 @@ describe("words", () => {
     expect(unused(seen({ gpus: 1 }))).toContain("The GPU has not been used for 1.1 h");
     expect(unused(seen({ gpus: 2, gpu_last: now - 1900 }))).toContain("The 2 GPUs have not been used for 32 min");
     expect(unused(seen({ gpus: 1, gpu_last: now - 60 }))).toBe("");
+  });
+
+  test.each([
+    [{}, ""],
+    [{ memory_limit: 8192 * MiB, memory_peak: 4000 * MiB }, ""],
+    [{ memory_limit: 8192 * MiB, memory_peak: 8000 * MiB }, "Memory was nearly full: 7.8 of 8 GiB"],
+    [{ memory_limit: 8192 * MiB, shm_peak: 500 * MiB }, "Shared memory was nearly full: 500 of 512 MiB"],
+    [{ memory_limit: 8192 * MiB, memory_peak: 1024 * MiB, cpu_limit: 2, cpu_peak: 0.5 }, "At most 1 of 8 GiB"],
+    [{ memory_limit: 8192 * MiB, memory_peak: 1024 * MiB, cpu_limit: 2, cpu_peak: 1.9 }, ""],
+    [{ memory_limit: 8192 * MiB, memory_peak: 1024 * MiB, cpu_limit: 2, shm_limit: null }, ""],
+  ])("of sizes %o", (use, said) => {
+    const now = Date.now() / 1000;
+    const told = advice(seen({ started: now - 8000, use: { ...NONE, shm_limit: 512 * MiB, ...use } }));
+    if (said) expect(told).toContain(said);
+    else expect(told).toBe("");
+  });
+
+  test("a smaller size is not suggested at once", () => {
+    const use = { ...NONE, shm_limit: 512 * MiB, memory_limit: 8192 * MiB, cpu_limit: 2 };
+    expect(advice(seen({ use }))).toBe("");
   });
 
   test("gauges", () => {
@@ -150,7 +181,7 @@ describe("the corner", () => {
   });
 
   test("gauges of a server with sizes", async () => {
-    answer = seen({ use: { memory: 0, memory_limit: null, shm: 500 * MiB, shm_limit: 512 * MiB } });
+    answer = seen({ use: { ...NONE, shm: 500 * MiB, shm_limit: 512 * MiB } });
     await open();
     const full = document.querySelector(".yard-gauge");
     expect(full?.textContent).toBe("shm 500 / 512 MiB");

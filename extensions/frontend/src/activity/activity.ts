@@ -2,7 +2,7 @@
 // lies idle; how full memory and shared memory are. It also tells the server that somebody is there.
 import { call, NoServer } from "../server";
 import style from "./activity.css";
-import { type Activity, countdown, gauge, span, unused } from "./words";
+import { type Activity, advice, countdown, gauge, span, unused } from "./words";
 
 const CALM = 20_000;
 const SOON = 5_000;
@@ -74,7 +74,7 @@ export class Corner {
     const seen = this.seen;
     if (!seen) return;
     const ends = countdown(seen, Date.now() / 1000 + this.ahead);
-    const lies = ends || this.quiet ? "" : unused(seen);
+    const lies = ends || this.quiet ? "" : unused(seen) || advice(seen);
     const keep = (seconds: number): [string, () => void] => [`Keep for ${span(seconds)}`, () => this.keep(seconds)];
     if (ends) {
       this.offered = Date.now() + OFFERED;

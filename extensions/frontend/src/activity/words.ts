@@ -15,7 +15,11 @@ export interface Activity {
 }
 
 export interface Use {
+  cpu_peak: number;
+  cpu_limit: number | null;
   memory: number;
+  memory_peak: number;
+  shm_peak: number;
   memory_limit: number | null;
   shm: number;
   shm_limit: number | null;
@@ -52,11 +56,30 @@ export function unused(seen: Activity): string {
   return `${what} not been used for ${span(idle)}. A size without one starts at once and leaves it to others.`;
 }
 
+/** Seconds of use after which a smaller size may be suggested. */
+export const LONG = 2 * 3600;
+
+/** What another size would be better for; nothing where this one fits. Only of sizes that are a server's own. */
+export function advice(seen: Activity): string {
+  const { use } = seen;
+  if (!use.shm_limit || !use.memory_limit) return "";
+  if (use.shm_peak > 0.9 * use.shm_limit)
+    return `Shared memory was nearly full: ${amount(use.shm_peak, use.shm_limit)}. Choose more of it.`;
+  if (use.memory_peak > 0.9 * use.memory_limit)
+    return `Memory was nearly full: ${amount(use.memory_peak, use.memory_limit)}. A larger size is safer.`;
+  const much = use.memory_peak > 0.4 * use.memory_limit || use.cpu_peak > 0.5 * (use.cpu_limit ?? 0);
+  if (much || seen.now - seen.started < LONG) return "";
+  return `At most ${amount(use.memory_peak, use.memory_limit)} of memory were used since the start. A smaller size would do.`;
+}
+
+function amount(used: number, limit: number): string {
+  const unit = limit >= 2 ** 30 ? 2 ** 30 : 2 ** 20;
+  const show = (bytes: number) => Number((bytes / unit).toFixed(unit === 2 ** 30 ? 1 : 0));
+  return `${show(used)} of ${show(limit)} ${unit === 2 ** 30 ? "GiB" : "MiB"}`;
+}
+
 /** A gauge: how full, and its words. */
 export function gauge(name: string, used: number, limit: number | null): { share: number; words: string } | null {
   if (!limit) return null;
-  const unit = limit >= 2 ** 30 ? 2 ** 30 : 2 ** 20;
-  const show = (bytes: number) => Number((bytes / unit).toFixed(unit === 2 ** 30 ? 1 : 0));
-  const words = `${name} ${show(used)} / ${show(limit)} ${unit === 2 ** 30 ? "GiB" : "MiB"}`;
-  return { share: Math.min(1, used / limit), words };
+  return { share: Math.min(1, used / limit), words: `${name} ${amount(used, limit).replace(" of ", " / ")}` };
 }
