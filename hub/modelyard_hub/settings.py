@@ -109,6 +109,17 @@ class Settings(BaseSettings):
                                                       "the order of names after ours.")  # fmt: skip
     profiles: Path | None = Field(None, description="File with the profiles, TOML or JSON (docs/profiles.md); "
                                                     "none: the built-in ones.")  # fmt: skip
+    notebook_warm: bool = Field(True, description="Whether, on one machine, a process is kept that notebook servers "
+                                                  "are forked from: they start in a second.")  # fmt: skip
+    cull: bool = Field(True, description="Whether notebook servers are ended in which nothing is at work "
+                                         "(docs/notebook-servers.md).")  # fmt: skip
+    cull_idle: float = Field(3600.0, ge=1, description="Seconds without work after which one is ended.")
+    cull_countdown: float = Field(
+        600.0, ge=1, description="Seconds before it is ended, from which on its user is told."
+    )
+    cull_keep: float = Field(7200.0, ge=0, description="Seconds for which its user may have it kept at a time; 0: not.")
+    cull_keep_limit: float = Field(43200.0, ge=0, description="Seconds after the last work from which on it is not "
+                                                              "kept any more.")  # fmt: skip
     notebook_image: str = Field("", description="Image of notebook servers.")
     notebook_gpu_image: str = Field("", description="Image of notebook servers with GPUs; empty: none of the built-in "
                                                     "profiles has GPUs.")  # fmt: skip

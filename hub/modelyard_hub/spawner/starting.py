@@ -21,6 +21,7 @@ from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.holding import hold, prefer
 from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
+from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
@@ -28,6 +29,8 @@ RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
+LOOKS_EVERY = 0.05
+"""Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
@@ -80,8 +83,7 @@ class ExplainedSpawner(HomeSpawner):
             self._look.before = before
         if before and before.final:
             raise self._not_started(before)
-        url: str = await super()._start()
-        return url
+        return await self.unless_it_runs(super()._start())
 
     async def _explained(self, running: Awaitable[str]) -> str:
         """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
@@ -94,16 +96,47 @@ class ExplainedSpawner(HomeSpawner):
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
-                # Its own waiting never ends first.
-                await self._unless_hopeless(
-                    wait_for_http_server(address, timeout=self.start_timeout), self.http_timeout
-                )
+                await self._unless_hopeless(self._answers(url, address), self.http_timeout)
             clock.mark("answering")
             await self._measure(look, clock)
             return url
         finally:
             self._look = None
             await look.close()
+
+    async def unless_it_runs(self, starting: Awaitable[str]) -> str:
+        """The server's URL, from the moment on in which the watch says that its pod runs: KubeSpawner looks less and
+        less often, and is late by a second."""
+        start = asyncio.ensure_future(starting)
+        try:
+            while not start.done():
+                await asyncio.wait({start}, timeout=LOOKS_EVERY)
+                pod = self._pod() if self._made else None
+                if not start.done() and not self._more_to_do() and self.is_pod_running(pod):
+                    assert pod is not None
+                    self.pod_id = pod["metadata"]["uid"]
+                    return str(self._get_pod_url(pod))
+            return str(start.result())
+        finally:
+            if not start.done():
+                start.cancel()
+                await asyncio.wait({start})
+
+    async def _answers(self, url: str, address: str) -> None:
+        """Returns when the server answers. Its route is made as soon as its port is open, where calls can wait."""
+        await until_open(url, LOOKS_EVERY)
+        announce(self, url)
+        # Its own waiting never ends first.
+        await wait_for_http_server(address, timeout=self.start_timeout)
+
+    def _more_to_do(self) -> bool:
+        """Whether KubeSpawner does something with a pod that was made beside waiting for it."""
+        return bool(self.internal_ssl or self.services_enabled or self.after_pod_created_hook)
+
+    async def stop(self, now: bool = False) -> None:
+        """See `KubeSpawner.stop`."""
+        withdraw(self)
+        await super().stop(now)
 
     async def hold(self) -> Hold | None:
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
