@@ -212,7 +212,7 @@ class Queue:
             self._touch()
 
     def _held_back(self) -> bool:
-        self._awaited -= self._waiting.keys()
+        self._awaited -= self._waiting.keys() | self._starting
         return bool(self._awaited) and time.monotonic() < self._awaited_until
 
     def _order(self) -> dict[str, tuple[int, Ticket]]:

@@ -95,6 +95,7 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
 
     def goes_on(self) -> None:
         """A start of before the hub's restart goes on: it counts as one, and is not asked for again."""
+        self._may_start = True
         if self.queue is not None:
             self.queue.go_on(self.key)
             self._write_down()

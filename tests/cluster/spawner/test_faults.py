@@ -121,7 +121,7 @@ def seen(cluster: Cluster, hub: PodHub, user: str, wanted: str) -> str:
 
 
 def test_a_hub_that_dies_while_servers_start_goes_on_with_them(hub: PodHub, cluster: Cluster) -> None:
-    """Killed with a start in each phase; the next process goes on with what has a pod."""
+    """Killed with a start in each phase; the next process goes on with what has a pod, and begins the others anew."""
     gate, mark = hub.folder / "gate", f"faults={hub.namespace}"
     begin(hub, "ready")
     assert last(hub, "ready").get("ready")
