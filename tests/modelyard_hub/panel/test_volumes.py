@@ -95,7 +95,7 @@ async def test_the_cookie_alone_changes_nothing(there: Yard, claims: Claims) -> 
 
 
 async def test_a_cluster_that_is_away_leaves_the_rest_of_the_page(there: Yard, claims: Claims) -> None:
-    claims.cluster.faults["GET persistentvolumeclaims"] = [refuse(500, "not now")] * 2
+    claims.cluster.faults["GET persistentvolumeclaims"] = [refuse(500, "not now")]
     async with browser(there, "ada") as ada:
         answer = await ada.get(f"{ROOT}/", headers=TAB)
     assert answer.status_code == 200
