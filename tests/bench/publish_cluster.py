@@ -35,7 +35,7 @@ from harness.wait import eventually  # noqa: E402
 from modelyard.remote import AsyncEndpoint  # noqa: E402
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions  # noqa: E402
 from modelyard_hub.runtimes.kubernetes.client import Client, connect  # noqa: E402
-from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD  # noqa: E402
+from modelyard_hub.runtimes.kubernetes.kinds import DEPLOYMENT, POD, Kind  # noqa: E402
 from modelyard_hub.runtimes.kubernetes.labels import SELECTOR  # noqa: E402
 
 USER = "ada"
@@ -88,19 +88,16 @@ async def _objects(client: Client, name: str, clock: Clock) -> None:
     """Mark what the cluster says of the endpoint's Deployment and pod."""
     chosen = f"{SELECTOR},modelyard.dev/endpoint={name}"
 
-    async def deployment() -> None:
-        async with client.watch(DEPLOYMENT, chosen, "0") as events:
+    async def follow(kind: Kind, take: Callable[[dict[str, Any]], None]) -> None:
+        _, version = await client.list(kind, chosen)
+        async with client.watch(kind, chosen, version) as events:
             async for event in events:
+                if event["type"] == "ERROR":
+                    raise AssertionError(event)
                 if event["type"] != "BOOKMARK":
-                    clock.mark("applied")
+                    take(event["object"])
 
-    async def pods() -> None:
-        async with client.watch(POD, chosen, "0") as events:
-            async for event in events:
-                if event["type"] != "BOOKMARK":
-                    _pod(event["object"], clock)
-
-    await asyncio.gather(deployment(), pods())
+    await asyncio.gather(follow(DEPLOYMENT, lambda _: clock.mark("applied")), follow(POD, lambda o: _pod(o, clock)))
 
 
 def _pod(pod: dict[str, Any], clock: Clock) -> None:

@@ -26,7 +26,7 @@ from harness.wait import eventually
 from modelyard_hub.spawner.rbac import CLUSTER_RULES, RULES
 
 _CONFIG = '''
-import json, os
+import asyncio, json, os
 from pathlib import Path
 from jupyterhub.proxy import Proxy
 from modelyard_hub.settings import Settings
@@ -66,10 +66,14 @@ c.PodSpawner.consecutive_failure_limit = 2
 def none(spawner, options):
     """No profiles: what is asked for here no profile allows."""
 
-def choose(spawner):
-    """A server's options are the spawner's."""
-    for name, value in spawner.user_options.items():
+async def choose(spawner):
+    """A server's options are the spawner's. `after`: a file that it waits for before anything else."""
+    options = dict(spawner.user_options)
+    after = options.pop("after", None)
+    for name, value in options.items():
         setattr(spawner, name, value)
+    while after and not Path(after).exists():
+        await asyncio.sleep(0.05)
 
 c.Spawner.apply_user_options = none
 c.PodSpawner.pre_spawn_hook = choose
@@ -117,6 +121,16 @@ class PodHub:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(30)
+
+    def die(self) -> None:
+        """Kill it, as the kernel does: it has no time for anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def revive(self) -> None:
+        """Start it anew with what it knew."""
+        self.begin(self.folder / "kubeconfig")
 
     def client(self, **options: Any) -> httpx.Client:
         """JupyterHub's API as a service that may start servers."""

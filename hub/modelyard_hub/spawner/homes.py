@@ -38,11 +38,6 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
         remembered = self.pvc_name if self._pvc_exists else ""
         return homes.home(await self._claims(remembered), self.whose(), remembered)
 
-    async def _start(self) -> Any:
-        """See KubeSpawner's; the volumes are known when that makes the pod."""
-        await self.prepare_volumes()
-        return await super()._start()
-
     async def prepare_volumes(self) -> None:
         """Find this server's home, or make it, and its further volumes."""
         whose = self.whose()

@@ -10,7 +10,8 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common
 from modelyard_hub.spawner.pods import ProfiledPods, around
-from modelyard_hub.spawner.starting import RESERVE, ExplainedSpawner
+from modelyard_hub.spawner.resuming import ResumedSpawner
+from modelyard_hub.spawner.starting import RESERVE
 
 COMPONENT = "notebook"
 HOME = "/home/jovyan"
@@ -18,7 +19,7 @@ ACCOUNT = 1000
 """User and group of the images."""
 
 
-class PodSpawner(ProfiledPods, ExplainedSpawner):
+class PodSpawner(ProfiledPods, ResumedSpawner):
     """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
@@ -32,6 +33,8 @@ def configure_pods(c: Any, settings: Settings) -> None:
     common(c)
     c.JupyterHub.spawner_class = PodSpawner
     c.JupyterHub.concurrent_spawn_limit = 64
+    # What a restarted hub goes on with does not keep it from answering.
+    c.JupyterHub.init_spawners_timeout = 2
     pods = c.PodSpawner
     if settings.namespace:
         pods.namespace = settings.namespace

@@ -76,12 +76,14 @@ class Feed:
 
 @dataclass
 class Look:
-    """What is known of one start, while somebody waits. `pod()`: as the hub's own watch has it now, or None."""
+    """What is known of one start, while somebody waits. `pod()`: as the hub's own watch has it now, or None; `before`:
+    what was in its way before there was a pod."""
 
     api: Any
     namespace: str
     wide: Wide
     pod: Callable[[], Object | None]
+    before: Diagnosis | None = None
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -119,7 +121,7 @@ class Look:
             await self._follow("pod", "Pod", pod["metadata"]["name"])
         first = Observed(datetime.now(UTC), pod, self.events(), usual=HISTORY.expected())
         found = _told(first)
-        return found if pod is None else _told(await self._more(first, found))
+        return (self.before or found) if pod is None else _told(await self._more(first, found))
 
     async def _more(self, seen: Observed, found: Diagnosis) -> Observed:
         """What is worth asking for, given what is known."""

@@ -71,6 +71,7 @@ def render(shown: Shown, around: Surroundings) -> str:
         _template().render(
             cards=[_card(profile, shown, around, profile.name == selected) for profile in shown.profiles],
             notes=around.notes,
+            warnings=around.warnings,
             data=json.dumps(data).replace("<", "\\u003c"),  # in a script element only `</` could end it
             profile_error=_error(shown.problem, "profile"),
             style=_asset("spawn.css"),

@@ -71,18 +71,19 @@ def fill(pod: Any, sizes: Sizes) -> None:
 
 
 async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
-    """What is free of the namespace's quotas and on the nodes, and the home volume, if there is one. What the cluster
-    does not say in time, or the hub may not know, is left out."""
-    questions = (_quotas(spawner), _free(spawner, profiles), _home(spawner))
-    quotas, free, home = await asyncio.gather(*(_ask(spawner, question) for question in questions))
+    """What is free of the namespace's quotas and on the nodes, and the home volume, if there is one, and who has it.
+    What the cluster does not say in time, or the hub may not know, is left out."""
+    questions = (_quotas(spawner), _free(spawner, profiles), _home(spawner), spawner.hold())
+    quotas, free, home, hold = await asyncio.gather(*(_ask(spawner, question) for question in questions))
     rooms = (*quota.rooms(quotas or ()), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    return Surroundings(rooms, frozenset({"volume"}), (_home_note(home),))
-
-
-def _home_note(size: int) -> str:
-    return f"Your home is a volume of {show_bytes(size)} already. It grows on Modelyard's page, under Volumes."
+    notes = [f"Your home is a volume of {show_bytes(home)} already. It grows on Modelyard's page, under Volumes."]
+    found = hold.diagnosis() if hold else None
+    warnings = (found.text,) if found and found.wrong else ()
+    if found and not found.wrong:
+        notes.append(found.text)
+    return Surroundings(rooms, frozenset({"volume"}), tuple(notes), warnings)
 
 
 async def _ask(spawner: Any, question: Any) -> Any:

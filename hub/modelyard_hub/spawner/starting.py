@@ -14,8 +14,10 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
+from modelyard_hub.spawner.holding import hold, prefer
 from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.telling import NotStarted, event
@@ -25,6 +27,8 @@ RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 REPEAT = 10.0
 """Seconds after which the page is told again, if only the seconds have changed."""
+PATIENCE = 3.0
+"""Seconds that a start waits to be told where its volume is."""
 SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
@@ -40,6 +44,7 @@ class ExplainedSpawner(HomeSpawner):
     _look: Look | None = None
     _clock: phases.Clock | None = None
     _made: str = ""
+    _hold: Hold | None = None
     _took: dict[str, float]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -62,11 +67,28 @@ class ExplainedSpawner(HomeSpawner):
 
     async def _start(self) -> str:
         """Make the pod, wait until it runs and answers. NotStarted says why it does not."""
+        self._made = ""
+        return await self._explained(self._make())
+
+    async def _make(self) -> str:
+        """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        await self.prepare_volumes()
+        self._hold = await self.hold()
+        before = self._hold.diagnosis() if self._hold else None
+        if self._look:
+            self._look.before = before
+        if before and before.final:
+            raise self._not_started(before)
+        url: str = await super()._start()
+        return url
+
+    async def _explained(self, running: Awaitable[str]) -> str:
+        """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
         self._clock = clock = phases.Clock()
-        self._took, self._made = {}, ""
+        self._took = {}
         look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
-            url: str = await self._unless_hopeless(super()._start(), self.start_timeout - RESERVE - self.http_timeout)
+            url: str = await self._unless_hopeless(running, self.start_timeout - RESERVE - self.http_timeout)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
@@ -80,6 +102,25 @@ class ExplainedSpawner(HomeSpawner):
         finally:
             self._look = None
             await look.close()
+
+    async def hold(self) -> Hold | None:
+        """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
+        try:
+            return await asyncio.wait_for(self._held(), PATIENCE)
+        except TimeoutError:
+            return None
+
+    async def _held(self) -> Hold | None:
+        home = None if self._pvc_exists else await self.find_home()
+        name = home["metadata"]["name"] if home else self.pvc_name
+        return await hold(self.api, self.namespace, self.wide_view(), name)
+
+    async def get_pod_manifest(self) -> Any:
+        """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
+        pod = await super().get_pod_manifest()
+        if self._hold and self._hold.shared_by:
+            prefer(pod, self._hold.shared_by)
+        return pod
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
         """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""

@@ -20,8 +20,10 @@ class Room:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """`hidden`: fields of profiles that are not for choosing here; `notes`: sentences that say why."""
+    """`hidden`: fields of profiles that are not for choosing here; `notes`: sentences that say why; `warnings`: what is
+    in the way of a start, whatever is chosen."""
 
     rooms: tuple[Room, ...] = ()
     hidden: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ def test_the_cause_is_said_with_what_helps(case: str) -> None:
 
 def test_every_object_of_the_folder_is_in_the_table() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} - set(CASES) == {
-        "nodes", "refusals", "good", "holder", "taint-or-cpu", "shm-full"
+        "nodes", "refusals", "good", "held", "holder", "taint-or-cpu", "shm-full"
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kubernetes_asyncio.config import kube_config
 
 from harness.pod_spawner import manifest, spawner
 from modelyard_api.names import owner_name
+from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.kubernetes import PodSpawner
 
 KUBECONFIG = {
@@ -215,3 +217,20 @@ async def test_the_page_of_a_cluster_that_does_not_answer_is_shown_without_figur
     text = await spawner(tmp_path).get_options_form()
     assert 'id="profile-large"' in text
     assert '"rooms": []' in text
+
+
+async def test_a_server_is_placed_where_its_volume_is_in_use(tmp_path: Path) -> None:
+    made = spawner(tmp_path)
+    attachment = {
+        "metadata": {"name": "csi-1"},
+        "spec": {"nodeName": "node-7", "source": {"persistentVolumeName": "v"}},
+    }
+    made._hold = Hold(datetime.now(UTC), {"spec": {}}, attachment, ({"metadata": {"name": "notebook-ada--two"}},))
+    (preferred,) = (await manifest(made))["spec"]["affinity"]["nodeAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["preference"] == {
+        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-7"]}]
+    }
+    made._hold = None
+    assert "affinity" not in (await manifest(made))["spec"]

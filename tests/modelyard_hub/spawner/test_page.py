@@ -63,6 +63,13 @@ def test_what_is_not_for_choosing_here_is_not_shown() -> None:
     assert "It is there." in text
 
 
+def test_what_is_in_the_way_of_every_start_comes_first() -> None:
+    text = form(around=Surroundings(warnings=("The home volume is <away>.",)))
+    assert '<p class="alert alert-warning" role="alert">The home volume is &lt;away&gt;.</p>' in text
+    assert text.index("alert-warning") < text.index("<legend>")
+    assert "alert-warning" not in form()
+
+
 def test_an_error_stands_beside_its_field_with_what_was_given() -> None:
     problem = InvalidChoice("shm: that is too much.", remedy="", field="shm")
     text = form(chosen={"profile": "large", "shm": "9Gi"}, problem=problem)
