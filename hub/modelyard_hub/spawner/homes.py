@@ -40,14 +40,15 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
 
     async def prepare_volumes(self) -> None:
         """Find this server's home, or make it, and its further volumes."""
-        whose = self.whose()
-        found = await self.find_home()
+        whose, remembered = self.whose(), self.pvc_name if self._pvc_exists else ""
+        there = await self._claims(remembered)
+        found = homes.home(there, whose, remembered)
         if found is None:
             found = await self._new_home(whose)
         else:
             await self._own(found, whose)
         self.pvc_name, self._pvc_exists = found["metadata"]["name"], True
-        self._further = homes.further(await self._claims(), whose)
+        self._further = homes.further(there, whose)
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, with the owner's further volumes and those of the user's groups."""
