@@ -24,6 +24,8 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """KubeSpawner whose homes are known by what they say of themselves, not by their names, and end in the trash."""
 
     trash_days = Integer(30, config=True, help="Days that volumes are kept whose server or user was deleted.")
+    pvc_name: str
+    _pvc_exists: bool
     shared_volumes = List(config=True, help="Volumes for members of groups (`SharedVolume`).")
 
     def whose(self) -> homes.Whose:
