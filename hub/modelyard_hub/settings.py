@@ -142,6 +142,18 @@ class Settings(BaseSettings):
     notebook_grace: int = Field(30, ge=1, description="Seconds that a notebook server has to end, such as to save.")
     notebook_start_timeout: int = Field(600, ge=10, description="Seconds that a notebook pod has to run: image, volume "
                                                                 "and node included.")  # fmt: skip
+    named_servers: int = Field(3, ge=0, description="Further notebook servers that a user may have, each with a name.")
+    concurrent_starts: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Notebook servers that start at once, 0: any number. Others wait in a queue. Not set: 64 on "
+        "Kubernetes, on one machine twice as many as it has cores.",
+    )
+    active_servers: int = Field(0, ge=0, description="Notebook servers that start or run at once, 0: any number. "
+                                                     "Others wait in the queue.")  # fmt: skip
+    group_shares: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Share of each group in the queue, as JSON, against 1 of all users who are in none of them."
+    )
+    notebook_queue: str = Field("", description="Kueue's LocalQueue for notebook pods and tasks; empty: none.")
     notebook_node_selector: dict[str, str] = Field({}, description="Labels of the nodes for notebook pods, as JSON.")
     notebook_tolerations: tuple[dict[str, Any], ...] = Field((), description="Tolerations of notebook pods, as JSON.")
     notebook_priority_class: str = Field("", description="Priority class of notebook pods.")

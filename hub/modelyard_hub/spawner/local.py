@@ -21,15 +21,16 @@ from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
 from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
+from modelyard_hub.spawner.queued import Queued
 from modelyard_hub.spawner.surroundings import Surroundings
 from modelyard_hub.volumes.folders import Folders
 
 
-class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
 
     A user's name may hold what means something in a path.
@@ -41,6 +42,7 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
 
     async def start(self) -> Any:
         """See `LocalProcessSpawner.start`; measured."""
+        record("queue", self.waited)
         self._clock = Clock()
         address = await super().start()
         self._clock.mark("running")
@@ -60,7 +62,9 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
             self._clock = None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """How long it usually takes, for the page that waits."""
+        """Its place in the queue, then how long it usually takes, for the page that waits."""
+        async for told in self.places():
+            yield told
         left = HISTORY.remaining("start", 0.0)
         usually = "" if left is None else f" Usually ready in {duration(max(1.0, left))}."
         yield {"progress": 50, "message": f"The server starts.{usually}"}
@@ -94,7 +98,7 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
 def configure_processes(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     source = settings.notebooks or Path(__file__).parents[3] / "notebooks"
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = FolderSpawner
     c.FolderSpawner.users = str(settings.home / "users")
     c.FolderSpawner.trash_days = settings.volume_trash_days
@@ -120,6 +124,7 @@ def configure_processes(c: Any, settings: Settings) -> None:
 
     c.Spawner.pre_spawn_hook = place_notebooks
     Chooser(offered(settings), around).configure(c)
+    queued(c, settings, starting=2 * (len(cores()) or os.cpu_count() or 1))
 
 
 async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
 from kubernetes_asyncio.client.exceptions import ApiException
+from traitlets import Float
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
@@ -20,13 +21,11 @@ from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.holding import hold, prefer
 from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
-from modelyard_hub.spawner.telling import NotStarted, event
+from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
-REPEAT = 10.0
-"""Seconds after which the page is told again, if only the seconds have changed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
 SLOW = 2.0
@@ -40,12 +39,15 @@ class ExplainedSpawner(HomeSpawner):
     the server answers, so that a server that does not is a failed start with its log's end.
     """
 
+    queue_timeout = Float(0.0, config=True, help="Seconds of the start's timeout for Kueue's queue.")
     _wide: ClassVar[tuple[asyncio.AbstractEventLoop, Wide] | None] = None
     _look: Look | None = None
     _clock: phases.Clock | None = None
     _made: str = ""
     _hold: Hold | None = None
     _took: dict[str, float]
+    waited = 0.0
+    """Seconds that the start waited for its turn."""
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start waits for, for those who wait, until it has ended. See `telling.event`."""
@@ -88,7 +90,8 @@ class ExplainedSpawner(HomeSpawner):
         self._took = {}
         look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
-            url: str = await self._unless_hopeless(running, self.start_timeout - RESERVE - self.http_timeout)
+            patience = self.start_timeout - self.queue_timeout - RESERVE - self.http_timeout
+            url: str = await self._unless_hopeless(running, patience)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
@@ -123,14 +126,19 @@ class ExplainedSpawner(HomeSpawner):
         return pod
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
-        """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""
-        task = asyncio.ensure_future(waiting)
-        deadline = asyncio.get_running_loop().time() + max(seconds, 1.0)
+        """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`, not
+        counting those in Kueue's queue."""
+        task, now = asyncio.ensure_future(waiting), asyncio.get_running_loop().time
+        deadline, limit = now() + max(seconds, 1.0), now() + max(seconds, 1.0) + self.queue_timeout
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=1.0)
-                late = asyncio.get_running_loop().time() > deadline
-                if not task.done() and self._look and (late or self._look.at_once().final):
+                found = self._look.at_once() if self._look and not task.done() else None
+                if found and found.reason == "kueue":
+                    self.step_aside()
+                    deadline = min(now() + max(seconds, 1.0), limit)
+                late = now() > deadline
+                if found and self._look and (late or found.final):
                     raise self._not_started(_after(await _why(self._look), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
@@ -148,6 +156,9 @@ class ExplainedSpawner(HomeSpawner):
                 task.cancel()
                 await asyncio.wait({task})
 
+    def step_aside(self) -> None:
+        """The cluster makes it wait: others may start meanwhile."""
+
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
         """See KubeSpawner's. That one writes a refused pod into the log, with the user's token in it."""
         plain = self.api.api_client.sanitize_for_serialization(pod)
@@ -164,9 +175,13 @@ class ExplainedSpawner(HomeSpawner):
             await self.stop(True)
             return False
         self._made = made.metadata.uid
+        self.taken()
         if self._clock:
             self._clock.mark("created")
         return True
+
+    def taken(self) -> None:
+        """The cluster has the pod now, and its quotas count it."""
 
     async def _measure(self, look: Look, clock: phases.Clock) -> None:
         """Record how long the parts of this start took."""
@@ -176,7 +191,7 @@ class ExplainedSpawner(HomeSpawner):
             await look.diagnosis()
             events = look.events()
         took = {
-            "queue": clock.between("begun", "created"),
+            "queue": self.waited + (clock.between("begun", "created") or 0.0),
             **(phases.of_pod(pod, events) if pod else {}),
             "ready": clock.between("running", "answering"),
         }
