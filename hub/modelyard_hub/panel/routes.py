@@ -106,9 +106,7 @@ async def _volumes(parts: Parts, identity: Identity) -> str:
     """A cluster that does not answer leaves the rest of the page as it is."""
     shelf = parts.shelf
     try:
-        seen, trash, missing = await asyncio.gather(
-            shelf.seen(identity), shelf.seen(identity, trash=True), shelf.disks.no_snapshots()
-        )
+        (seen, trash), missing = await asyncio.gather(shelf.all(identity), shelf.disks.no_snapshots())
         taken = [] if missing else await shelf.disks.snapshots(None if identity.admin else audience(identity))
     except ModelyardError as error:
         return volumes.unknown(error)

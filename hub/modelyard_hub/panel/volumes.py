@@ -13,6 +13,7 @@ from modelyard_api.volumes import Snapshot, Volume
 from modelyard_hub.auth import owns
 
 GiB = 1 << 30
+FULL = 0.9
 SHOWN = 200
 """Rows: an administrator sees everybody's."""
 
@@ -63,6 +64,8 @@ def _size(volume: Volume) -> str:
     used = ""
     if status.used is not None and status.counted_at is not None:
         used = f"{show_bytes(status.used)} used, counted {_ago(status.counted_at)}"
+        if status.size and status.used > FULL * status.size:
+            used = f'<span class="bad">{used}: almost full</span>'
     text = " · ".join(part for part in (size, used) if part) or ("counting" if volume.kind != "shared" else "")
     wanted = volume.spec.size or 0
     growing = f" → {show_bytes(wanted)}" if status.size and wanted > status.size else ""

@@ -24,6 +24,8 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """KubeSpawner whose homes are known by what they say of themselves, not by their names, and end in the trash."""
 
     trash_days = Integer(30, config=True, help="Days that volumes are kept whose server or user was deleted.")
+    pvc_name: str
+    _pvc_exists: bool
     shared_volumes = List(config=True, help="Volumes for members of groups (`SharedVolume`).")
 
     def whose(self) -> homes.Whose:
@@ -38,21 +40,17 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
         remembered = self.pvc_name if self._pvc_exists else ""
         return homes.home(await self._claims(remembered), self.whose(), remembered)
 
-    async def _start(self) -> Any:
-        """See KubeSpawner's; the volumes are known when that makes the pod."""
-        await self.prepare_volumes()
-        return await super()._start()
-
     async def prepare_volumes(self) -> None:
         """Find this server's home, or make it, and its further volumes."""
-        whose = self.whose()
-        found = await self.find_home()
+        whose, remembered = self.whose(), self.pvc_name if self._pvc_exists else ""
+        there = await self._claims(remembered)
+        found = homes.home(there, whose, remembered)
         if found is None:
             found = await self._new_home(whose)
         else:
             await self._own(found, whose)
         self.pvc_name, self._pvc_exists = found["metadata"]["name"], True
-        self._further = homes.further(await self._claims(), whose)
+        self._further = homes.further(there, whose)
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, with the owner's further volumes and those of the user's groups."""

@@ -98,16 +98,12 @@ async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     rooms = (*(room for room in quota.rooms(quotas or ()) if room.need != "pods"), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    notes = [_home_note(home)]
+    notes = [f"Your home is a volume of {show_bytes(home)} already. It grows on Modelyard's page, under Volumes."]
     found = hold.diagnosis() if hold else None
     warnings = (found.text,) if found and found.wrong else ()
     if found and not found.wrong:
         notes.append(found.text)
     return Surroundings(rooms, frozenset({"volume"}), tuple(notes), warnings)
-
-
-def _home_note(size: int) -> str:
-    return f"Your home is a volume of {show_bytes(size)} already. It grows on Modelyard's page, under Volumes."
 
 
 async def _ask(spawner: Any, question: Any) -> Any:

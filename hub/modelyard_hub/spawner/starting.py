@@ -77,6 +77,7 @@ class ExplainedSpawner(HomeSpawner):
 
     async def _make(self) -> str:
         """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        await self.prepare_volumes()
         self._hold = await self.hold()
         before = self._hold.diagnosis() if self._hold else None
         if self._look:
@@ -141,13 +142,14 @@ class ExplainedSpawner(HomeSpawner):
     async def hold(self) -> Hold | None:
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
         try:
-            return await asyncio.wait_for(self._hold_of_home(), PATIENCE)
+            return await asyncio.wait_for(self._held(), PATIENCE)
         except TimeoutError:
             return None
 
-    async def _hold_of_home(self) -> Hold | None:
-        home = await self.find_home()
-        return await hold(self.api, self.namespace, self.wide_view(), home["metadata"]["name"]) if home else None
+    async def _held(self) -> Hold | None:
+        home = None if self._pvc_exists else await self.find_home()
+        name = home["metadata"]["name"] if home else self.pvc_name
+        return await hold(self.api, self.namespace, self.wide_view(), name)
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""

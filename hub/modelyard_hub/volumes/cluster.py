@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from modelyard_api.errors import Conflict, ModelyardError, NotFound, StaleWrite, Unavailable
@@ -56,6 +56,7 @@ class ClusterDisks:
         self._client: Client | None = None
         self._looking = asyncio.Lock()
         self._looked: tuple[float, _Around] | None = None
+        self._missing: tuple[float, str] | None = None
 
     async def open(self) -> None:
         """Make the client; nothing is asked of the cluster yet."""
@@ -73,8 +74,8 @@ class ClusterDisks:
 
     async def create(self, owner: str, name: str, spec: VolumeSpec, snapshot: Snapshot | None = None) -> Volume:
         """See `Disks.create`."""
-        source = snapshot.name if snapshot else None
-        manifest = claims.manifest(owner, spec, name, self._options.storage, source)
+        storage = self._options.storage if snapshot is None else await self._storage(snapshot)
+        manifest = claims.manifest(owner, spec, name, storage, snapshot.name if snapshot else None)
         return claims.volume(await self._api.create(CLAIM, manifest))
 
     async def write(self, volume: Volume, spec: VolumeSpec) -> Volume:
@@ -134,7 +135,12 @@ class ClusterDisks:
         await self._api.delete(CLAIM, claim, foreground=False, unchanged=True)
 
     async def no_snapshots(self) -> str:
-        """See `Disks.no_snapshots`."""
+        """See `Disks.no_snapshots`; asked once a minute."""
+        if self._missing is None or time.monotonic() - self._missing[0] >= 12 * self._options.fresh:
+            self._missing = (time.monotonic(), await self._why_no_snapshots())
+        return self._missing[1]
+
+    async def _why_no_snapshots(self) -> str:
         try:
             await self._api.list(SNAPSHOT, f"{snapshots.ID}=none")
         except NotFound:
@@ -181,12 +187,19 @@ class ClusterDisks:
         made = await self._api.create(JOB, copies.job(volume, claim["metadata"]["name"], order, image, pull))
         size = snapshot.size or claims.requested(claim)
         try:
-            await self._api.create(CLAIM, copies.source(made, snapshot, size, self._options.storage))
+            await self._api.create(CLAIM, copies.source(made, snapshot, size, await self._storage(snapshot)))
         except ModelyardError:
             await self._api.delete(JOB, made)
             raise
         finally:
             self._looked = None
+
+    async def _storage(self, snapshot: Snapshot) -> Storage:
+        """A snapshot is restored by the storage that it is of, whatever new volumes are made by now."""
+        for claim in await self._claims([snapshot.owner]):
+            if claim["metadata"]["uid"] == snapshot.volume_id and (kind := claim["spec"].get("storageClassName")):
+                return replace(self._options.storage, storage_class=str(kind))
+        return self._options.storage
 
     @property
     def _api(self) -> Client:

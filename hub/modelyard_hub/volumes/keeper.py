@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from modelyard_api.errors import Conflict, ModelyardError
-from modelyard_api.volumes import Snapshot, Volume
+from modelyard_api.volumes import Volume
 from modelyard_hub.volumes import plans
 from modelyard_hub.volumes.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 EVERY = 300.0
 """Seconds between looks."""
+AT_ONCE = 20
+"""Snapshots that one look takes: a storage with thousands of volumes is not asked for all in the same minute."""
 Audit = Callable[[str, str], Awaitable[None]]
 
 
@@ -44,9 +46,12 @@ class Keeper:
                 await self._each(volume, self._purge(volume))
         if await self._shelf.disks.no_snapshots():
             return
-        taken = await self._shelf.disks.snapshots(None)
+        taken, usual = await self._shelf.disks.snapshots(None), self._shelf.bounds.usual
+        for volume in [v for v in volumes if plans.due(v, taken, usual, now)][:AT_ONCE]:
+            await self._each(volume, self._snapshot(volume))
         for volume in volumes:
-            await self._each(volume, self._snapshots(volume, taken, now))
+            for old in plans.too_many(volume, taken, usual):
+                await self._each(volume, self._shelf.disks.drop(old))
 
     async def _purge(self, volume: Volume) -> None:
         try:
@@ -56,12 +61,8 @@ class Keeper:
             return
         await self._audit("volume.purge", f"volume/{volume.owner}/{volume.name}")
 
-    async def _snapshots(self, volume: Volume, taken: list[Snapshot], now: datetime) -> None:
-        usual = self._shelf.bounds.usual
-        if plans.due(volume, taken, usual, now):
-            await self._shelf.disks.snapshot(volume, planned=True)
-        for old in plans.too_many(volume, taken, usual):
-            await self._shelf.disks.drop(old)
+    async def _snapshot(self, volume: Volume) -> None:
+        await self._shelf.disks.snapshot(volume, planned=True)
 
     async def _each(self, volume: Volume, work: Awaitable[None]) -> None:
         """One volume's trouble is not the others'."""

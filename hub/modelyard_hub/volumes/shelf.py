@@ -69,12 +69,16 @@ class Shelf:
 
     async def seen(self, identity: Identity, *, trash: bool = False) -> list[Volume]:
         """What the caller sees: in use, and the shared ones of their groups; or what of theirs is in the trash."""
+        return (await self.all(identity))[trash]
+
+    async def all(self, identity: Identity) -> tuple[list[Volume], list[Volume]]:
+        """Both."""
         found = [self._told(v) for v in await self.disks.volumes(None if identity.admin else audience(identity))]
-        if trash:
-            mine = [v for v in found if v.status.trashed and (identity.admin or not v.status.trashed.gone)]
-            return sorted(mine, key=lambda v: (v.owner, v.name, v.made_at))
         live = [v for v in found if v.status.trashed is None]
-        return sorted(live, key=lambda v: (v.kind != "home", v.owner, v.name)) + self._shared(identity)
+        put = [v for v in found if v.status.trashed and (identity.admin or not v.status.trashed.gone)]
+        live.sort(key=lambda v: (v.kind != "home", v.owner, v.name))
+        put.sort(key=lambda v: (v.owner, v.name, v.made_at))
+        return live + self._shared(identity), put
 
     async def get(self, identity: Identity, owner: str, name: str) -> Volume:
         """One in use; NotFound where there is none that the caller sees."""
@@ -210,7 +214,8 @@ class Shelf:
         return target.model_copy(update={"status": status})
 
     async def _source(self, identity: Identity, name: str) -> Snapshot:
-        visible = {v.id for v in [*await self.seen(identity), *await self.seen(identity, trash=True)]}
+        live, put = await self.all(identity)
+        visible = {v.id for v in (*live, *put)}
         for snapshot in await self.disks.snapshots(None if identity.admin else audience(identity)):
             if snapshot.name == name and snapshot.volume_id in visible:
                 if not snapshot.ready:

@@ -17,10 +17,12 @@ from harness.base_image import NAME
 from harness.cluster import Cluster
 from harness.wait import eventually, eventually_async
 from modelyard_api.errors import Conflict
-from modelyard_api.volumes import Restoring, Volume, VolumeSpec
+from modelyard_api.volumes import Restoring, SnapshotPlan, Volume, VolumeSpec
 from modelyard_hub.runtimes.kubernetes import KubernetesOptions
 from modelyard_hub.volumes.claims import OWNER, TRASHED, USER, VOLUME, Storage, manifest
 from modelyard_hub.volumes.cluster import ClusterDisks, ClusterOptions
+from modelyard_hub.volumes.keeper import Keeper
+from modelyard_hub.volumes.shelf import Bounds, Shelf
 
 MiB = 1 << 20
 USER_IDS = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
@@ -73,6 +75,10 @@ async def yard(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterato
     await made.disks.close()
 
 
+async def told(action: str, subject: str) -> None:
+    """The clock's audit."""
+
+
 async def test_a_volume_through_its_life(yard: Yard) -> None:
     volume = await yard.disks.create("ada", "data", VolumeSpec(size=512 * MiB))
     await yard.run("one", data=volume)
@@ -96,6 +102,12 @@ async def test_a_volume_through_its_life(yard: Yard) -> None:
     await eventually_async(ready, timeout=60)
     (taken,) = await yard.disks.snapshots(["ada"])
     await yard.python("one", "open('/data/work/a.txt', 'w').write('after')")
+    plan = SnapshotPlan(every_hours=24, keep=1)
+    volume = await yard.disks.write(await yard.now(volume), volume.spec.model_copy(update={"snapshots": plan}))
+    keeper = Keeper(Shelf(yard.disks, Bounds(largest=1 << 40, most=3, days=30)), told)
+    for _ in range(2):
+        await keeper.look()
+    assert sorted(snapshot.planned for snapshot in await yard.disks.snapshots(["ada"])) == [False, True]
     order = Restoring(snapshot=taken.name, folder="work", into="restored", state="running")
     with pytest.raises(Conflict, match="mounted by one on"):
         await yard.disks.copy(taken, await yard.now(volume), order)

@@ -58,6 +58,15 @@ async def test_it_says_size_and_who_has_it(there: Yard, claims: Claims) -> None:
     assert "kept until" in page
 
 
+async def test_it_says_what_is_almost_full(there: Yard, claims: Claims) -> None:
+    await made(claims)
+    who = identity_of(there.hub.users["ada"])
+    async with browser(there, "ada") as ada:
+        for used, said in ((GiB // 2, False), (GiB * 95 // 100, True)):
+            there.parts.shelf.told(who, "ada", "data", used)
+            assert ("almost full" in (await ada.get(f"{ROOT}/", headers=TAB)).text) == said
+
+
 async def test_a_button_grows_it(there: Yard, claims: Claims) -> None:
     volume = await made(claims)
     async with browser(there, "ada") as ada:
@@ -95,7 +104,7 @@ async def test_the_cookie_alone_changes_nothing(there: Yard, claims: Claims) -> 
 
 
 async def test_a_cluster_that_is_away_leaves_the_rest_of_the_page(there: Yard, claims: Claims) -> None:
-    claims.cluster.faults["GET persistentvolumeclaims"] = [refuse(500, "not now")] * 2
+    claims.cluster.faults["GET persistentvolumeclaims"] = [refuse(500, "not now")]
     async with browser(there, "ada") as ada:
         answer = await ada.get(f"{ROOT}/", headers=TAB)
     assert answer.status_code == 200

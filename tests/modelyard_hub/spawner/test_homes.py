@@ -17,6 +17,7 @@ from harness.pod_spawner import manifest, spawner
 from modelyard_api.errors import Conflict
 from modelyard_hub.spawner.kubernetes import PodSpawner
 from modelyard_hub.spawner.rbac import RULES
+from modelyard_hub.spawner.telling import NotStarted
 from modelyard_hub.volumes import claims
 
 EARLY, LATE = datetime(2020, 1, 1), datetime(2026, 1, 1)
@@ -131,6 +132,11 @@ async def test_what_an_earlier_account_left_is_refused_in_words(cluster: FakeClu
     later = of(tmp_path)
     with pytest.raises(Conflict, match="earlier account named 'ada'"):
         await later.prepare_volumes()
+    later.user.escaped_name = "ada"
+    with pytest.raises(NotStarted) as told:
+        await later._unless_hopeless(later.prepare_volumes(), 5)
+    assert told.value.diagnosis.reason == "volume"
+    assert "An administrator decides" in told.value.diagnosis.remedy
     await later.delete_forever()
     assert not claims.is_trashed(claim(cluster, earlier.pvc_name))
 

@@ -12,7 +12,7 @@ from contracts.disks import LATER, NOW, GiB, again, made
 from harness.claims import Claims, pod
 from harness.fake_cluster import refuse
 from modelyard_api.errors import Conflict, QuotaExceeded
-from modelyard_api.volumes import Restoring
+from modelyard_api.volumes import Restoring, VolumeSpec
 from modelyard_hub.volumes import claims as meaning
 from modelyard_hub.volumes.snapshots import PLANNED
 
@@ -110,6 +110,16 @@ async def test_a_folder_comes_by_a_job_that_owns_the_snapshots_claim(claims: Cla
     assert volume.status.restoring[0].state == "failed"
     await claims.disks.purge(await claims.disks.trash(volume, NOW, LATER, "ada"))
     assert claims.cluster.objects["jobs", name]["metadata"]["deletionTimestamp"]
+
+
+async def test_a_snapshot_is_restored_by_the_storage_that_it_is_of(claims: Claims) -> None:
+    volume = await made(claims)
+    name = claims.claim(volume)["metadata"]["name"]
+    await claims.cluster.change("persistentvolumeclaims", name, lambda o: o["spec"].update(storageClassName="old"))
+    snapshot = await claims.disks.snapshot(volume)
+    whole = await claims.disks.create("ada", "before", VolumeSpec(size=GiB), snapshot)
+    assert claims.claim(whole)["spec"]["storageClassName"] == "old"
+    assert "storageClassName" not in claims.claim(await made(claims, "more"))["spec"]
 
 
 async def test_a_job_without_room_for_its_claim_is_not_left(claims: Claims) -> None:

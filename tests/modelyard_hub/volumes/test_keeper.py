@@ -7,7 +7,7 @@ from datetime import timedelta
 from contracts.disks import LATER, NOW, again, made
 from harness.claims import Claims
 from modelyard_api.volumes import Snapshot, SnapshotPlan
-from modelyard_hub.volumes.keeper import Keeper
+from modelyard_hub.volumes.keeper import AT_ONCE, Keeper
 from modelyard_hub.volumes.plans import due, too_many
 from modelyard_hub.volumes.shelf import Bounds, Shelf
 
@@ -67,6 +67,15 @@ async def test_a_plan_takes_one_in_its_time_and_keeps_the_latest(claims: Claims)
     found = await claims.disks.snapshots(["ada"])
     assert [(s.made_at - NOW) // timedelta(hours=1) for s in found if s.planned] == [18, 12]
     assert mine.name in {s.name for s in found}
+
+
+async def test_many_are_taken_one_look_after_the_other(claims: Claims) -> None:
+    clock, usual = Clock(), SnapshotPlan()
+    for number in range(AT_ONCE + 2):
+        await made(claims, "home", f"user-{number}")
+    for expected in (AT_ONCE, AT_ONCE + 2, AT_ONCE + 2):
+        await keeper(claims, clock, usual).look()
+        assert len(await claims.disks.snapshots(None)) == expected
 
 
 async def test_homes_have_the_usual_plan_and_other_volumes_none(claims: Claims) -> None:
