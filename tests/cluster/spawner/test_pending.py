@@ -77,16 +77,17 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
-def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str) -> dict[str, Any]:
+def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str, text: str = "") -> dict[str, Any]:
+    """What is told once that is the reason. A busy kubelet first says something less."""
     hub.start(user, **options)
-    told = hub.progress(user, enough=reason)
+    told = hub.progress(user, enough=reason, says=text)
     return told[-1]
 
 
 def test_while_it_waits_the_page_says_why(hub: PodHub) -> None:
     """All at once, each in a page of its own."""
     with ThreadPoolExecutor(len(WAITING)) as pool:
-        asked = {user: pool.submit(waited, hub, user, case[0], case[1]) for user, case in WAITING.items()}
+        asked = {user: pool.submit(waited, hub, user, *case) for user, case in WAITING.items()}
         told = {user: future.result() for user, future in asked.items()}
         list(pool.map(hub.stop, WAITING))
     for user, (_, reason, text) in WAITING.items():
