@@ -51,10 +51,11 @@ format: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(RUN)/python tests/bench/run.py
 
-# Half an hour, and the API server is stopped and started: on a cluster of its own, unless the variable names one.
+# An hour, and the API server is stopped and started: on a cluster of its own, unless the variable names one.
 bench-cluster: .venv/.ready-dev
 	$(RUN)/python tests/bench/cluster.py $(if $(MODELYARD_TEST_KUBECONFIG),,--restart)
 	$(RUN)/python tests/bench/publish_cluster.py
+	$(RUN)/python tests/bench/spawns.py
 	$(RUN)/python tests/bench/spawn_speed.py --cluster
 
 .cache/uv/bin/uv:

@@ -24,6 +24,7 @@ from tornado.web import authenticated
 
 from modelyard.activity import extension as activity
 from modelyard.errors import ModelyardError, NotFound, in_words
+from modelyard.fullness import report_forever
 from modelyard.training import control
 from modelyard.training.run import TrainingRun
 from modelyard.training.snapshot import part, snapshot
@@ -39,6 +40,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     base = url_path_join(serverapp.web_app.settings["base_url"], "modelyard", "runs", "([^/]+)")
     runs = Runs()
+    serverapp.io_loop.add_callback(report_forever)
     serverapp.web_app.add_handlers(
         ".*$",
         [

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from modelyard_api.locations import parse_s3
 from modelyard_api.resources import MiB
+from modelyard_api.volumes import SharedVolume, SnapshotPlan
 
 
 def _absolute(path: Path) -> Path:
@@ -132,9 +133,38 @@ class Settings(BaseSettings):
     notebook_storage_class: str = Field("", description="Storage class of home volumes; empty: the cluster's default.")
     notebook_access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = Field(
         "ReadWriteOnce", description="How a home volume is attached.")  # fmt: skip
+    volume_max: int = Field(
+        1024 * 1024 * MiB, ge=MiB, description="Bytes up to which users make and grow volumes; administrators more."
+    )
+    volume_count: int = Field(20, ge=0, description="Further volumes that a user may have.")
+    volume_snapshot_count: int = Field(
+        20, ge=0, description="Snapshots of a volume that its owner may take beside those by the clock."
+    )
+    volume_trash_days: int = Field(
+        30, ge=1, description="Days that volumes are kept in the trash, also those of deleted servers and users."
+    )
+    volume_snapshot_class: str = Field("", description="Class of snapshots; empty: the cluster's default.")
+    volume_snapshots: SnapshotPlan | None = Field(
+        None, description="Snapshots of all homes by the clock, unless a volume has a plan of its own, as JSON such as "
+                          "{\"every_hours\": 24, \"keep\": 7}; none: none.")  # fmt: skip
+    shared_volumes: tuple[SharedVolume, ...] = Field(
+        (), description="Data volumes for members of groups (docs/volumes.md), as JSON."
+    )
     notebook_grace: int = Field(30, ge=1, description="Seconds that a notebook server has to end, such as to save.")
     notebook_start_timeout: int = Field(600, ge=10, description="Seconds that a notebook pod has to run: image, volume "
                                                                 "and node included.")  # fmt: skip
+    named_servers: int = Field(3, ge=0, description="Further notebook servers that a user may have, each with a name.")
+    concurrent_starts: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Notebook servers that start at once, 0: any number. Others wait in a queue. Not set: 64 on "
+        "Kubernetes, on one machine twice as many as it has cores.",
+    )
+    active_servers: int = Field(0, ge=0, description="Notebook servers that start or run at once, 0: any number. "
+                                                     "Others wait in the queue.")  # fmt: skip
+    group_shares: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Share of each group in the queue, as JSON, against 1 of all users who are in none of them."
+    )
+    notebook_queue: str = Field("", description="Kueue's LocalQueue for notebook pods and tasks; empty: none.")
     notebook_node_selector: dict[str, str] = Field({}, description="Labels of the nodes for notebook pods, as JSON.")
     notebook_tolerations: tuple[dict[str, Any], ...] = Field((), description="Tolerations of notebook pods, as JSON.")
     notebook_priority_class: str = Field("", description="Priority class of notebook pods.")

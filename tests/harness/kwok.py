@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from typing import Any
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
+from kubernetes_asyncio import client as kubernetes
+from kubernetes_asyncio import config, watch
 from urllib3.exceptions import HTTPError
 
 from harness.cluster import Cluster
@@ -29,6 +32,7 @@ from harness.golang import go_tool
 
 ACCELERATOR = "bench.modelyard.dev/accelerator"
 """A device that only these nodes have, and a taint of them that only who asks for it tolerates."""
+log = logging.getLogger(__name__)
 _MODULE = Path(__file__).parent / "kubernetes" / "kwok"
 _MARK = "bench.modelyard.dev/kwok"
 _PODS = "10.215.0.0/16"
@@ -37,6 +41,23 @@ _PORT = 8080
 _DOUBTFUL = 90.0
 """Seconds after the API server was away within which the cluster may take nodes for lost."""
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def prompt_pods(cluster: Cluster) -> Iterator[None]:
+    """Within `fake_nodes`: their pods run, and are gone, as soon as the cluster says that they should.
+
+    For times with an etcd older than 3.4.31, where kwok takes up to half a minute to see a pod."""
+    ready, over = threading.Event(), threading.Event()
+    player = Player(cluster.kubeconfig)
+    thread = threading.Thread(target=lambda: asyncio.run(player.play(ready, over)), name="play pods", daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(30), "pods cannot be watched"
+        yield
+    finally:
+        over.set()
+        thread.join(30)
 
 
 @contextmanager
@@ -180,3 +201,74 @@ class _Pod(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
+
+
+class Player:
+    """A kubelet of a few lines for all pods of the fake nodes."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._known: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._few = asyncio.Semaphore(30)
+
+    async def play(self, ready: threading.Event, over: threading.Event) -> None:
+        """Until it is over."""
+        await config.load_kube_config(str(self._kubeconfig))
+        async with kubernetes.ApiClient() as api:
+            following = asyncio.create_task(self._follow(kubernetes.CoreV1Api(api), ready), name="pods to play")
+            await asyncio.to_thread(over.wait)
+            for task in (following, *self._tasks):
+                task.cancel()
+            await asyncio.gather(following, *self._tasks, return_exceptions=True)
+
+    async def _follow(self, core: Any, ready: threading.Event) -> None:
+        while True:
+            try:
+                async with watch.Watch().stream(core.list_pod_for_all_namespaces, timeout_seconds=300) as stream:
+                    ready.set()
+                    async for change in stream:
+                        if change["type"] != "DELETED":
+                            self._see(core, change["raw_object"])
+            except Exception as error:  # the API server may be away for a moment
+                log.warning("Playing pods: %r", error)
+                await asyncio.sleep(0.5)
+
+    def _see(self, core: Any, pod: dict[str, Any]) -> None:
+        meta, node = pod["metadata"], str(pod["spec"].get("nodeName") or "")
+        wanted = "gone" if meta.get("deletionTimestamp") else "running"
+        if node.startswith("zz-kwok-") and self._known.get(meta["uid"]) != wanted:
+            self._known[meta["uid"]] = wanted
+            task = asyncio.create_task(self._make(core, pod, wanted), name=f"{meta['name']} is {wanted}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _make(self, core: Any, pod: dict[str, Any], wanted: str) -> None:
+        name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        async with self._few:
+            try:
+                if wanted == "gone":
+                    await core.delete_namespaced_pod(name, space, grace_period_seconds=0)
+                else:
+                    await core.patch_namespaced_pod_status(name, space, {"status": _runs(pod, len(self._known))})
+            except kubernetes.ApiException as error:
+                if error.status != 404:  # kwok, or its owner, was first
+                    raise
+
+
+def _runs(pod: dict[str, Any], number: int) -> dict[str, Any]:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    kinds = ("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
+    address = f"10.215.{number // 250 % 250}.{number % 250 + 1}"
+    containers = [
+        {
+            "name": container["name"], "image": container["image"], "imageID": "", "ready": True, "started": True,
+            "restartCount": 0, "state": {"running": {"startedAt": now}},
+        }
+        for container in pod["spec"]["containers"]
+    ]  # fmt: skip
+    return {
+        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "hostIP": _NODE_IP, "startTime": now,
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in kinds],
+        "containerStatuses": containers,
+    }  # fmt: skip

@@ -25,12 +25,8 @@ from harness.model_server import free_port
 from harness.wait import eventually
 from modelyard_hub.spawner.rbac import CLUSTER_RULES, RULES
 
-_CONFIG = '''
-import asyncio, json, os
-from pathlib import Path
+NOWHERE = '''
 from jupyterhub.proxy import Proxy
-from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.kubernetes import configure_pods
 
 class Nowhere(Proxy):
     """Remembers routes; nobody asks for them here."""
@@ -42,7 +38,14 @@ class Nowhere(Proxy):
         self.table.pop(routespec, None)
     async def get_all_routes(self):
         return dict(self.table)
-
+'''
+"""A proxy class, as configuration."""
+_CONFIG = f'''
+import asyncio, json, os
+from pathlib import Path
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.kubernetes import configure_pods
+{NOWHERE}
 given = json.loads(Path(os.environ["POD_HUB"]).read_text())
 configure_pods(c, Settings(**given["settings"]))
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]
@@ -56,27 +59,25 @@ c.JupyterHub.db_url = "sqlite:///" + given["folder"] + "/hub.sqlite"
 c.JupyterHub.cookie_secret_file = given["folder"] + "/cookie"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.authenticate_prometheus = False
-c.JupyterHub.load_roles = [{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}]
-c.JupyterHub.services = [{"name": "test", "api_token": given["token"]}]
+c.JupyterHub.load_roles.append({{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}})
+c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
 c.PodSpawner.cmd, c.PodSpawner.args = given["command"], []
 c.PodSpawner.http_timeout = given["http_timeout"]
 c.PodSpawner.start_timeout = given["start_timeout"]
 c.PodSpawner.consecutive_failure_limit = 2
 
-def none(spawner, options):
-    """No profiles: what is asked for here no profile allows."""
-
-async def choose(spawner):
-    """A server's options are the spawner's. `after`: a file that it waits for before anything else."""
-    options = dict(spawner.user_options)
-    after = options.pop("after", None)
+def choose(spawner, options):
+    """A server's options are the spawner's: what is asked for here no profile allows. `after`: a file that it waits
+    for before its pod is made."""
     for name, value in options.items():
         setattr(spawner, name, value)
-    while after and not Path(after).exists():
+
+async def wait(spawner):
+    while not Path(spawner.user_options.get("after", "/")).exists():
         await asyncio.sleep(0.05)
 
-c.Spawner.apply_user_options = none
-c.PodSpawner.pre_spawn_hook = choose
+c.Spawner.apply_user_options = choose
+c.PodSpawner.pre_spawn_hook = wait
 '''
 
 
@@ -122,11 +123,11 @@ class PodHub:
             self._process.terminate()
             self._process.wait(30)
 
-    def die(self) -> None:
-        """Kill it, as the kernel does: it has no time for anything."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(30)
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
 
     def revive(self) -> None:
         """Start it anew with what it knew."""
@@ -137,11 +138,11 @@ class PodHub:
         headers = {"Authorization": f"token {self.token}"}
         return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30, trust_env=False, **options)
 
-    def start(self, user: str, **options: Any) -> httpx.Response:
-        """Ask for a user's server, with attributes of its spawner."""
+    def start(self, user: str, server: str = "", **options: Any) -> httpx.Response:
+        """Ask for a user's server, with attributes of its spawner; `server`: the name of a further one."""
         with self.client() as client:
             client.post(f"/users/{user}")
-            return client.post(f"/users/{user}/server", json=options)
+            return client.post(f"/users/{user}/{f'servers/{server}' if server else 'server'}", json=options)
 
     def stop(self, user: str) -> None:
         """Stop it, and wait until it is gone."""
@@ -151,12 +152,13 @@ class PodHub:
                 lambda: not client.get(f"/users/{user}").json()["pending"], timeout=60, what=f"{user} is stopped"
             )
 
-    def progress(self, user: str, enough: str = "", seconds: float = 60) -> list[dict[str, Any]]:
+    def progress(self, user: str, enough: str = "", seconds: float = 60, server: str = "") -> list[dict[str, Any]]:
         """What the progress page is told, until the start ended or an event has the reason `enough`."""
+        path = f"/users/{user}/{f'servers/{server}' if server else 'server'}/progress"
         told: list[dict[str, Any]] = []
         with (
             self.client() as client,
-            client.stream("GET", f"/users/{user}/server/progress", timeout=httpx.Timeout(seconds)) as answer,
+            client.stream("GET", path, timeout=httpx.Timeout(seconds)) as answer,
         ):
             for line in answer.iter_lines():
                 if line.startswith("data:"):
@@ -209,8 +211,9 @@ def running(
     wide: bool = True,
     start_timeout: int = 90,
     http_timeout: int = 30,
+    **settings: Any,
 ) -> Iterator[PodHub]:
-    """A JupyterHub whose pods are in this namespace; `wide`: it may see nodes and all pods."""
+    """A JupyterHub whose pods are in this namespace; `wide`: it may see nodes and all pods. With further `settings`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jupyterhub_config.py").write_text(_CONFIG)
     url, token = f"http://127.0.0.1:{free_port()}", secrets.token_hex(16)
@@ -220,7 +223,7 @@ def running(
         "settings": {
             "home": str(folder), "runtime": "kubernetes", "namespace": namespace, "notebook_image": pods.NAME,
             "notebook_cpu": 0.01, "notebook_memory": 256 << 20, "notebook_shm": 16 << 20, "notebook_grace": 1,
-            "notebook_storage": "1Gi",
+            "notebook_storage": "1Gi", **settings,
         },
         "url": url, "public": f"http://127.0.0.1:{free_port()}", "token": token, "folder": str(folder),
         "command": serve, "start_timeout": start_timeout, "http_timeout": http_timeout,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard_hub.auth import READ, WRITE
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner import resume
+from modelyard_hub.spawner.queue import Queue
+from modelyard_hub.spawner.turns import Limits
 
 SERVER_SCOPES = [
     "users:activity!user",
@@ -21,11 +25,23 @@ LAB_ARGUMENTS = [
 ]
 
 
-def common(c: Any) -> None:
+def common(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
+    c.JupyterHub.allow_named_servers = settings.named_servers > 0
+    c.JupyterHub.named_server_limit_per_user = settings.named_servers
     c.Spawner.args = LAB_ARGUMENTS
     c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
     c.Spawner.server_token_scopes = SERVER_SCOPES
     c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
     # What is refused at once is answered as such, not as a start that fails: to a form as long as it waits anyway.
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+
+
+def queued(c: Any, settings: Settings, starting: int) -> None:
+    """Fill JupyterHub's config object `c`: beyond limits servers wait. `starting`: where the settings do not say it."""
+    # JupyterHub's own limits refuse.
+    c.JupyterHub.concurrent_spawn_limit = c.JupyterHub.active_server_limit = 0
+    at_once = starting if settings.concurrent_starts is None else settings.concurrent_starts
+    queue = Queue(Limits(at_once, settings.active_servers, settings.group_shares))
+    c.Spawner.queue = queue
+    resume.begin(c, queue)

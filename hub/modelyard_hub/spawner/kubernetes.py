@@ -7,9 +7,11 @@ from typing import Any
 from modelyard_api.names import owner_name
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.causes.scheduling import KUEUE_QUEUE
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import common
+from modelyard_hub.spawner.common import common, queued
 from modelyard_hub.spawner.pods import ProfiledPods, around
+from modelyard_hub.spawner.queued import Queued
 from modelyard_hub.spawner.resuming import ResumedSpawner
 from modelyard_hub.spawner.starting import RESERVE
 
@@ -17,9 +19,13 @@ COMPONENT = "notebook"
 HOME = "/home/jovyan"
 ACCOUNT = 1000
 """User and group of the images."""
+QUEUE_TIMEOUT = 24 * 3600
+"""Seconds that Kueue may keep a pod waiting."""
+STARTING = 64
+"""Servers that start at once, unless the settings say another number."""
 
 
-class PodSpawner(ProfiledPods, ResumedSpawner):
+class PodSpawner(ProfiledPods, Queued, ResumedSpawner):
     """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
@@ -30,9 +36,8 @@ class PodSpawner(ProfiledPods, ResumedSpawner):
 
 def configure_pods(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = PodSpawner
-    c.JupyterHub.concurrent_spawn_limit = 64
     # What a restarted hub goes on with does not keep it from answering.
     c.JupyterHub.init_spawners_timeout = 2
     pods = c.PodSpawner
@@ -55,6 +60,11 @@ def configure_pods(c: Any, settings: Settings) -> None:
     _security(pods, settings)
     _api(c)
     Chooser(offered(settings), around).configure(c)
+    queued(c, settings, starting=STARTING)
+    if settings.notebook_queue:
+        pods.extra_labels = {**pods.extra_labels, KUEUE_QUEUE: settings.notebook_queue}
+        pods.queue_timeout = QUEUE_TIMEOUT
+        pods.start_timeout += QUEUE_TIMEOUT
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -87,12 +97,14 @@ def _names(pods: Any) -> None:
 
 
 def _volumes(pods: Any, settings: Settings) -> None:
-    pods.storage_pvc_ensure = True
+    pods.storage_pvc_ensure = False  # HomeSpawner makes it, with a name that nobody else has ever had
     pods.storage_capacity = settings.notebook_storage
     pods.storage_access_modes = [settings.notebook_access_mode]
     if settings.notebook_storage_class:
         pods.storage_class = settings.notebook_storage_class
-    pods.delete_pvc = False  # a user's work is not deleted with the user's row
+    pods.delete_pvc = False  # a user's work is not deleted with the user's row: it goes to the trash
+    pods.trash_days = settings.volume_trash_days
+    pods.shared_volumes = [one.model_dump() for one in settings.shared_volumes]
     pods.volumes = {
         "home": {"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}},
         # Unbounded, it would fill the node's memory; its size counts as the pod's.

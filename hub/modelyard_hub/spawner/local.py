@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from jupyterhub.utils import random_port
-from traitlets import Bool, Unicode, default
+from traitlets import Bool, Integer, Unicode, default
 
 from modelyard_api.names import owner_name
 from modelyard_api.profiles import Profile
@@ -21,25 +22,28 @@ from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import LAB_ARGUMENTS, common
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
 from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
+from modelyard_hub.spawner.queued import Queued
 from modelyard_hub.spawner.routes import announce, withdraw
 from modelyard_hub.spawner.surroundings import Surroundings
 from modelyard_hub.spawner.warm import Forked, Warm
+from modelyard_hub.volumes.folders import Folders
 
 COMMAND = [sys.executable, "-m", "modelyard.singleuser"]
 """Not by name: the PATH of whoever typed `make up` does not hold this environment."""
 
 
-class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     """JupyterHub's spawner for users that are not users of this machine: a folder for each, named by their owner name.
 
     A user's name may hold what means something in a path.
     """
 
     users = Unicode(config=True, help="The folder of the users' folders.")
+    trash_days = Integer(30, config=True, help="Days that folders are kept whose user was deleted.")
     warm = Bool(False, config=True, help="Whether servers are forked from a process that has imported what they need.")
     _warm: ClassVar[Warm | None] = None
     _forked: Forked | None = None
@@ -53,6 +57,7 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
 
     async def start(self) -> Any:
         """See `LocalProcessSpawner.start`; measured. The route is made while the server starts: calls wait for it."""
+        record("queue", self.waited)
         self._clock = Clock()
         self._forked = await self._fork()
         address = (self.ip, self.port) if self._forked else await super().start()
@@ -60,6 +65,12 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
         record("start", self._clock.between("begun", "running") or 0.0)
         announce(self, f"http://{address[0]}:{address[1]}")
         return address
+
+    async def delete_forever(self) -> None:
+        """With a user, their folders go to the trash."""
+        if not self.name:
+            folders = Folders(Path(self.users).parent)
+            await asyncio.to_thread(folders.trash_all, owner_name(self.user.name), self.trash_days)
 
     async def _fork(self) -> Forked | None:
         """The server's process; None where it has to be started the plain way."""
@@ -102,7 +113,9 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
             self._clock = None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """How long it usually takes, for the page that waits."""
+        """Its place in the queue, then how long it usually takes, for the page that waits."""
+        async for told in self.places():
+            yield told
         left = HISTORY.remaining("start", 0.0)
         usually = "" if left is None else f" Usually ready in {duration(max(1.0, left))}."
         yield {"progress": 50, "message": f"The server starts.{usually}"}
@@ -139,9 +152,10 @@ class FolderSpawner(Profiled, SimpleLocalProcessSpawner):  # type: ignore[misc] 
 def configure_processes(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     source = settings.notebooks or Path(__file__).parents[3] / "notebooks"
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = FolderSpawner
     c.FolderSpawner.users = str(settings.home / "users")
+    c.FolderSpawner.trash_days = settings.volume_trash_days
     c.Spawner.cmd = COMMAND
     c.FolderSpawner.warm = settings.notebook_warm
     c.Spawner.ip = "127.0.0.1"
@@ -154,12 +168,17 @@ def configure_processes(c: Any, settings: Settings) -> None:
     if os.geteuid() == 0:  # in containers; the hub itself does not mind either
         c.Spawner.args = [*LAB_ARGUMENTS, "--allow-root"]
 
+    folders = Folders(settings.home)
+
     def place_notebooks(spawner: Any) -> None:
         copy_missing(source, Path(spawner.home_dir) / "notebooks")
         spawner.notebook_dir = spawner.home_dir
+        groups = [group.name for group in spawner.user.groups]
+        folders.link(owner_name(spawner.user.name), groups, settings.shared_volumes)
 
     c.Spawner.pre_spawn_hook = place_notebooks
     Chooser(offered(settings), around).configure(c)
+    queued(c, settings, starting=2 * (len(cores()) or os.cpu_count() or 1))
 
 
 async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:

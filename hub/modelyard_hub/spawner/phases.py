@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from modelyard_hub.spawner.causes.base import Object, parse, when
 
 PHASES = ("queue", "schedule", "attach", "pull", "start", "ready", "route")
-"""In order. `queue`: until the pod is made, or the process; `ready`: from its start until the server answers."""
+"""In order. `queue`: until it had its turn and the pod is made; `ready`: from its start until the server answers."""
 QUANTILES = (0.5, 0.95, 0.99)
 KEPT = 500
 SECONDS = Histogram(
@@ -72,13 +72,21 @@ class History:
         """Seconds that a start will take from here on, which has been in this phase for so long.
 
         The median of those that took longer, and of the phases to come. None where no start is known that took as long.
+        How long others waited for their turn says nothing of who has had it: in `queue`, the phases to come alone.
         """
+        if phase == "queue":
+            return self.whole()
         longer = sorted(seconds for seconds in self._durations[phase] if seconds >= elapsed)
         middle = _quantile(longer, 0.5)
         if middle is None:
             return None
         usual = self.usual()
         return middle - elapsed + sum(usual.get(later, 0.0) for later in PHASES[PHASES.index(phase) + 1 :])
+
+    def whole(self) -> float | None:
+        """Seconds that a start usually takes from its turn on; None where none is known to its end."""
+        usual = self.usual()
+        return sum(usual.get(phase, 0.0) for phase in PHASES[1:]) if "ready" in usual else None
 
 
 class Quantiles(Collector):

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from kubernetes_asyncio.client import ApiClient, V1EmptyDirVolumeSource, V1Toleration
-from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner.utils import get_k8s_model
 
 from modelyard_api.choices import Sizes
@@ -14,7 +13,9 @@ from modelyard_api.profiles import Profile
 from modelyard_api.quantities import quantity, show_bytes
 from modelyard_hub.spawner import nodes, quota
 from modelyard_hub.spawner.profiled import Profiled, threads
+from modelyard_hub.spawner.queued import number
 from modelyard_hub.spawner.surroundings import Room, Surroundings
+from modelyard_hub.spawner.turns import Need
 
 PROFILE = "modelyard.dev/profile"
 PATIENCE = 2.0
@@ -38,6 +39,24 @@ class ProfiledPods(Profiled):
         if self.sizes is not None:
             fill(pod, self.sizes)
         return pod
+
+    def needs(self) -> dict[Need, float]:
+        """What a ResourceQuota counts of the pod."""
+        cpu = number(self.cpu_limit)
+        found: dict[Need, float] = {
+            ("pods", ""): 1.0,
+            ("cpu", ""): cpu,
+            ("cpu_sure", ""): number(self.cpu_guarantee) or cpu,
+            ("memory", ""): number(self.mem_limit),
+        }
+        gpus = dict(self.extra_resource_limits) if isinstance(self.extra_resource_limits, dict) else {}
+        if self.sizes and self.sizes.gpus:
+            gpus = {**gpus, self.sizes.gpu_resource: self.sizes.gpus}
+        return {**found, **{("gpus", resource): quota.number(str(count)) for resource, count in gpus.items()}}
+
+    async def free(self) -> tuple[Room, ...]:
+        """What is left of the namespace's ResourceQuotas."""
+        return quota.rooms(await _quotas(self))
 
     def size_variables(self) -> dict[str, str]:
         """Also that shared memory is the server's own, how many threads to start, and that a server without GPUs gets
@@ -76,10 +95,10 @@ async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     What the cluster does not say in time, or the hub may not know, is left out."""
     questions = (_quotas(spawner), _free(spawner, profiles), _home(spawner), spawner.hold())
     quotas, free, home, hold = await asyncio.gather(*(_ask(spawner, question) for question in questions))
-    rooms = (*quota.rooms(quotas or ()), *(free or ()))
+    rooms = (*(room for room in quota.rooms(quotas or ()) if room.need != "pods"), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    notes = [f"Your home is a volume of {show_bytes(home)} already."]
+    notes = [f"Your home is a volume of {show_bytes(home)} already. It grows on Modelyard's page, under Volumes."]
     found = hold.diagnosis() if hold else None
     warnings = (found.text,) if found and found.wrong else ()
     if found and not found.wrong:
@@ -112,11 +131,8 @@ async def _free(spawner: Any, profiles: tuple[Profile, ...]) -> tuple[Room, ...]
 
 async def _home(spawner: Any) -> int | None:
     """Bytes of the claim."""
-    try:
-        claim = await spawner.api.read_namespaced_persistent_volume_claim(spawner.pvc_name, spawner.namespace)
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise
-    size = (claim.status.capacity or claim.spec.resources.requests)["storage"]
+    claim = await spawner.find_home()
+    if claim is None:
+        return None
+    size = ((claim.get("status") or {}).get("capacity") or claim["spec"]["resources"]["requests"])["storage"]
     return int(quota.number(size))

@@ -16,11 +16,14 @@ _NEEDS = {
     "memory": "memory",
     "requests.memory": "memory",
     "limits.memory": "memory",
+    "pods": "pods",
+    "count/pods": "pods",
 }
 
 
 def rooms(quotas: Iterable[Mapping[str, Any]]) -> tuple[Room, ...]:
-    """Of ResourceQuotas as JSON: for each need the quota with the least left. Those for some pods only are left out."""
+    """Of ResourceQuotas as JSON: for each need the quota with the least left. Those for some pods only are left out.
+    `pods` is a need too, of which each server has one."""
     found: dict[tuple[str, str], Room] = {}
     for quota in quotas:
         spec, status = quota.get("spec") or {}, quota.get("status") or {}

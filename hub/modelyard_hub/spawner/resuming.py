@@ -54,7 +54,23 @@ class ResumedSpawner(ExplainedSpawner):
         if not (self._check_pending and self._interrupted):
             return status
         self._interrupted = False
-        return await self._resume(status)
+        if self.asked_again() and (status is not None or self._there() is None):
+            return 1
+        self.goes_on()
+        try:
+            return await self._resume(status)
+        finally:
+            self.went_on()
+
+    def asked_again(self) -> bool:
+        """Whether somebody asks for it again by themselves, now that the hub was restarted."""
+        return False
+
+    def goes_on(self) -> None:
+        """A start that the last process began is this one's."""
+
+    def went_on(self) -> None:
+        """It has ended, however."""
 
     async def _resume(self, status: int | None) -> int | None:
         """Seen from outside this is a start like any other: it is pending, has its progress, and may fail."""

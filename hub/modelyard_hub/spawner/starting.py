@@ -10,23 +10,23 @@ from typing import Any, ClassVar
 
 from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
 from kubernetes_asyncio.client.exceptions import ApiException
-from kubespawner import KubeSpawner
+from traitlets import Float
 
+from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.holding import hold, prefer
+from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.routes import announce, until_open, withdraw
-from modelyard_hub.spawner.telling import NotStarted, event
+from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
-REPEAT = 10.0
-"""Seconds after which the page is told again, if only the seconds have changed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
 LOOKS_EVERY = 0.05
@@ -35,19 +35,22 @@ SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
 
-class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class ExplainedSpawner(HomeSpawner):
     """KubeSpawner whose progress and failures are diagnoses.
 
     It looks at more than its pod only while somebody waits, or to say why a start failed. A start here also waits until
     the server answers, so that a server that does not is a failed start with its log's end.
     """
 
+    queue_timeout = Float(0.0, config=True, help="Seconds of the start's timeout for Kueue's queue.")
     _wide: ClassVar[tuple[asyncio.AbstractEventLoop, Wide] | None] = None
     _look: Look | None = None
     _clock: phases.Clock | None = None
     _made: str = ""
     _hold: Hold | None = None
     _took: dict[str, float]
+    waited = 0.0
+    """Seconds that the start waited for its turn."""
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start waits for, for those who wait, until it has ended. See `telling.event`."""
@@ -74,6 +77,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
 
     async def _make(self) -> str:
         """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        await self.prepare_volumes()
         self._hold = await self.hold()
         before = self._hold.diagnosis() if self._hold else None
         if self._look:
@@ -88,7 +92,8 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         self._took = {}
         look = self._look = Look(self.api, self.namespace, self.wide_view(), self._pod)
         try:
-            url: str = await self._unless_hopeless(running, self.start_timeout - RESERVE - self.http_timeout)
+            patience = self.start_timeout - self.queue_timeout - RESERVE - self.http_timeout
+            url: str = await self._unless_hopeless(running, patience)
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
@@ -137,10 +142,14 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
     async def hold(self) -> Hold | None:
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
         try:
-            looking = hold(self.api, self.namespace, self.wide_view(), self.pvc_name)
-            return await asyncio.wait_for(looking, PATIENCE)
+            return await asyncio.wait_for(self._held(), PATIENCE)
         except TimeoutError:
             return None
+
+    async def _held(self) -> Hold | None:
+        home = None if self._pvc_exists else await self.find_home()
+        name = home["metadata"]["name"] if home else self.pvc_name
+        return await hold(self.api, self.namespace, self.wide_view(), name)
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
@@ -150,20 +159,27 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
         return pod
 
     async def _unless_hopeless(self, waiting: Awaitable[Any], seconds: float) -> Any:
-        """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`."""
-        task = asyncio.ensure_future(waiting)
-        deadline = asyncio.get_running_loop().time() + max(seconds, 1.0)
+        """Its result; NotStarted when it cannot succeed any more, was refused, or takes longer than `seconds`, not
+        counting those in Kueue's queue."""
+        task, now = asyncio.ensure_future(waiting), asyncio.get_running_loop().time
+        deadline, limit = now() + max(seconds, 1.0), now() + max(seconds, 1.0) + self.queue_timeout
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=1.0)
-                late = asyncio.get_running_loop().time() > deadline
-                if not task.done() and self._look and (late or self._look.at_once().final):
+                found = self._look.at_once() if self._look and not task.done() else None
+                if found and found.reason == "kueue":
+                    self.step_aside()
+                    deadline = min(now() + max(seconds, 1.0), limit)
+                late = now() > deadline
+                if found and self._look and (late or found.final):
                     raise self._not_started(_after(await _why(self._look), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
             if found := refused(error.status, _said(error)):
                 raise self._not_started(found) from error
             raise
+        except ModelyardError as error:
+            raise self._not_started(Diagnosis("attach", "volume", f"{error.detail}.", (), error.remedy)) from error
         except TimeoutError as error:
             # Only what the API server did not take in time ends here: the hub's fault, or the cluster's.
             error.jupyterhub_message = "The cluster does not answer. Try again in a minute."  # type: ignore[attr-defined]
@@ -172,6 +188,9 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+
+    def step_aside(self) -> None:
+        """The cluster makes it wait: others may start meanwhile."""
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
         """See KubeSpawner's. That one writes a refused pod into the log, with the user's token in it."""
@@ -189,9 +208,13 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             await self.stop(True)
             return False
         self._made = made.metadata.uid
+        self.taken()
         if self._clock:
             self._clock.mark("created")
         return True
+
+    def taken(self) -> None:
+        """The cluster has the pod now, and its quotas count it."""
 
     async def _measure(self, look: Look, clock: phases.Clock) -> None:
         """Record how long the parts of this start took."""
@@ -201,7 +224,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             await look.diagnosis()
             events = look.events()
         took = {
-            "queue": clock.between("begun", "created"),
+            "queue": self.waited + (clock.between("begun", "created") or 0.0),
             **(phases.of_pod(pod, events) if pod else {}),
             "ready": clock.between("running", "answering"),
         }

@@ -11,9 +11,11 @@ from modelyard_hub.spawner.causes.base import Diagnosis
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.phases import PHASES
 
+REPEAT = 10.0
+"""Seconds after which a page is told again, if only the seconds have changed."""
 SHOWN = 20
 """Lines of evidence."""
-_OWN_SERVERS = ("quota", "volume-in-use", "no-room")
+_OWN_SERVERS = ("quota", "full", "volume-in-use", "no-room")
 """Reasons for which stopping another server of one's own helps."""
 
 
@@ -49,7 +51,7 @@ def page(found: Diagnosis, left: float | None = None, again: str = "", home: str
     buttons = []
     if again:
         buttons.append(f'<a class="btn btn-primary btn-sm" href="{escape(again)}">Start again</a>')
-    elif found.wrong:
+    elif found.wrong or found.reason == "turn":
         # The page has this button already, at its foot and without saying what it is good for here.
         stop = "document.getElementById('stop-server-btn').click()"
         buttons.append(f'<button type="button" class="btn btn-secondary btn-sm" onclick="{stop}">Stop waiting</button>')

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -27,6 +27,8 @@ def metrics() -> str:
         for phase, part in (("ready", 0.1), ("pull", 1.0)):
             histogram.labels(phase=phase).observe(seconds * part)
             history.add(phase, seconds * part)
+    Gauge("modelyard_spawn_queue_length", "help", registry=registry).set(12)
+    Gauge("modelyard_spawn_starting", "help", registry=registry).set(64)
     return generate_latest(registry).decode()
 
 
@@ -47,9 +49,13 @@ async def test_the_phases_come_in_order_with_their_percentiles() -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             found = await starts.read(http, hub)
     assert found is not None
-    assert list(found) == ["pull", "ready"]
-    assert (found["pull"].count, found["pull"].seconds) == (100, {"0.5": 50.0, "0.95": 95.0, "0.99": 99.0})
+    assert list(found.phases) == ["pull", "ready"]
+    assert (found.phases["pull"].count, found.phases["pull"].seconds) == (
+        100,
+        {"0.5": 50.0, "0.95": 95.0, "0.99": 99.0},
+    )
     html = starts.render(found)
+    assert "64 start now, 12 wait for their turn." in html
     assert "<td>pull <small>image</small></td><td>50.0 s</td><td>95.0 s</td><td>99.0 s</td><td>100</td>" in html
 
 
@@ -58,4 +64,4 @@ async def test_it_says_so_when_they_are_not_told() -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             assert await starts.read(http, hub) is None
     assert "does not tell them now" in starts.render(None)
-    assert "None was started" in starts.render({})
+    assert "None was started" in starts.render(starts.Starts({}))

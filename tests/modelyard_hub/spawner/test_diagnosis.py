@@ -290,3 +290,15 @@ def test_quantities(quantity: object, number: float) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
+
+
+def test_a_pod_in_kueues_queue_waits_for_its_turn_and_nothing_is_wrong() -> None:
+    """As the gate of another program that the cluster told of, with Kueue's names."""
+    seen = observed("gated")
+    assert seen.pod is not None
+    pod = json.loads(json.dumps(seen.pod))
+    pod["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "team"
+    found = diagnose(replace(seen, pod=pod))
+    assert found.cause == "It waits for its turn in the cluster's queue team (Kueue)."
+    assert (found.phase, found.reason, found.wrong, found.capacity) == ("queue", "kueue", False, True)

@@ -71,8 +71,9 @@ async def test_shared_memory_is_sized_and_the_home_is_the_users(tmp_path: Path) 
 async def test_the_volume_as_a_whole(tmp_path: Path) -> None:
     made = spawner(tmp_path, notebook_storage="20Gi", notebook_storage_class="rbd")
     claim = await manifest(made, "claim")
-    assert claim["metadata"]["name"] == "home-ada"
-    assert claim["metadata"]["labels"]["modelyard.dev/owner"] == "ada"
+    assert claim["metadata"]["name"].startswith("home-ada-")
+    labels = claim["metadata"]["labels"]
+    assert (labels["modelyard.dev/owner"], labels["modelyard.dev/volume"]) == ("ada", "home")
     assert claim["spec"] == {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "20Gi"}},
@@ -233,3 +234,34 @@ async def test_a_server_is_placed_where_its_volume_is_in_use(tmp_path: Path) -> 
     }
     made._hold = None
     assert "affinity" not in (await manifest(made))["spec"]
+
+
+async def test_kueue_may_keep_a_pod_of_its_queue_for_long(tmp_path: Path) -> None:
+    made = spawner(tmp_path, notebook_queue="team")
+    pod = await manifest(made)
+    assert pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert pod["metadata"]["labels"]["modelyard.dev/owner"] == "ada"
+    plain = spawner(tmp_path)
+    assert made.start_timeout - made.queue_timeout == plain.start_timeout
+    assert made.queue_timeout > plain.queue_timeout == 0
+    assert "kueue.x-k8s.io/queue-name" not in (await manifest(plain))["metadata"]["labels"]
+
+
+async def test_what_a_quota_counts_of_a_server(tmp_path: Path) -> None:
+    made = spawner(tmp_path, notebook_cpu=0.5, notebook_cpu_limit=2.0, notebook_memory=4 << 30)
+    made.extra_resource_limits = {"nvidia.com/gpu": "1"}
+    assert made.needs() == {
+        ("pods", ""): 1,
+        ("cpu", ""): 2.0,
+        ("cpu_sure", ""): 0.5,
+        ("memory", ""): 4 << 30,
+        ("gpus", "nvidia.com/gpu"): 1,
+    }
+
+
+async def test_jupyterhubs_own_limits_refuse_nobody(tmp_path: Path) -> None:
+    made = spawner(tmp_path, concurrent_starts=7, active_servers=9, group_shares={"team": 2})
+    assert (made.config.JupyterHub.concurrent_spawn_limit, made.config.JupyterHub.active_server_limit) == (0, 0)
+    limits = made.queue.limits
+    assert (limits.starting, limits.active, limits.shares) == (7, 9, {"team": 2})
+    assert spawner(tmp_path).queue.limits.starting == 64

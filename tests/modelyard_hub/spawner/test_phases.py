@@ -105,3 +105,12 @@ def test_a_clock_keeps_the_first_of_each_mark() -> None:
     assert clock.between("created", "never") is None
     assert clock.since("never") == 0.0
     assert len(PHASES) == 7
+
+
+def test_who_has_had_its_turn_is_told_what_starts_take_and_not_what_others_waited() -> None:
+    history = History()
+    history.add("queue", 500.0)
+    history.add("start", 2.0)
+    assert history.whole() is None, "none is known to have answered"
+    history.add("ready", 5.0)
+    assert history.whole() == history.remaining("queue", 100.0) == 7.0

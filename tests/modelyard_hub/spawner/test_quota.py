@@ -24,6 +24,7 @@ def test_each_need_has_the_quota_with_the_least_left() -> None:
         Room("cpu_sure", 2.5, 4, "the quota a"),
         Room("cpu", 0, 8, "the quota a"),
         Room("memory", 5 * 2**30, 6 * 2**30, "the quota b"),
+        Room("pods", 7, 10, "the quota a"),
         Room("gpus", 7, 7, "the quota b", "nvidia.com/mig-1g.10gb"),
     }
 

@@ -12,6 +12,7 @@ TEMPLATE = "modelyard.dev/template"
 FILES = "modelyard.dev/files"
 JOB_UID = "modelyard.dev/job"
 ENDED = "modelyard.dev/ended"
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 
 OURS = {MANAGED_BY: "modelyard", COMPONENT: "model-server"}
 TASKS = {MANAGED_BY: "modelyard", COMPONENT: "task"}

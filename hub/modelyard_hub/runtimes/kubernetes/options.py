@@ -51,7 +51,7 @@ class KubernetesOptions:
     what part of its CPU limit a pod is sure of; `autoscale_cpu` in percent of that limit. `command` and `fetch` run a
     replica and fetch its package; the image's own entry where `command` is empty, and `fetch` is given the source and
     the target. `task` runs a task's command, in `task_image` (empty: `image`) where the task names none, and delivers
-    what it leaves; `task_scratch`: bytes of disk that it may use."""
+    what it leaves; `task_scratch`: bytes of disk that it may use; `task_queue`: Kueue's LocalQueue for it."""
 
     namespace: str = ""
     kubeconfig: Path | None = None
@@ -74,6 +74,7 @@ class KubernetesOptions:
     task: tuple[str, ...] = ("python", "-m", "modelyard_server.task")
     task_image: str = ""
     task_scratch: int = 20 * 1024 * MiB
+    task_queue: str = ""
     # Soon enough to be told why it waits; the kubelet tries again.
     fetch: tuple[str, ...] = ("python", "-m", "modelyard_server.fetch", "--patience", "20")
     timing: Timing = field(default_factory=Timing)
@@ -104,6 +105,7 @@ class KubernetesOptions:
             crash_loop_after=settings.crash_loop_after,
             task_image=settings.notebook_image,
             task_scratch=settings.task_scratch,
+            task_queue=settings.notebook_queue,
             timing=Timing(
                 start_timeout=settings.start_timeout,
                 drain_timeout=settings.drain_timeout,

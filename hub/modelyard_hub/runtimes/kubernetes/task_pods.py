@@ -8,7 +8,7 @@ from typing import Any
 from modelyard_api.errors import InvalidInput
 from modelyard_api.locations import parse_s3
 from modelyard_hub.runtimes.kubernetes.kinds import JOB, Object
-from modelyard_hub.runtimes.kubernetes.labels import task_labels
+from modelyard_hub.runtimes.kubernetes.labels import KUEUE_QUEUE, task_labels
 from modelyard_hub.runtimes.kubernetes.manifests import owned_by
 from modelyard_hub.runtimes.kubernetes.options import KubernetesOptions
 from modelyard_hub.runtimes.kubernetes.pods import FILES_FOLDER, LOCKED_DOWN, TMP_SIZE, limits, pod_security
@@ -39,10 +39,11 @@ def check_output(task: Task, options: KubernetesOptions) -> None:
 
 def job(task: Task, record: Object, options: KubernetesOptions) -> dict[str, Any]:
     """The Job that `record` (the task's Secret, as it is in the cluster) owns. It is tried once."""
+    queue = {KUEUE_QUEUE: options.task_queue} if options.task_queue else {}
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.name,
-        "metadata": {**owned_by(record), "name": task.name, "labels": task_labels(task)},
+        "metadata": {**owned_by(record), "name": task.name, "labels": {**task_labels(task), **queue}},
         "spec": {
             "backoffLimit": 0,
             "completions": 1,

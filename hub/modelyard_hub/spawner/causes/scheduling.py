@@ -11,6 +11,7 @@ from modelyard_hub.spawner.causes.words import amount, bare, joined
 
 _SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+KUEUE_GATE, KUEUE_QUEUE = "kueue.x-k8s.io/admission", "kueue.x-k8s.io/queue-name"
 WAIT = "Choose a smaller size, or wait until a server that runs now stops."
 VOLUME_ELSEWHERE = {
     "volume node affinity conflict": (
@@ -33,7 +34,10 @@ def unscheduled(seen: Observed) -> Diagnosis:
     """Why a pod has no node yet."""
     condition = seen.condition("PodScheduled")
     if condition.get("reason") == "SchedulingGated":
-        gates = joined(gate["name"] for gate in seen.spec.get("schedulingGates") or ({"name": "a gate"},))
+        names = [gate["name"] for gate in seen.spec.get("schedulingGates") or ({"name": "a gate"},)]
+        if KUEUE_GATE in names:
+            return _queued(seen, condition)
+        gates = joined(names)
         return Diagnosis("schedule", "gated", f"It is held back by {gates}.", said(condition), "Wait for its turn.")
     message = str(condition.get("message") or "")
     if condition.get("status") != "False" or not message:
@@ -54,6 +58,13 @@ def unscheduled(seen: Observed) -> Diagnosis:
         cause, remedy, more = _no_room(seen, message)
         return Diagnosis("schedule", "no-room", cause, (*more, *evidence), remedy, capacity=True)
     return _repelled(seen, message, evidence)
+
+
+def _queued(seen: Observed, condition: Object) -> Diagnosis:
+    """Kueue lets it in when its turn comes."""
+    name = ((seen.pod or {}).get("metadata") or {}).get("labels", {}).get(KUEUE_QUEUE)
+    cause = f"It waits for its turn in the cluster's queue{f' {name}' if name else ''} (Kueue)."
+    return Diagnosis("queue", "kueue", cause, said(condition), wrong=False, capacity=True)
 
 
 def _not_tried_yet(seen: Observed) -> Diagnosis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,10 @@ def test_an_output_that_no_pod_can_write_is_refused(output: str) -> None:
         check_output(small_task(output=output), options)
     with pytest.raises(InvalidInput, match="no pod can write"):
         check_output(small_task(output="/srv/artifacts/7"), KubernetesOptions(image="i"))
+
+
+def test_kueue_is_told_the_queue_of_a_job() -> None:
+    options = replace(OPTIONS, task_queue="team")
+    labels = made(small_task(), options)["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team"
+    assert "kueue.x-k8s.io/queue-name" not in made(small_task())["metadata"]["labels"]
