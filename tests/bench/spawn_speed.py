@@ -58,13 +58,15 @@ c.Stock.pre_spawn_hook = None
 """
 PODS = f"""
 from kubespawner import KubeSpawner as Theirs
-from modelyard_hub.spawner.kubernetes import PodSpawner as Ours
+from modelyard_hub.settings import Settings
+from modelyard_hub.spawner.kubernetes import PodSpawner as Ours, configure_pods
 class Stock(Theirs):
     pass
-c.Stock.update({{name: value for name, value in c.PodSpawner.items() if not name.endswith("_timeout")}})
+configure_pods(c, Settings())
+OWN = ("_timeout", "_template", "extra_labels")  # KubeSpawner's are used; it knows no {{owner}}
+c.Stock.update({{name: value for name, value in c.PodSpawner.items() if not name.endswith(OWN)}})
 {EITHER}
 c.Stock.cmd = ["/opt/modelyard/bin/jupyterhub-singleuser"]
-c.Stock.events_enabled = True
 """
 
 
