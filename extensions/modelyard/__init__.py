@@ -15,10 +15,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelyard import networks
     from modelyard.client import AsyncClient
+    from modelyard.disk import Volume
+    from modelyard.disks import AsyncVolume
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
     from modelyard.remote import AsyncEndpoint
-    from modelyard.sync import attach, endpoint, endpoints, profiles, publish, runs, search, train
+    from modelyard.sync import (
+        attach,
+        create_volume,
+        endpoint,
+        endpoints,
+        profiles,
+        publish,
+        recover,
+        runs,
+        search,
+        train,
+        trash,
+        volume,
+        volumes,
+    )
     from modelyard.training.run import TrainingRun
     from modelyard.widgets.endpoint import EndpointPanel
     from modelyard.widgets.publish import PublishPanel
@@ -29,6 +45,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AsyncClient": "modelyard.client",
     "AsyncEndpoint": "modelyard.remote",
+    "AsyncVolume": "modelyard.disks",
     "Endpoint": "modelyard.handle",
     "EndpointPanel": "modelyard.widgets.endpoint",
     "ModelyardError": "modelyard.errors",
@@ -36,21 +53,28 @@ _HOME = {
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
+    "Volume": "modelyard.disk",
     "attach": "modelyard.sync",
+    "create_volume": "modelyard.sync",
     "endpoint": "modelyard.sync",
     "endpoints": "modelyard.sync",
     "errors": "modelyard.errors",
     "networks": "modelyard.networks",
     "profiles": "modelyard.sync",
     "publish": "modelyard.sync",
+    "recover": "modelyard.sync",
     "runs": "modelyard.sync",
     "search": "modelyard.sync",
     "train": "modelyard.sync",
+    "trash": "modelyard.sync",
+    "volume": "modelyard.sync",
+    "volumes": "modelyard.sync",
 }
 
 __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
+    "AsyncVolume",
     "Endpoint",
     "EndpointPanel",
     "ModelyardError",
@@ -58,15 +82,21 @@ __all__ = [
     "RunsTable",
     "TrainPanel",
     "TrainingRun",
+    "Volume",
     "attach",
+    "create_volume",
     "endpoint",
     "endpoints",
     "networks",
     "profiles",
     "publish",
+    "recover",
     "runs",
     "search",
     "train",
+    "trash",
+    "volume",
+    "volumes",
 ]
 
 

@@ -23,10 +23,12 @@ from modelyard_api.names import check_label
 from modelyard_api.profiles import Profile, ProfileList
 
 if TYPE_CHECKING:
+    from modelyard.disks import AsyncVolume
     from modelyard.publishing import PublishOptions
     from modelyard.remote import AsyncEndpoint
     from modelyard.standstill import Say
     from modelyard.training.run import TrainingRun
+    from modelyard_api.volumes import Volume
 
 TOKEN_MARGIN = timedelta(seconds=60)
 """A call token is replaced this long before it expires."""
@@ -101,6 +103,37 @@ class AsyncClient:
     async def profiles(self) -> list[Profile]:
         """The sizes and kinds that the user may choose from: `GET /profiles`. The first is the default."""
         return list((await self.get("/profiles", ProfileList)).items)
+
+    async def volumes(self) -> list[AsyncVolume]:
+        """The volumes that the user sees: homes, further ones, and those shared with their groups."""
+        from modelyard import disks
+
+        return await disks.volumes(self)
+
+    async def volume(self, name: str, owner: str | None = None) -> AsyncVolume:
+        """The volume of that name, by default the user's own. Also `"owner/name"`. NotFound names what there is."""
+        from modelyard import disks
+
+        return await disks.volume(self, name, owner)
+
+    async def create_volume(self, name: str, size: int | str | None = None, server: str | None = "") -> AsyncVolume:
+        """A further volume of the user's, of `size` bytes or such as "20Gi", which `server` (empty: the default one)
+        has from its next start on."""
+        from modelyard import disks
+
+        return await disks.create(self, name, size, server)
+
+    async def trash(self) -> list[Volume]:
+        """The user's volumes in the trash."""
+        from modelyard import disks
+
+        return await disks.trashed(self)
+
+    async def recover(self, volume: Volume | str, name: str | None = None) -> AsyncVolume:
+        """Out of the trash, one of `trash()` or its id; `name`: by default its own, Conflict where that is taken."""
+        from modelyard import disks
+
+        return await disks.recover(self, volume, name)
 
     async def endpoints(self, owner: str | None = None) -> list[AsyncEndpoint]:
         """The endpoints that the user sees: their own, those of their groups, and those shared with these."""

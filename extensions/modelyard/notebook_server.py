@@ -1,4 +1,5 @@
-"""The notebook server's side of the panels: look at training runs and control them while the kernel is busy or gone.
+"""The notebook server's side of the panels: look at training runs and control them while the kernel is busy or gone;
+and what is at work in the server (`modelyard.activity`).
 
 An extension of Jupyter Server, which the package enables (`etc/jupyter/jupyter_server_config.d/modelyard.json`). It
 reads the run logs of the user it runs as, and can do no more than that user's kernels can: `GET
@@ -21,7 +22,9 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
+from modelyard.activity import extension as activity
 from modelyard.errors import ModelyardError, NotFound, in_words
+from modelyard.fullness import report_forever
 from modelyard.training import control
 from modelyard.training.run import TrainingRun
 from modelyard.training.snapshot import part, snapshot
@@ -37,6 +40,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     base = url_path_join(serverapp.web_app.settings["base_url"], "modelyard", "runs", "([^/]+)")
     runs = Runs()
+    serverapp.io_loop.add_callback(report_forever)
     serverapp.web_app.add_handlers(
         ".*$",
         [
@@ -45,6 +49,11 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             (f"{base}/([a-z0-9_-]+)", PartHandler, {"runs": runs}),
         ],
     )
+    serverapp.web_app.settings["modelyard_activity"] = activity.load(serverapp)
+
+
+async def _start_jupyter_server_extension(serverapp: Any) -> None:
+    await activity.start(serverapp.web_app.settings["modelyard_activity"])
 
 
 class Runs:

@@ -15,9 +15,11 @@ from modelyard.handle import Endpoint
 from modelyard.loop import run
 
 if TYPE_CHECKING:
+    from modelyard.disk import Volume
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
+    from modelyard_api.volumes import Volume as Resource
 
 _lock = threading.Lock()
 _clients: dict[tuple[int, config.Connection], AsyncClient] = {}
@@ -230,3 +232,37 @@ def endpoint(name: str, owner: str | None = None) -> Endpoint:
 def endpoints(owner: str | None = None) -> list[Endpoint]:
     """The endpoints you see: yours, those of your groups, and those shared with these."""
     return [Endpoint(e) for e in run(client().endpoints(owner))]
+
+
+def volumes() -> list[Volume]:
+    """The disks you see: homes, further ones, and those shared with your groups."""
+    from modelyard.disk import Volume
+
+    return [Volume(found) for found in run(client().volumes())]
+
+
+def volume(name: str = "home", owner: str | None = None) -> Volume:
+    """The disk `name` (or "owner/name"), by default the home of your default server."""
+    from modelyard.disk import Volume
+
+    return Volume(run(client().volume(name, owner)))
+
+
+def create_volume(name: str, size: int | str | None = None, server: str | None = "") -> Volume:
+    """A further disk of `size` bytes or such as "20Gi", at `~/volumes/NAME` of `server` (empty: the default one) from
+    its next start on; None: of no server yet."""
+    from modelyard.disk import Volume
+
+    return Volume(run(client().create_volume(name, size, server)))
+
+
+def trash() -> list[Resource]:
+    """Your disks in the trash, with their ids and until when they are kept."""
+    return run(client().trash())
+
+
+def recover(volume: Resource | str, name: str | None = None) -> Volume:
+    """Out of the trash: one of `trash()`, or its id. `name`: by default its own."""
+    from modelyard.disk import Volume
+
+    return Volume(run(client().recover(volume, name)))

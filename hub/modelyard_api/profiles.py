@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from modelyard_api.bounds import FIELDS, Amount, Bound, BytesBound, Count, CountBound, CpuBound, Strict
 from modelyard_api.errors import Forbidden, InvalidChoice
 from modelyard_api.names import Label
+from modelyard_api.quantities import Bytes
 from modelyard_api.resources import MiB
 
 
@@ -85,10 +86,22 @@ class Profile(Strict):
         return len(self.images) < 2 and all(bound is None or bound.fixed for bound in bounds)
 
 
+class Quota(Strict):
+    """The most that one user's notebook servers may have together; what is left out is not limited."""
+
+    groups: Annotated[tuple[str, ...], Field(description="Whose it is; none: everybody's.")] = ()
+    servers: Annotated[int | None, Field(ge=1, description="Servers that run or start.")] = None
+    cpu: Annotated[float | None, Field(gt=0, description="CPUs that they may use.")] = None
+    memory: Annotated[Bytes | None, Field(description="Their memory.")] = None
+    gpus: Annotated[int | None, Field(ge=0, description="GPUs, of all kinds.")] = None
+
+
 class Catalogue(Strict):
-    """All profiles, in the order in which they are shown; the first that somebody sees is their default."""
+    """All profiles, in the order in which they are shown; the first that somebody sees is their default. Of `quotas`
+    the first that is for any of somebody's groups counts."""
 
     profiles: Annotated[tuple[Profile, ...], Field(min_length=1)]
+    quotas: tuple[Quota, ...] = ()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -100,6 +113,10 @@ class Catalogue(Strict):
     def visible(self, groups: Collection[str]) -> tuple[Profile, ...]:
         """What a member of `groups` may choose."""
         return tuple(p for p in self.profiles if not p.groups or not set(p.groups).isdisjoint(groups))
+
+    def quota(self, groups: Collection[str]) -> Quota | None:
+        """That of a member of `groups`."""
+        return next((q for q in self.quotas if not q.groups or not set(q.groups).isdisjoint(groups)), None)
 
     def find(self, name: str, groups: Collection[str]) -> Profile:
         """The profile of that name, or the default one. InvalidChoice, Forbidden: which are there, whose it is."""

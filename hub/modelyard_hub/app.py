@@ -26,7 +26,12 @@ from modelyard_hub.runtimes.local import LocalOptions, LocalRuntime
 from modelyard_hub.runtimes.local.options import workloads_folder
 from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer, load_or_make
+from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.volumes.base import Disks
+from modelyard_hub.volumes.keeper import Audit, Keeper
+from modelyard_hub.volumes.local import LocalDisks
+from modelyard_hub.volumes.shelf import Bounds, Shelf
 
 logger = logging.getLogger(__name__)
 _TIMEOUT = 5.0
@@ -52,6 +57,8 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             task = asyncio.create_task(controller.run(), name="controller")
             task.add_done_callback(_say_why)
             stack.push_async_callback(_end, task)
+            keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
+            stack.push_async_callback(_end, keeper)
             yield
 
     return service.build(hub.root, settings.max_body, lifespan)
@@ -67,6 +74,15 @@ def make_runtime(settings: Settings) -> Runtime:
     return LocalRuntime(workloads_folder(settings.home), LocalOptions.from_settings(settings))
 
 
+def make_disks(settings: Settings) -> Disks:
+    """What the settings say that volumes are; not open yet."""
+    if settings.runtime == "kubernetes":
+        from modelyard_hub.volumes.cluster import ClusterDisks, ClusterOptions
+
+        return ClusterDisks(ClusterOptions.from_settings(settings))
+    return LocalDisks(settings.home)
+
+
 async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: Signer, runtime: Runtime) -> Parts:
     """Open everything that holds something; `stack` closes it in the opposite order, and workloads go on."""
     # Everything that we call is ours and near: a proxy of the environment has no business in between.
@@ -76,6 +92,9 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     await store.open()
     stack.push_async_callback(runtime.close)
     await runtime.open()
+    disks = make_disks(settings)
+    stack.push_async_callback(disks.close)
+    await disks.open()
     service = f"{hub.service_url.rstrip('/')}{hub.root}"
     router = TraefikRouter(RouterOptions(service, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url)
     stack.push_async_callback(router.close)
@@ -90,6 +109,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         signer=signer,
         http=http,
         router=router,
+        shelf=Shelf(disks, Bounds.from_settings(settings)),
         routing_token=settings.routing_token.get_secret_value(),
     )
 
@@ -98,6 +118,13 @@ def _artifacts(settings: Settings) -> Artifacts:
     if settings.artifacts_url:
         return S3Artifacts(settings.artifacts_url)
     return FolderArtifacts(settings.artifacts or settings.home / "mlflow" / "artifacts")
+
+
+def _audit(store: Store) -> Audit:
+    async def write(action: str, subject: str) -> None:
+        await store.audit(Actor("system", "volumes"), action, subject)
+
+    return write
 
 
 async def _end(task: asyncio.Task[None]) -> None:

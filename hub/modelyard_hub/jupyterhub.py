@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from jupyterhub import orm
@@ -20,6 +21,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.local import configure_processes
 
 CLI_SERVICE = "modelyard-cli"
+CULLER = "modelyard-culler"
 
 
 def configure(c: Any, settings: Settings) -> None:
@@ -31,6 +33,8 @@ def configure(c: Any, settings: Settings) -> None:
     _proxy(c, secrets.service_token)
     _roles(c, settings.admin_username)
     _services(c, secrets.service_token, secrets.cli_token)
+    if settings.cull:
+        _culler(c, settings)
     if settings.runtime == "kubernetes":
         # KubeSpawner takes a second to import, and is not there where only processes are run.
         from modelyard_hub.spawner.kubernetes import configure_pods
@@ -137,3 +141,19 @@ def _services(c: Any, service_token: str, cli_token: str) -> None:
         },
         {"name": CLI_SERVICE, "api_token": cli_token, "display": False},
     ]
+
+
+def _culler(c: Any, settings: Settings) -> None:
+    """JupyterHub starts it, and again where it ends."""
+    router = settings.inner_url or f"http://{settings.host}:{settings.port}"
+    seconds = {
+        "idle": settings.cull_idle,
+        "countdown": settings.cull_countdown,
+        "keep": settings.cull_keep,
+        "keep-limit": settings.cull_keep_limit,
+    }
+    arguments = [f"--{name}={value}" for name, value in seconds.items()]
+    command = [sys.executable, "-m", "modelyard_hub.culling", f"--router={router}", *arguments]
+    c.JupyterHub.services.append({"name": CULLER, "command": command, "display": False})
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers", "access:servers"]
+    c.JupyterHub.load_roles.append({"name": CULLER, "scopes": scopes, "services": [CULLER]})

@@ -81,11 +81,19 @@ class HubServiceProxy(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
         """See `Proxy.add_route`. Returns at once."""
-        routespec = self.validate_routespec(routespec)
-        self._change(routespec, HubRoute(routespec=routespec, target=target, data=data))
+        self.announce(routespec, target, data)
 
     async def delete_route(self, routespec: str) -> None:
         """See `Proxy.delete_route`. Returns at once."""
+        self.withdraw(routespec)
+
+    def announce(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        """Have a route to what answers there, or soon will."""
+        routespec = self.validate_routespec(routespec)
+        self._change(routespec, HubRoute(routespec=routespec, target=target, data=data))
+
+    def withdraw(self, routespec: str) -> None:
+        """Have it no more."""
         self._change(self.validate_routespec(routespec), None)
 
     async def get_all_routes(self) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.volumes.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Parts:
     signer: Signer
     http: httpx.AsyncClient
     router: TraefikRouter
+    shelf: Shelf
     routing_token: str = field(repr=False)
 
 

@@ -17,10 +17,9 @@ from modelyard_hub.spawner.machine import Machine, fitting, whole
 
 def catalogue(settings: Settings) -> Catalogue:
     """All profiles; InvalidInput names the file and the place in it that is wrong."""
-    if settings.profiles:
-        return read(settings.profiles)
     try:
-        return Catalogue(profiles=built_in(settings))
+        usual = built_in(settings)
+        return read(settings.profiles, usual) if settings.profiles else Catalogue(profiles=usual)
     except ValidationError as error:
         raise InvalidInput(f"the sizes of notebook servers in the settings: {_said(error)}", remedy="") from None
 
@@ -33,12 +32,12 @@ def offered(settings: Settings) -> Catalogue:
     return fitting(catalogue(settings), machine) if settings.profiles else whole(machine)
 
 
-def read(path: Path) -> Catalogue:
-    """From a TOML file, or JSON where its name ends so."""
+def read(path: Path, usual: tuple[Profile, ...] = ()) -> Catalogue:
+    """From a TOML file, or JSON where its name ends so. `usual`: the profiles where it has quotas alone."""
     try:
         text = path.read_text(encoding="utf-8")
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return Catalogue.model_validate(raw)
+        return Catalogue.model_validate(raw if raw.get("profiles") or not usual else {**raw, "profiles": usual})
     except OSError as error:
         raise InvalidInput(f"the profiles cannot be read: {error}", remedy="See MODELYARD_PROFILES.") from None
     except ValidationError as error:

@@ -25,6 +25,8 @@ SESSION_LIFETIME = 3600
 """Seconds; afterwards the browser passes through JupyterHub again, unseen while its sign-in there lasts."""
 FLOW_LIFETIME = 600
 """Seconds that a sign-in may take."""
+_PAGE_AUDIENCE = "modelyard-page"
+_PAGE_LIFETIME = 12 * 3600
 _FLOW_AUDIENCE = "modelyard-sign-in"
 _FLOW_COOKIE = "modelyard-sign-in-"
 
@@ -48,6 +50,22 @@ def read_session(signer: Signer, value: str | None) -> Identity:
     if not value:
         raise Unauthenticated("not signed in")
     return Identity.model_validate(signer.unseal(SESSION_AUDIENCE, value)["identity"])
+
+
+def write_page_token(signer: Signer, identity: Identity) -> str:
+    """What a page's buttons send beside the cookie. Notebook servers and models are of the same origin: their scripts
+    can have a browser send the cookie, but not read a page that is shown by itself."""
+    return signer.seal(_PAGE_AUDIENCE, _PAGE_LIFETIME, {"username": identity.username})
+
+
+def check_page_token(signer: Signer, value: str | None, identity: Identity) -> None:
+    """Forbidden for what is not a page's of the same person."""
+    try:
+        known = signer.unseal(_PAGE_AUDIENCE, value or "").get("username")
+    except Unauthenticated as error:
+        raise Forbidden("this is for the page's own buttons", remedy=_AGAIN) from error
+    if known != identity.username:
+        raise Forbidden("the page was somebody else's", remedy=_AGAIN)
 
 
 def safe_next(target: str | None, default: str) -> str:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from modelyard_api.locations import parse_s3
 from modelyard_api.resources import MiB
+from modelyard_api.volumes import SharedVolume, SnapshotPlan
 
 
 def _absolute(path: Path) -> Path:
@@ -108,6 +109,17 @@ class Settings(BaseSettings):
                                                       "the order of names after ours.")  # fmt: skip
     profiles: Path | None = Field(None, description="File with the profiles, TOML or JSON (docs/profiles.md); "
                                                     "none: the built-in ones.")  # fmt: skip
+    notebook_warm: bool = Field(True, description="Whether, on one machine, a process is kept that notebook servers "
+                                                  "are forked from: they start in a second.")  # fmt: skip
+    cull: bool = Field(True, description="Whether notebook servers are ended in which nothing is at work "
+                                         "(docs/notebook-servers.md).")  # fmt: skip
+    cull_idle: float = Field(3600.0, ge=1, description="Seconds without work after which one is ended.")
+    cull_countdown: float = Field(
+        600.0, ge=1, description="Seconds before it is ended, from which on its user is told."
+    )
+    cull_keep: float = Field(7200.0, ge=0, description="Seconds for which its user may have it kept at a time; 0: not.")
+    cull_keep_limit: float = Field(43200.0, ge=0, description="Seconds after the last work from which on it is not "
+                                                              "kept any more.")  # fmt: skip
     notebook_image: str = Field("", description="Image of notebook servers.")
     notebook_gpu_image: str = Field("", description="Image of notebook servers with GPUs; empty: none of the built-in "
                                                     "profiles has GPUs.")  # fmt: skip
@@ -121,9 +133,27 @@ class Settings(BaseSettings):
     notebook_storage_class: str = Field("", description="Storage class of home volumes; empty: the cluster's default.")
     notebook_access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = Field(
         "ReadWriteOnce", description="How a home volume is attached.")  # fmt: skip
+    volume_max: int = Field(
+        1024 * 1024 * MiB, ge=MiB, description="Bytes up to which users make and grow volumes; administrators more."
+    )
+    volume_count: int = Field(20, ge=0, description="Further volumes that a user may have.")
+    volume_snapshot_count: int = Field(
+        20, ge=0, description="Snapshots of a volume that its owner may take beside those by the clock."
+    )
+    volume_trash_days: int = Field(
+        30, ge=1, description="Days that volumes are kept in the trash, also those of deleted servers and users."
+    )
+    volume_snapshot_class: str = Field("", description="Class of snapshots; empty: the cluster's default.")
+    volume_snapshots: SnapshotPlan | None = Field(
+        None, description="Snapshots of all homes by the clock, unless a volume has a plan of its own, as JSON such as "
+                          "{\"every_hours\": 24, \"keep\": 7}; none: none.")  # fmt: skip
+    shared_volumes: tuple[SharedVolume, ...] = Field(
+        (), description="Data volumes for members of groups (docs/volumes.md), as JSON."
+    )
     notebook_grace: int = Field(30, ge=1, description="Seconds that a notebook server has to end, such as to save.")
     notebook_start_timeout: int = Field(600, ge=10, description="Seconds that a notebook pod has to run: image, volume "
                                                                 "and node included.")  # fmt: skip
+    named_servers: int = Field(3, ge=0, description="Further notebook servers that a user may have, each with a name.")
     concurrent_starts: Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Notebook servers that start at once, 0: any number. Others wait in a queue. Not set: 64 on "

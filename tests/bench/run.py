@@ -39,7 +39,7 @@ def main() -> None:
             panels.drawn(stack)
         finally:
             stack.stop()
-    for script in (["panels.py"], ["training.py", "sklearn"], ["training_torch.py"]):
+    for script in (["panels.py"], ["training.py", "sklearn"], ["training_torch.py"], ["spawn_speed.py"]):
         subprocess.run([sys.executable, str(HERE / script[0]), *script[1:]], check=True)
 
 

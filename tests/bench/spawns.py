@@ -200,7 +200,7 @@ def row(found: Starts) -> str:
 
 def restarted(hub: BenchHub, kind: str, cluster: Cluster, found: Starts, users: int) -> str:
     """kill -9, and begin anew."""
-    hub.die()
+    hub.kill()
     began = time.monotonic()
     answers = hub.timed_begin(cluster.kubeconfig)
     eventually(lambda: hub.ready() == found.ready, timeout=300, interval=0.5, what="all servers are known again")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from harness.chromium import SCREENSHOTS, browser
-from harness.lab import MINUTE, Lab, Notebook7, listen, put_notebook, sign_in
+from harness.lab import MINUTE, OF_NOTEBOOK_7, Lab, Notebook7, listen, put_notebook, sign_in
 from harness.stack import Stack
 from harness.wait import eventually
 
@@ -19,9 +19,6 @@ DATA = (
     "from sklearn.neural_network import MLPClassifier\nX, y = make_classification(4000, 12, random_state=0)"
 )
 LONG = "run = yard.train(MLPClassifier(max_iter=20000, tol=0, n_iter_no_change=20000), X, y, name='elsewhere')"
-
-OF_NOTEBOOK_7 = ("reading 'schema'", "filebrowser:open-path")
-"""It says these in an empty notebook too."""
 
 
 def steps(panel: Locator) -> int:

@@ -16,8 +16,8 @@ from harness.wait import eventually
 pytestmark = pytest.mark.browser
 
 
-def start(page: Page, user: str) -> None:
-    page.goto("/hub/login?next=%2Fhub%2Fspawn")
+def start(page: Page, user: str, name: str = "") -> None:
+    page.goto("/hub/login?next=%2Fhub%2Fspawn" + (f"%2F{user}%2F{name}" if name else ""))
     page.get_by_label(re.compile("username", re.I)).fill(user)
     page.get_by_label(re.compile("password", re.I)).fill("x")
     page.get_by_role("button", name=re.compile("sign in", re.I)).click()
@@ -35,7 +35,7 @@ def test_the_place_is_told_and_can_be_given_up(tmp_path: Path) -> None:
         expect(message).to_contain_text("You are 2nd of 2 in the queue: 1 server may start at once.", timeout=MINUTE)
         expect(message).to_contain_text("You may close this page: your place is kept.")
         page.screenshot(path=SCREENSHOTS / "queue-1.png", full_page=True)
-        hub.die()  # ada's server has begun, and is looked for after it: bob's turn comes
+        hub.kill()  # ada's server has begun, and is looked for after it: bob's turn comes
         hub.begin(Path("/dev/null"))
         expect(message).to_contain_text("You are 1st of 1 in the queue", timeout=MINUTE)
         page.get_by_role("button", name="Stop waiting").click()
@@ -44,3 +44,25 @@ def test_the_place_is_told_and_can_be_given_up(tmp_path: Path) -> None:
             eventually(lambda: not client.get("/users/cleo").json()["servers"], timeout=30, what="cleo waits no more")
         page.screenshot(path=SCREENSHOTS / "queue-2.png", full_page=True)
     assert hub.started == ["ada", "bob"]
+
+
+def test_the_page_of_a_named_server_stops_that_one(tmp_path: Path) -> None:
+    with local_hub.running(tmp_path / "hub", concurrent_starts=1) as hub, browser(hub.url) as context:
+
+        def servers() -> dict[str, bool]:
+            with hub.client() as client:
+                found = client.get("/users/ada").json()["servers"]
+            return {name: server["ready"] for name, server in found.items()}
+
+        hub.may_answer("ada")
+        hub.start("ada")
+        eventually(lambda: servers() == {"": True}, timeout=60, what="the default server runs")
+        hub.start("bob")
+        page = context.new_page()
+        start(page, "ada", "more")
+        expect(page.locator("#progress-message")).to_contain_text("You are 1st of 1 in the queue", timeout=MINUTE)
+        assert servers() == {"": True, "more": False}
+        page.get_by_role("button", name="Stop waiting").click()
+        expect(page.locator("#stop-server-status")).to_have_text("Server stopped successfully!", timeout=MINUTE)
+        eventually(lambda: servers().get("more") is None, timeout=30, what="it waits no more")
+        assert servers() == {"": True}

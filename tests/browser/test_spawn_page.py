@@ -38,7 +38,9 @@ PROFILES = [
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("profiles")
     (folder / "profiles.json").write_text(json.dumps({"profiles": PROFILES}))
-    running = Stack(folder / "home", MODELYARD_PROFILES=str(folder / "profiles.json")).wait_ready()
+    # Each server a program of its own, whose environment can be read.
+    settings = {"MODELYARD_PROFILES": str(folder / "profiles.json"), "MODELYARD_NOTEBOOK_WARM": "false"}
+    running = Stack(folder / "home", **settings).wait_ready()
     yield running
     running.stop()
 
@@ -64,11 +66,10 @@ def sign_in(context: BrowserContext, yard: Stack, user: str) -> Page:
 
 def server(yard: Stack, user: str) -> psutil.Process:
     """The user's notebook server: this machine may run others', such as a test cluster's."""
+    folder = str(yard.home / "users" / user)
     for process in psutil.process_iter():
         try:
-            told = process.environ()
-            ours = told.get("JUPYTERHUB_USER") == user and told.get("MODELYARD_URL") == yard.url
-            if ours and "singleuser" in " ".join(process.cmdline()):
+            if process.cwd() == folder and "modelyard.singleuser" in " ".join(process.cmdline()):
                 return process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

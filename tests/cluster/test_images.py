@@ -28,6 +28,8 @@ PROGRAMS = {
         "jupyterhub-singleuser --version",
         "jupyter lab --version",
         "python -c 'import modelyard, sklearn'",
+        "python -c 'import json, os, jupyter_server as j, modelyard.singleuser as s;"
+        " assert all(os.path.exists(m.__cached__) for m in (json, j, s))'",
         "test -e /usr/share/modelyard/notebooks/01-train-and-publish.ipynb",
     ],
 }

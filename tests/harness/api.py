@@ -29,6 +29,9 @@ from modelyard_hub.service import build
 from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
 from modelyard_hub.store.store import Store
+from modelyard_hub.volumes.base import Disks
+from modelyard_hub.volumes.local import LocalDisks
+from modelyard_hub.volumes.shelf import Bounds, Shelf
 
 BASE = "http://yard.test"
 API = "/services/modelyard/api/v1"
@@ -103,7 +106,7 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIterator[Yard]:
+async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, **settings: Any) -> AsyncIterator[Yard]:
     """An API with the users ada and bob (group team), eve (no group), root (administrator) — the tokens are the names —
     and `ada.churn` with the versions 1 to 4."""
     hub, registry, runtime = FakeHub(), FolderRegistry(home / "artifacts"), StillRuntime()
@@ -117,6 +120,8 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
     config = Settings(home=home, **options)
     store = Store(store_url or config.store_url)
     router = TraefikRouter(RouterOptions(), "http://127.0.0.1:9")  # nobody listens there
+    disks = disks or LocalDisks(home)
+    await disks.open()
     await store.open()
     async with httpx.AsyncClient(trust_env=False) as http:
         with serving_hub(hub) as hub_url:
@@ -131,6 +136,7 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
                 signer=Signer(Ed25519PrivateKey.generate()),
                 http=http,
                 router=router,
+                shelf=Shelf(disks, Bounds.from_settings(config)),
                 routing_token="traefik",
             )
             app = build(env.root, config.max_body)
@@ -138,6 +144,7 @@ async def yard(home: Path, *, store_url: str = "", **settings: Any) -> AsyncIter
             yield Yard(app, parts, hub, registry, runtime, router)
     await router.close()
     await store.close()
+    await disks.close()
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A small API server of a cluster that misbehaves on purpose: real HTTP, real watches, its objects in memory.
 
-It knows apply (a deep merge, with managed fields of `spec.replicas`), list, watch with bookmarks, delete with its
-precondition, and logs. Nothing runs in it: a test puts pods there by hand. `faults` are answered first, each once.
+It knows apply (a deep merge, with managed fields of `spec.replicas`), merge patches and delete with their
+preconditions, create, list, watch with bookmarks, and logs. Nothing runs in it: a test puts pods there by hand.
+`faults` are answered first, each once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ async def expired_event(request: web.Request) -> web.StreamResponse:
 @dataclass
 class FakeCluster:
     """`objects` by (plural, name); `requests` as 'METHOD plural' with WATCH for watches; `faults` by the
-    same; `verbs` as the rules of access call them, `denied` likewise."""
+    same; `verbs` as the rules of access call them, `denied` likewise; `absent`: kinds that it does not know."""
 
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -63,6 +65,7 @@ class FakeCluster:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     logs: dict[tuple[str, str, bool], str] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
     version: int = 100
     oldest: int = 0
     url: str = ""
@@ -137,6 +140,8 @@ class FakeCluster:
             return answer
         if request.headers.get("Authorization") != "Bearer secret":
             return await self._refuse(request, 401, "Unauthorized")
+        if plural in self.absent:
+            return await self._refuse(request, 404, "the server could not find the requested resource")
         if watching:
             return await self._watch(request, plural)
         match request.method:
@@ -150,7 +155,7 @@ class FakeCluster:
             case "PATCH":
                 return await self._patch(request, plural, name)
             case "POST":
-                return web.json_response(await self.put(plural, await request.json()), status=201)
+                return await self._create(request, plural)
             case "DELETE" if (plural, name) in self.objects:
                 return await self._delete(request, plural, name)
         return await self._refuse(request, 404, f'{plural} "{name}" not found')
@@ -168,8 +173,19 @@ class FakeCluster:
         name = "/".join(part for part in (asked["resource"], asked["subresource"]) if part)
         return web.json_response({"status": {"allowed": (name, asked["verb"]) not in self.denied}}, status=201)
 
-    async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
+    async def _create(self, request: web.Request, plural: str) -> web.StreamResponse:
+        body = await request.json()
+        name = body["metadata"]["name"]
+        if (plural, name) in self.objects:
+            return await self._refuse(request, 409, f'{plural} "{name}" already exists')
+        body["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return web.json_response(await self.put(plural, body), status=201)
+
+    async def _patch(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:
         body, known = await request.json(), self.objects.get((plural, name))
+        asked = {key: value for key, value in body["metadata"].items() if key in ("uid", "resourceVersion")}
+        if known is not None and not asked.items() <= known["metadata"].items():
+            return await self._refuse(request, 409, "the object has been modified; please apply your changes to it")
         if request.content_type == "application/apply-patch+yaml":
             replicas = "replicas" in body.get("spec", {})
             entry = {"manager": request.query["fieldManager"], "operation": "Apply"}
@@ -182,8 +198,8 @@ class FakeCluster:
 
     async def _delete(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:
         body, known = await request.json(), self.objects[plural, name]
-        if body["preconditions"]["uid"] != known["metadata"]["uid"]:
-            return await self._refuse(request, 409, "the UID in the precondition does not match")
+        if not body["preconditions"].items() <= known["metadata"].items():
+            return await self._refuse(request, 409, "the UID or resourceVersion in the precondition does not match")
         if body["propagationPolicy"] == "Foreground":
             await self.change(plural, name, lambda o: o["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
             return web.json_response(self.objects[plural, name])
@@ -256,8 +272,8 @@ def _matches(found: dict[str, Any], request: web.Request) -> bool:
     labels = found["metadata"].get("labels") or {}
     text = request.query.get("labelSelector", "")
     among = re.findall(r"([^,]+) in \(([^)]*)\)", text)
-    equal = [pair.split("=") for pair in re.sub(r"[^,]+ in \([^)]*\)", "", text).split(",") if pair]
-    chosen = all(labels.get(key) == value for key, value in equal)
+    single = [pair.partition("=") for pair in re.sub(r"[^,]+ in \([^)]*\)", "", text).split(",") if pair]
+    chosen = all(labels.get(key) == value if equal else key in labels for key, equal, value in single)
     return chosen and all(labels.get(key) in values.split(",") for key, values in among)
 
 
@@ -265,5 +281,8 @@ def _merged(known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     made = dict(known)
     for key, value in wanted.items():
         old = known.get(key)
+        if value is None:
+            made.pop(key, None)
+            continue
         made[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else copy.deepcopy(value)
     return made

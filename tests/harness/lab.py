@@ -12,6 +12,8 @@ from harness.stack import Stack
 from harness.wait import eventually
 
 MINUTE = 60_000
+OF_NOTEBOOK_7 = ("reading 'schema'", "filebrowser:open-path")
+"""What Notebook 7 itself says, in an empty notebook too."""
 
 
 def put_notebook(stack: Stack, name: str, cells: Sequence[str], user: str = "ada") -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -67,15 +68,13 @@ c.PodSpawner.start_timeout = given["start_timeout"]
 c.PodSpawner.consecutive_failure_limit = 2
 
 def choose(spawner, options):
-    """A server's options are the spawner's: what is asked for here no profile allows."""
+    """A server's options are the spawner's: what is asked for here no profile allows. `after`: a file that it waits
+    for before its pod is made."""
     for name, value in options.items():
-        if name != "after":
-            setattr(spawner, name, value)
+        setattr(spawner, name, value)
 
 async def wait(spawner):
-    """The option `after`: a file that it waits for before its pod is made."""
-    after = spawner.user_options.get("after")
-    while after and not Path(after).exists():
+    while not Path(spawner.user_options.get("after", "/")).exists():
         await asyncio.sleep(0.05)
 
 c.Spawner.apply_user_options = choose
@@ -125,11 +124,11 @@ class PodHub:
             self._process.terminate()
             self._process.wait(30)
 
-    def die(self) -> None:
-        """Kill it, as the kernel does: it has no time for anything."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(30)
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
 
     def revive(self) -> None:
         """Start it anew with what it knew."""
@@ -140,11 +139,11 @@ class PodHub:
         headers = {"Authorization": f"token {self.token}"}
         return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30, trust_env=False, **options)
 
-    def start(self, user: str, **options: Any) -> httpx.Response:
-        """Ask for a user's server, with attributes of its spawner."""
+    def start(self, user: str, server: str = "", **options: Any) -> httpx.Response:
+        """Ask for a user's server, with attributes of its spawner; `server`: the name of a further one."""
         with self.client() as client:
             client.post(f"/users/{user}")
-            return client.post(f"/users/{user}/server", json=options)
+            return client.post(f"/users/{user}/{f'servers/{server}' if server else 'server'}", json=options)
 
     def stop(self, user: str) -> None:
         """Stop it, and wait until it is gone."""
@@ -154,17 +153,21 @@ class PodHub:
                 lambda: not client.get(f"/users/{user}").json()["pending"], timeout=60, what=f"{user} is stopped"
             )
 
-    def progress(self, user: str, enough: str = "", seconds: float = 60) -> list[dict[str, Any]]:
-        """What the progress page is told, until the start ended or an event has the reason `enough`."""
+    def progress(
+        self, user: str, enough: str = "", seconds: float = 60, server: str = "", says: str = ""
+    ) -> list[dict[str, Any]]:
+        """What the progress page is told, until the start ended or an event has the reason `enough`, and a message that
+        begins as `says`, a regular expression."""
+        path = f"/users/{user}/{f'servers/{server}' if server else 'server'}/progress"
         told: list[dict[str, Any]] = []
         with (
             self.client() as client,
-            client.stream("GET", f"/users/{user}/server/progress", timeout=httpx.Timeout(seconds)) as answer,
+            client.stream("GET", path, timeout=httpx.Timeout(seconds)) as answer,
         ):
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     told.append(json.loads(line.removeprefix("data:")))
-                    if enough and told[-1].get("reason") == enough:
+                    if enough and told[-1].get("reason") == enough and re.match(says, told[-1]["message"]):
                         break
         return told
 

@@ -33,7 +33,7 @@ def spawner(home: Path, user: str = "ada", **settings: Any) -> PodSpawner:
     )
     row = orm.Spawner(name="", user_options={"profile": "plain"})
     made = PodSpawner(config=config, _mock=True, hub=hub, api_token="the-token", orm_spawner=row)
-    made.user.name = user
+    made.user.name, made.user.spawners = user, {"": made}
     made.user.groups = [SimpleNamespace(name="team")]
     for name in ("pod_name", "pvc_name"):
         setattr(made, name, made._expand_user_properties(getattr(made, f"{name}_template")))

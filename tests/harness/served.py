@@ -7,8 +7,8 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ import uvicorn
 from harness.api import Yard, yard
 
 T = TypeVar("T")
+Around = Callable[[Path], AbstractAsyncContextManager[Yard]]
 _SERVE = re.compile(r"/serve/(\w+)/([\w-]+)(/.*)")
 
 
@@ -69,11 +70,13 @@ class Served:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[Served]:
-    """One, with the users of `harness.api.yard`."""
+def served(home: Path, around: Around = yard) -> Iterator[Served]:
+    """One, with the users of `harness.api.yard`; `around` makes it."""
     started: list[Served] = []
     ready, over = threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_run(home, started, ready, over)), name="served", daemon=True)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_run(around(home), started, ready, over)), name="served", daemon=True
+    )
     thread.start()
     assert ready.wait(30)
     try:
@@ -83,9 +86,11 @@ def served(home: Path) -> Iterator[Served]:
         thread.join(30)
 
 
-async def _run(home: Path, started: list[Served], ready: threading.Event, over: threading.Event) -> None:
+async def _run(
+    made: AbstractAsyncContextManager[Yard], started: list[Served], ready: threading.Event, over: threading.Event
+) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    async with yard(home) as around:
+    async with made as around:
         it = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", around, asyncio.get_running_loop())
         config = uvicorn.Config(
             it.app, interface="asgi3", log_level="warning", ws="none", lifespan="off", timeout_graceful_shutdown=1

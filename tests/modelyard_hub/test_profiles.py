@@ -89,3 +89,15 @@ def test_the_example_of_the_docs_is_taken(tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text(text.split("```toml\n")[1].split("```")[0])
     found = catalogue(Settings(home=tmp_path, profiles=tmp_path / "profiles.toml"))
     assert [p.name for p in found.visible(["research"])] == ["small", "slice"]
+
+
+def test_quotas_may_be_declared_alone_and_the_first_of_ones_groups_counts(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text('[[quotas]]\ngroups = ["research"]\nmemory = "64Gi"\n[[quotas]]\nservers = 1\n')
+    found = catalogue(Settings(home=tmp_path, runtime="kubernetes", profiles=file))
+    assert [profile.name for profile in found.profiles] == ["small", "medium", "large"]
+    research, others = found.quota({"team", "research"}), found.quota({"team"})
+    assert research is not None
+    assert (research.memory, research.servers) == (64 << 30, None)
+    assert others is not None
+    assert others.servers == 1

@@ -21,22 +21,28 @@ function page(): Page {
   throw new NoServer();
 }
 
-/** `path` below `modelyard/runs/`. Rejects with NoServer, or with a Problem. */
-export async function askServer(path: string, method: "GET" | "POST" = "GET"): Promise<unknown> {
+/** Ask the notebook server that this page is of. Rejects with NoServer where it is of none. */
+export function call(path: string, method: "GET" | "POST", body?: unknown): Promise<Response> {
   const { base, token } = page();
   const headers: Record<string, string> = { "X-XSRFToken": /\b_xsrf=([^;]*)/.exec(document.cookie)?.[1] ?? "" };
   if (token) headers.Authorization = `token ${token}`;
-  const url = new URL(`${base.replace(/\/?$/, "/")}modelyard/runs/${path}`, location.origin);
+  return fetch(new URL(`${base.replace(/\/?$/, "/")}${path}`, location.origin), {
+    method,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    credentials: "same-origin",
+    redirect: "error",
+    signal: AbortSignal.timeout(PATIENCE),
+  });
+}
+
+/** `path` below `modelyard/runs/`. Rejects with NoServer, or with a Problem. */
+export async function askServer(path: string, method: "GET" | "POST" = "GET"): Promise<unknown> {
   let answer: Response;
   try {
-    answer = await fetch(url, {
-      method,
-      headers,
-      credentials: "same-origin",
-      redirect: "error",
-      signal: AbortSignal.timeout(PATIENCE),
-    });
-  } catch {
+    answer = await call(`modelyard/runs/${path}`, method);
+  } catch (error) {
+    if (error instanceof NoServer) throw error;
     throw problem("Notebook server away", "It does not answer. The run goes on.", "This panel keeps trying.");
   }
   let content: unknown = null;

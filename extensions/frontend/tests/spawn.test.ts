@@ -74,6 +74,13 @@ describe("what it takes", () => {
     expect(text).toEqual(["1 GiB of the 4 GiB of the node of small; 1 GiB free now"]);
   });
 
+  test("of one's own quota of servers", () => {
+    const own = room({ need: "servers", free: 1, total: 2, of: "your quota" });
+    expect(claims("small", {}, KIND, [own]).map((claim) => claim.text)).toEqual([
+      "1 server of the 2 servers of your quota; 1 server free now",
+    ]);
+  });
+
   test("nothing of what it does not need", () => {
     expect(
       claims("small", { cpu: 1, gpus: 0 }, KIND, [room({}), room({ need: "gpus" }), room({ need: "pods" })]),

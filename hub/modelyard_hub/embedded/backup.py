@@ -14,7 +14,7 @@ from modelyard_hub.settings import Settings
 
 MANIFEST = "modelyard-backup"
 _DATABASES = ("store.sqlite", "jupyterhub.sqlite", "mlflow/mlflow.sqlite")
-_FOLDERS = ("mlflow/artifacts", "users", "secrets")
+_FOLDERS = ("mlflow/artifacts", "users", "volumes", "secrets")
 _FILES = ("modelyard.toml",)
 _SKIPPED = {".cache", "__pycache__", "runtime"}
 

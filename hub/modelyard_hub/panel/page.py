@@ -15,11 +15,19 @@ _SCRIPT = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
 
 
 def render(
-    endpoints: Sequence[Endpoint], identity: Identity, *, site: str, base: str, root: str, nonce: str, more: str = ""
+    endpoints: Sequence[Endpoint],
+    identity: Identity,
+    *,
+    site: str,
+    base: str,
+    root: str,
+    nonce: str,
+    more: str = "",
+    token: str = "",
 ) -> str:
     """The page. `site`: the origin that URLs begin with; `base`: JupyterHub's path; `root`: this service's.
 
-    `more`: further sections, HTML already.
+    `more`: further sections, HTML already. `token`: what its buttons send.
     """
     cards = "".join(_card(e, identity, site) for e in endpoints) or _EMPTY
     groups = f" · {escape(', '.join(identity.groups))}" if identity.groups else ""
@@ -30,7 +38,9 @@ def render(
 <a href="{escape(root)}/logout">Sign out</a>"""
     return document(
         "Endpoints",
-        f"""<header><h1><span class="mark">▟</span> Modelyard</h1><nav>{links}</nav><p class="who">{who}</p></header>
+        f"""<header data-token="{escape(token)}">
+<h1><span class="mark">▟</span> Modelyard</h1><nav>{links}</nav>
+<p class="who">{who}</p></header>
 <main><h2>Endpoints <small>{count}</small></h2><div class="cards">{cards}</div>{more}</main>
 <script nonce="{nonce}">{_SCRIPT}</script>""",
         nonce,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from modelyard_api.endpoints import Identity
 from modelyard_api.errors import ModelyardError, Unauthenticated
 from modelyard_hub import sessions
 from modelyard_hub.auth import audience
-from modelyard_hub.panel import page, starts
+from modelyard_hub.panel import page, starts, volumes
 from modelyard_hub.parts import Parts, PartsDep
 
 router = APIRouter(include_in_schema=False)
@@ -40,7 +42,9 @@ async def panel(request: Request, parts: PartsDep, session: SessionCookie = None
         base=parts.hub.base_url,
         root=parts.hub.root,
         nonce=nonce,
-        more=starts.render(await starts.read(parts.http, parts.hub)) if identity.admin else "",
+        token=sessions.write_page_token(parts.signer, identity) if _shown_by_itself(request) else "",
+        more=await _volumes(parts, identity)
+        + (starts.render(await starts.read(parts.http, parts.hub)) if identity.admin else ""),
     )
     return _html(text, nonce)
 
@@ -89,6 +93,24 @@ async def logout(parts: PartsDep) -> Response:
     for path in _session_paths(parts):
         response.delete_cookie(sessions.SESSION_COOKIE, path=path)
     return response
+
+
+def _shown_by_itself(request: Request) -> bool:
+    """Whether this is a page in a tab, which no script of another page can read; browsers say so on https and on
+    localhost, and elsewhere whoever is in between reads all."""
+    mode, place = (request.headers.get(f"sec-fetch-{part}") for part in ("mode", "dest"))
+    return (mode or "navigate", place or "document") == ("navigate", "document")
+
+
+async def _volumes(parts: Parts, identity: Identity) -> str:
+    """A cluster that does not answer leaves the rest of the page as it is."""
+    shelf = parts.shelf
+    try:
+        (seen, trash), missing = await asyncio.gather(shelf.all(identity), shelf.disks.no_snapshots())
+        taken = [] if missing else await shelf.disks.snapshots(None if identity.admin else audience(identity))
+    except ModelyardError as error:
+        return volumes.unknown(error)
+    return volumes.render(seen, trash, taken, identity, grows=shelf.disks.grows, missing=missing)
 
 
 def _session_paths(parts: Parts) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from jupyterhub.spawner import SpawnException
@@ -10,7 +12,7 @@ from jupyterhub.spawner import SpawnException
 from modelyard_api.choices import Choice, Sizes, choose
 from modelyard_api.errors import Forbidden, ModelyardError
 from modelyard_api.profiles import Catalogue, Profile
-from modelyard_hub.spawner import page
+from modelyard_hub.spawner import own, page
 from modelyard_hub.spawner.profiled import Profiled
 from modelyard_hub.spawner.surroundings import Surroundings
 
@@ -57,7 +59,9 @@ class Chooser:
         if len(seen) < 2 and all(profile.fixed for profile in seen):
             return ""
         shown = page.Shown(seen, dict(last), refused[1] if refused else None)
-        return page.render(shown, await self._look(spawner, seen))
+        around = await self._look(spawner, seen)
+        mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner, groups))
+        return page.render(shown, replace(around, rooms=(*mine, *around.rooms)))
 
     def read(self, form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
         """A form's choice as options; SpawnException, with which the form is shown again."""
@@ -75,12 +79,25 @@ class Chooser:
         """Have the spawner take the sizes. What is refused is not what the next start without options asks for."""
         try:
             spawner.take(self._sizes(Choice.read(options), spawner))
+            spawner.quota = self.catalogue.quota(groups_of(spawner))
         except ModelyardError as problem:
             spawner.forget_choice(spawner.earlier)
             raise refusal(problem) from None
 
     def _sizes(self, choice: Choice, spawner: Profiled) -> Sizes:
-        return choose(self.catalogue, choice, groups_of(spawner))
+        groups = groups_of(spawner)
+        sizes = choose(self.catalogue, choice, groups)
+        own.check(self.catalogue.quota(groups), sizes)
+        return sizes
+
+    def _others(self, spawner: Profiled, groups: set[str]) -> Iterator[dict[str, float]]:
+        """What the user's other servers have. One that ran before the hub's start is of the sizes it was asked for."""
+        for other in spawner.user.spawners.values():
+            if other is not spawner and other.active:
+                sizes = other.sizes
+                with suppress(ModelyardError):
+                    sizes = sizes or choose(self.catalogue, Choice.read(other.user_options), groups)
+                yield own.takes(sizes)
 
     def _holds(self, options: Mapping[str, Any], groups: set[str]) -> bool:
         try:

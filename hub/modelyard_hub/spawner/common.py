@@ -25,8 +25,10 @@ LAB_ARGUMENTS = [
 ]
 
 
-def common(c: Any) -> None:
+def common(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
+    c.JupyterHub.allow_named_servers = settings.named_servers > 0
+    c.JupyterHub.named_server_limit_per_user = settings.named_servers
     c.Spawner.args = LAB_ARGUMENTS
     c.Spawner.default_url = "/lab/tree/notebooks/01-train-and-publish.ipynb"
     c.Spawner.server_token_scopes = SERVER_SCOPES

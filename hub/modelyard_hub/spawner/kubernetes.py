@@ -36,7 +36,7 @@ class PodSpawner(ProfiledPods, Queued, ResumedSpawner):
 
 def configure_pods(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = PodSpawner
     # What a restarted hub goes on with does not keep it from answering.
     c.JupyterHub.init_spawners_timeout = 2
@@ -97,12 +97,14 @@ def _names(pods: Any) -> None:
 
 
 def _volumes(pods: Any, settings: Settings) -> None:
-    pods.storage_pvc_ensure = True
+    pods.storage_pvc_ensure = False  # HomeSpawner makes it, with a name that nobody else has ever had
     pods.storage_capacity = settings.notebook_storage
     pods.storage_access_modes = [settings.notebook_access_mode]
     if settings.notebook_storage_class:
         pods.storage_class = settings.notebook_storage_class
-    pods.delete_pvc = False  # a user's work is not deleted with the user's row
+    pods.delete_pvc = False  # a user's work is not deleted with the user's row: it goes to the trash
+    pods.trash_days = settings.volume_trash_days
+    pods.shared_volumes = [one.model_dump() for one in settings.shared_volumes]
     pods.volumes = {
         "home": {"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}},
         # Unbounded, it would fill the node's memory; its size counts as the pod's.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from traitlets import Unicode, default
+from jupyterhub.utils import random_port
+from traitlets import Bool, Integer, Unicode, default
 
 from modelyard_api.names import owner_name
 from modelyard_api.profiles import Profile
@@ -25,7 +27,13 @@ from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surround
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
 from modelyard_hub.spawner.queued import Queued
+from modelyard_hub.spawner.routes import announce, withdraw
 from modelyard_hub.spawner.surroundings import Surroundings
+from modelyard_hub.spawner.warm import Forked, Warm
+from modelyard_hub.volumes.folders import Folders
+
+COMMAND = [sys.executable, "-m", "modelyard.singleuser"]
+"""Not by name: the PATH of whoever typed `make up` does not hold this environment."""
 
 
 class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
@@ -35,16 +43,68 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
     """
 
     users = Unicode(config=True, help="The folder of the users' folders.")
+    trash_days = Integer(30, config=True, help="Days that folders are kept whose user was deleted.")
+    warm = Bool(False, config=True, help="Whether servers are forked from a process that has imported what they need.")
+    _warm: ClassVar[Warm | None] = None
+    _forked: Forked | None = None
     _clock: Clock | None = None
+    port: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.warm and self.user is not None:
+            self._warm_process().prepare()  # somebody is here who may start a server
 
     async def start(self) -> Any:
-        """See `LocalProcessSpawner.start`; measured."""
+        """See `LocalProcessSpawner.start`; measured. The route is made while the server starts: calls wait for it."""
         record("queue", self.waited)
         self._clock = Clock()
-        address = await super().start()
+        self._forked = await self._fork()
+        address = (self.ip, self.port) if self._forked else await super().start()
         self._clock.mark("running")
         record("start", self._clock.between("begun", "running") or 0.0)
+        announce(self, f"http://{address[0]}:{address[1]}")
         return address
+
+    async def delete_forever(self) -> None:
+        """With a user, their folders go to the trash."""
+        if not self.name:
+            folders = Folders(Path(self.users).parent)
+            await asyncio.to_thread(folders.trash_all, owner_name(self.user.name), self.trash_days)
+
+    async def _fork(self) -> Forked | None:
+        """The server's process; None where it has to be started the plain way."""
+        if not self.warm or self.cmd != COMMAND or self.shell_cmd or self.popen_kwargs:
+            return None
+        if self.port == 0:
+            self.port = random_port()
+        os.makedirs(self.home_dir, exist_ok=True)
+        forked = await self._warm_process().fork(self.get_env(), self.get_args(), self.home_dir, self._cores())
+        if forked is not None:
+            self.proc, self.pid = None, forked.pid
+        return forked
+
+    async def stop(self, now: bool = False) -> None:
+        """See `LocalProcessSpawner.stop`."""
+        withdraw(self)
+        await super().stop(now)
+
+    async def poll(self) -> int | None:
+        """See `LocalProcessSpawner.poll`: of a forked server its parent tells the end."""
+        forked = self._forked
+        if forked is not None and forked.status is not None:
+            self._forked = None
+            self.clear_state()
+            return forked.status
+        status: int | None = await super().poll()
+        return status
+
+    def _warm_process(self) -> Warm:
+        """One for all spawners of this process."""
+        if FolderSpawner._warm is None:
+            environ = {**{name: os.environ[name] for name in self.env_keep if name in os.environ}, **self.environment}
+            FolderSpawner._warm = Warm(environ)
+        return FolderSpawner._warm
 
     def answering(self) -> None:
         """The server that was started answers now."""
@@ -67,7 +127,7 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
     def make_preexec_fn(self, name: str) -> Any:
         """As JupyterHub's, on the server's share of the cores; what it starts inherits that."""
         before = super().make_preexec_fn(name)
-        mine = share(cores(), self.sizes.cpu, owner_name(name)) if self.sizes else []
+        mine = self._cores()
 
         def prepare() -> None:
             before()
@@ -75,6 +135,9 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
                 os.sched_setaffinity(0, mine)
 
         return prepare
+
+    def _cores(self) -> list[int]:
+        return share(cores(), self.sizes.cpu, owner_name(self.user.name)) if self.sizes else []
 
     def size_variables(self) -> dict[str, str]:
         """Libraries count the cores that a process may run on; threads are told where a system does not keep to that.
@@ -89,11 +152,12 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
 def configure_processes(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     source = settings.notebooks or Path(__file__).parents[3] / "notebooks"
-    common(c)
+    common(c, settings)
     c.JupyterHub.spawner_class = FolderSpawner
     c.FolderSpawner.users = str(settings.home / "users")
-    # Not by name: the PATH of whoever typed `make up` does not hold this environment.
-    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.FolderSpawner.trash_days = settings.volume_trash_days
+    c.Spawner.cmd = COMMAND
+    c.FolderSpawner.warm = settings.notebook_warm
     c.Spawner.ip = "127.0.0.1"
     c.Spawner.start_timeout = 60
     c.Spawner.environment = {
@@ -104,9 +168,13 @@ def configure_processes(c: Any, settings: Settings) -> None:
     if os.geteuid() == 0:  # in containers; the hub itself does not mind either
         c.Spawner.args = [*LAB_ARGUMENTS, "--allow-root"]
 
+    folders = Folders(settings.home)
+
     def place_notebooks(spawner: Any) -> None:
         copy_missing(source, Path(spawner.home_dir) / "notebooks")
         spawner.notebook_dir = spawner.home_dir
+        groups = [group.name for group in spawner.user.groups]
+        folders.link(owner_name(spawner.user.name), groups, settings.shared_volumes)
 
     c.Spawner.pre_spawn_hook = place_notebooks
     Chooser(offered(settings), around).configure(c)

@@ -73,7 +73,8 @@ def whole(machine: Machine) -> Catalogue:
 def fitting(catalogue: Catalogue, machine: Machine) -> Catalogue:
     """The profiles that fit, with their bounds cut to what is there; where none does, the machine as it is."""
     fits = tuple(found for profile in catalogue.profiles if (found := _fit(profile, machine)))
-    return Catalogue(profiles=fits) if fits else whole(machine)
+    offer = Catalogue(profiles=fits) if fits else whole(machine)
+    return offer.model_copy(update={"quotas": catalogue.quotas})
 
 
 def _fit(profile: Profile, machine: Machine) -> Profile | None:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from kubernetes_asyncio.client import ApiClient, V1EmptyDirVolumeSource, V1Toleration
-from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner.utils import get_k8s_model
 
 from modelyard_api.choices import Sizes
@@ -99,7 +98,7 @@ async def around(spawner: Any, profiles: tuple[Profile, ...]) -> Surroundings:
     rooms = (*(room for room in quota.rooms(quotas or ()) if room.need != "pods"), *(free or ()))
     if not home:
         return Surroundings(rooms)
-    notes = [f"Your home is a volume of {show_bytes(home)} already."]
+    notes = [f"Your home is a volume of {show_bytes(home)} already. It grows on Modelyard's page, under Volumes."]
     found = hold.diagnosis() if hold else None
     warnings = (found.text,) if found and found.wrong else ()
     if found and not found.wrong:
@@ -132,11 +131,8 @@ async def _free(spawner: Any, profiles: tuple[Profile, ...]) -> tuple[Room, ...]
 
 async def _home(spawner: Any) -> int | None:
     """Bytes of the claim."""
-    try:
-        claim = await spawner.api.read_namespaced_persistent_volume_claim(spawner.pvc_name, spawner.namespace)
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise
-    size = (claim.status.capacity or claim.spec.resources.requests)["storage"]
+    claim = await spawner.find_home()
+    if claim is None:
+        return None
+    size = ((claim.get("status") or {}).get("capacity") or claim["spec"]["resources"]["requests"])["storage"]
     return int(quota.number(size))

@@ -8,6 +8,8 @@ from sqlalchemy.orm import object_session
 from traitlets import HasTraits, observe
 
 from modelyard_api.choices import Sizes
+from modelyard_api.profiles import Quota
+from modelyard_hub.spawner import own
 
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "POLARS_MAX_THREADS",
@@ -20,6 +22,8 @@ class Profiled(HasTraits):  # type: ignore[misc]  # traitlets is untyped
     `Chooser.apply` sets before each start."""
 
     sizes: Sizes | None = None
+    quota: Quota | None = None
+    """The user's."""
     earlier: Any = None
     """The options before the present ones."""
     refused: Any = None
@@ -34,6 +38,10 @@ class Profiled(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         self.sizes = sizes
         self.cpu_limit, self.cpu_guarantee = sizes.cpu, sizes.cpu_sure
         self.mem_limit = self.mem_guarantee = sizes.memory
+
+    def own(self) -> tuple[dict[str, float], dict[str, float]]:
+        """What it takes of the user's quota, and how much that is."""
+        return own.takes(self.sizes), own.most(self.quota)
 
     def forget_choice(self, earlier: Any = None) -> None:
         """Make `earlier` the saved choice: the next start without options does not meet the present one again."""

@@ -14,7 +14,19 @@ from prometheus_client import Gauge
 
 from modelyard_hub.spawner.phases import HISTORY
 from modelyard_hub.spawner.surroundings import Room
-from modelyard_hub.spawner.turns import Limits, Place, State, Ticket, Why, admit, hopeless, in_order, wait, why
+from modelyard_hub.spawner.turns import (
+    Limits,
+    Place,
+    State,
+    Ticket,
+    Why,
+    admit,
+    hopeless,
+    in_order,
+    own_rooms,
+    wait,
+    why,
+)
 
 EVERY = 2.0
 """Seconds between two looks at what is free, while somebody waits."""
@@ -89,10 +101,10 @@ class Queue:
         if key in self._unseen:
             self._unseen[key] = time.monotonic()
 
-    def goes_on(self, key: str) -> None:
-        """One that the last process of the hub had let in starts still."""
+    def go_on(self, key: str) -> None:
+        """A start that was there before this process of the hub."""
         self._starting.add(key)
-        self._touch()
+        self.forget(key)
 
     def step_aside(self, key: str) -> None:
         """It does not count as starting any more."""
@@ -144,7 +156,7 @@ class Queue:
         state, took = self._state(), HISTORY.whole()
         reason: Why = "restart" if self._held_back() else why(ticket, state, self.limits)
         limit = {"starting": self.limits.starting, "active": self.limits.active}.get(str(reason), 0)
-        asked = ticket.needs.get((reason.need, reason.resource), 0.0) if isinstance(reason, Room) else 0.0
+        asked = ticket.asks().get((reason.need, reason.resource), 0.0) if isinstance(reason, Room) else 0.0
         seconds = wait(number, limit, took) if reason == "starting" else None
         return Place(number, len(self._waiting), reason, limit, asked, seconds)
 
@@ -187,9 +199,10 @@ class Queue:
         if self._held_back():
             return
         ordered = [ticket for _, ticket in self._order().values()]
-        never = [ticket for ticket in ordered if hopeless(ticket, self._rooms)]
+        state = self._state()
+        never = [ticket for ticket in ordered if hopeless(ticket, state.rooms)]
         possible = [ticket for ticket in ordered if ticket not in never] if never else ordered
-        for ticket in (*never, *admit(possible, self._state(), self.limits)):
+        for ticket in (*never, *admit(possible, state, self.limits)):
             waiter = self._waiting.pop(ticket.key)
             if not waiter.turn.done():  # it may just have given up
                 waiter.turn.set_result(None)
@@ -212,4 +225,6 @@ class Queue:
 
     def _state(self) -> State:
         unseen = [self._held[key] for key in self._unseen if key in self._held]
-        return State(len(self._starting), len(self._held), self._rooms, unseen)
+        counted = (ticket for key, ticket in self._held.items() if key not in self._unseen)
+        mine = own_rooms((waiter.ticket for waiter in self._waiting.values()), counted)
+        return State(len(self._starting), len(self._held), (*self._rooms, *mine), unseen)

@@ -20,7 +20,7 @@ from modelyard_hub.spawner.telling import REPEAT, event
 from modelyard_hub.spawner.turns import Need, Place, Ticket
 
 STATE = "turn"
-"""What a spawner's state calls it: `groups`, `cost`, and `since` while its start is not over."""
+"""What a spawner's state calls it: `groups`, `cost`, `own`, and `since` while its start is not over."""
 _GiB = 2**30
 
 
@@ -75,6 +75,10 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         """What is free of the quotas."""
         return ()
 
+    def own(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """What it takes of its user's own quota, and how much that is; nothing where there is none."""
+        return {}, {}
+
     def taken(self) -> None:
         """The cluster has it now."""
         if self.queue is not None:
@@ -85,18 +89,19 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         if self.queue is not None:
             self.queue.step_aside(self.key)
 
-    def begins_anew(self) -> bool:
-        """It waited when the last process of the hub ended, or had just begun: it stands in the queue again."""
+    def asked_again(self) -> bool:
+        """Whether the queue asks for it again, now that the hub was restarted."""
         return self.queue is not None and self.key in self.queue.marks
 
     def goes_on(self) -> None:
-        """A start of the last process of the hub goes on."""
+        """A start of before the hub's restart goes on: it counts as one, and is not asked for again."""
         self._may_start = True
         if self.queue is not None:
-            self.queue.goes_on(self.key)
+            self.queue.go_on(self.key)
+            self._write_down()
 
-    def has_ended(self) -> None:
-        """It is over."""
+    def went_on(self) -> None:
+        """It has ended, however."""
         if self.queue is not None:
             self.queue.over(self.key)
 
@@ -104,7 +109,9 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         """As the spawner's, with what the next process of the hub needs to go on."""
         state: dict[str, Any] = super().get_state()
         ticket = self.queue.ticket(self.key) if self.queue else None
-        told: dict[str, Any] = {"groups": sorted(ticket.groups), "cost": ticket.cost} if ticket else {}
+        told: dict[str, Any] = {}
+        if ticket:
+            told = {"groups": sorted(ticket.groups), "cost": ticket.cost, "own": dict(ticket.own)}
         if self.queue and self.key in self.queue.marks:
             told["since"] = self.queue.marks[self.key]
         return {**state, STATE: told} if told else state
@@ -117,7 +124,8 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
         if "since" in told:
             self.queue.marks.setdefault(self.key, float(told["since"]))
         if "cost" in told:
-            self.queue.running(Ticket(self.key, frozenset(told["groups"]), float(told["cost"])))
+            mine = {"user": self.user.name, "own": told.get("own") or {}}
+            self.queue.running(Ticket(self.key, frozenset(told["groups"]), float(told["cost"]), **mine))
 
     def clear_state(self) -> None:
         """Forget it with the server."""
@@ -133,7 +141,10 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
             whole.add_done_callback(lambda _: queue.over(key))
         needs = self.needs()
         groups = [group.name for group in self.user.groups] if queue.limits.shares else []
-        ticket = Ticket(key, queue.limits.line(groups), self._cost(), queue.mark(key), needs)
+        takes, most = self.own()
+        ticket = Ticket(
+            key, queue.limits.line(groups), self._cost(), queue.mark(key), needs, self.user.name, takes, most
+        )
         with queue.line(ticket, self.free if needs else None) as turn_comes:
             self._write_down()
             try:

@@ -51,30 +51,34 @@ class ResumedSpawner(ExplainedSpawner):
         """See KubeSpawner's. JupyterHub's first question after it was started waits for the end of a start that the
         last process began."""
         status: int | None = await super().poll()
-        if not (self._check_pending and self._interrupted) or (status is not None and self.begins_anew()):
+        if not (self._check_pending and self._interrupted):
             return status
         self._interrupted = False
-        return await self._resume(status)
+        if self.asked_again() and (status is not None or self._there() is None):
+            return 1
+        self.goes_on()
+        try:
+            return await self._resume(status)
+        finally:
+            self.went_on()
 
-    def begins_anew(self) -> bool:
-        """Whether a start without a pod is asked for again, after this."""
+    def asked_again(self) -> bool:
+        """Whether somebody asks for it again by themselves, now that the hub was restarted."""
         return False
 
     def goes_on(self) -> None:
-        """A start of the last process is this one's."""
+        """A start that the last process began is this one's."""
 
-    def has_ended(self) -> None:
-        """That start is over, however."""
+    def went_on(self) -> None:
+        """It has ended, however."""
 
     async def _resume(self, status: int | None) -> int | None:
         """Seen from outside this is a start like any other: it is pending, has its progress, and may fail."""
         self.log.info("Going on with the start of %s", self._log_name)
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spawn_future, self._spawn_pending = ended, True
-        self.goes_on()
         self._start_future = start = asyncio.ensure_future(self._rest(status))
         await asyncio.wait({start, ended}, return_when=asyncio.FIRST_COMPLETED)  # it can be stopped meanwhile
-        self.has_ended()
         if ended.cancelled():
             start.cancel()
             await asyncio.wait({start})

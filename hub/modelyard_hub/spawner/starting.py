@@ -10,16 +10,18 @@ from typing import Any, ClassVar
 
 from jupyterhub.utils import url_escape_path, url_path_join, wait_for_http_server
 from kubernetes_asyncio.client.exceptions import ApiException
-from kubespawner import KubeSpawner
 from traitlets import Float
 
+from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.diagnosis import Diagnosis, refused, shm_too_large
 from modelyard_hub.spawner.holding import hold, prefer
+from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
+from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
 from modelyard_hub.spawner.wide import Wide
 
@@ -27,11 +29,13 @@ RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
+LOOKS_EVERY = 0.05
+"""Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
 """Seconds from which on a pod's preparation is worth one look at its events."""
 
 
-class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
+class ExplainedSpawner(HomeSpawner):
     """KubeSpawner whose progress and failures are diagnoses.
 
     It looks at more than its pod only while somebody waits, or to say why a start failed. A start here also waits until
@@ -73,14 +77,14 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
 
     async def _make(self) -> str:
         """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
+        await self.prepare_volumes()
         self._hold = await self.hold()
         before = self._hold.diagnosis() if self._hold else None
         if self._look:
             self._look.before = before
         if before and before.final:
             raise self._not_started(before)
-        url: str = await super()._start()
-        return url
+        return await self.unless_it_runs(super()._start())
 
     async def _explained(self, running: Awaitable[str]) -> str:
         """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
@@ -93,10 +97,7 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             clock.mark("running")
             if not self.internal_ssl and self.server is not None:
                 address = url_path_join(url, self.server.base_url, "api")
-                # Its own waiting never ends first.
-                await self._unless_hopeless(
-                    wait_for_http_server(address, timeout=self.start_timeout), self.http_timeout
-                )
+                await self._unless_hopeless(self._answers(url, address), self.http_timeout)
             clock.mark("answering")
             await self._measure(look, clock)
             return url
@@ -104,13 +105,51 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             self._look = None
             await look.close()
 
+    async def unless_it_runs(self, starting: Awaitable[str]) -> str:
+        """The server's URL, from the moment on in which the watch says that its pod runs: KubeSpawner looks less and
+        less often, and is late by a second."""
+        start = asyncio.ensure_future(starting)
+        try:
+            while not start.done():
+                await asyncio.wait({start}, timeout=LOOKS_EVERY)
+                pod = self._pod() if self._made else None
+                if not start.done() and not self._more_to_do() and self.is_pod_running(pod):
+                    assert pod is not None
+                    self.pod_id = pod["metadata"]["uid"]
+                    return str(self._get_pod_url(pod))
+            return str(start.result())
+        finally:
+            if not start.done():
+                start.cancel()
+                await asyncio.wait({start})
+
+    async def _answers(self, url: str, address: str) -> None:
+        """Returns when the server answers. Its route is made as soon as its port is open, where calls can wait."""
+        await until_open(url, LOOKS_EVERY)
+        announce(self, url)
+        # Its own waiting never ends first.
+        await wait_for_http_server(address, timeout=self.start_timeout)
+
+    def _more_to_do(self) -> bool:
+        """Whether KubeSpawner does something with a pod that was made beside waiting for it."""
+        return bool(self.internal_ssl or self.services_enabled or self.after_pod_created_hook)
+
+    async def stop(self, now: bool = False) -> None:
+        """See `KubeSpawner.stop`."""
+        withdraw(self)
+        await super().stop(now)
+
     async def hold(self) -> Hold | None:
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
         try:
-            looking = hold(self.api, self.namespace, self.wide_view(), self.pvc_name)
-            return await asyncio.wait_for(looking, PATIENCE)
+            return await asyncio.wait_for(self._held(), PATIENCE)
         except TimeoutError:
             return None
+
+    async def _held(self) -> Hold | None:
+        home = None if self._pvc_exists else await self.find_home()
+        name = home["metadata"]["name"] if home else self.pvc_name
+        return await hold(self.api, self.namespace, self.wide_view(), name)
 
     async def get_pod_manifest(self) -> Any:
         """KubeSpawner's pod, placed where its volume is already, if another server there uses it too."""
@@ -139,6 +178,8 @@ class ExplainedSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is unty
             if found := refused(error.status, _said(error)):
                 raise self._not_started(found) from error
             raise
+        except ModelyardError as error:
+            raise self._not_started(Diagnosis("attach", "volume", f"{error.detail}.", (), error.remedy)) from error
         except TimeoutError as error:
             # Only what the API server did not take in time ends here: the hub's fault, or the cluster's.
             error.jupyterhub_message = "The cluster does not answer. Try again in a minute."  # type: ignore[attr-defined]

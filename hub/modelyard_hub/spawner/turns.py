@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from modelyard_hub.spawner import own
 from modelyard_hub.spawner.surroundings import Room
 
 Need = tuple[str, str]
@@ -23,7 +24,8 @@ class Ticket:
     """A server that is to start, or has been let in. `groups`: those of its user's that have a share, else `REST`.
 
     `cost`: what it weighs against others'. `since`: when it was asked for, in seconds of the epoch.
-    `needs`: what a quota counts of it.
+    `needs`: what a quota counts of it. `user`: whose it is; `own` and `most`: what the user's own quota counts of it,
+    and how much that is, by `Room.need`.
     """
 
     key: str
@@ -31,6 +33,13 @@ class Ticket:
     cost: float = 1.0
     since: float = 0.0
     needs: Mapping[Need, float] = field(default_factory=dict)
+    user: str = ""
+    own: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
+
+    def asks(self) -> dict[Need, float]:
+        """Of all quotas."""
+        return {**self.needs, **{(need, self.user): self.own.get(need, 0.0) for need in self.most}}
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class State:
 
     starting: int = 0
     active: int = 0
-    rooms: Sequence[Room] = ()
+    rooms: Sequence[Room] = ()  # those of users' own quotas have the user's name as `resource`
     unseen: Sequence[Ticket] = ()
 
     def free(self) -> dict[Need, float]:
@@ -101,6 +110,16 @@ def in_order(waiting: Iterable[Ticket], held: Iterable[Ticket], shares: Mapping[
     return ordered
 
 
+def own_rooms(waiting: Iterable[Ticket], counted: Iterable[Ticket]) -> list[Room]:
+    """What is left of the quotas of users who have a server that waits. `counted`: of all that starts or runs."""
+    limits = {ticket.user: ticket.most for ticket in waiting if ticket.most}
+    theirs: dict[str, list[Mapping[str, float]]] = {user: [] for user in limits}
+    for ticket in counted:
+        if ticket.user in theirs:
+            theirs[ticket.user].append(ticket.own)
+    return [room for user, most in limits.items() for room in own.rooms(most, theirs[user], user)]
+
+
 def admit(ordered: Sequence[Ticket], state: State, limits: Limits) -> list[Ticket]:
     """Who may begin now. One that lacks room keeps those behind it from taking what it lacks, and from nothing else."""
     free, closed = state.free(), set[Need]()
@@ -109,8 +128,8 @@ def admit(ordered: Sequence[Ticket], state: State, limits: Limits) -> list[Ticke
         starting, active = state.starting + len(admitted), state.active + len(admitted)
         if _full(starting, limits.starting) or _full(active, limits.active):
             break
-        lacking = {need for need, count in ticket.needs.items() if need in free and count > free[need] + _ROUNDING}
-        if lacking or closed & ticket.needs.keys():
+        lacking = {need for need, count in ticket.asks().items() if need in free and count > free[need] + _ROUNDING}
+        if lacking or closed & ticket.asks().keys():
             closed |= lacking
             continue
         _take(free, ticket)
@@ -125,14 +144,14 @@ def why(ticket: Ticket, state: State, limits: Limits) -> Why:
     if _full(state.starting, limits.starting):
         return "starting"
     free = state.free()
-    short = [room for room in state.rooms if (room.need, room.resource) in ticket.needs]
-    short.sort(key=lambda room: free[room.need, room.resource] - ticket.needs[room.need, room.resource])
+    short = [room for room in state.rooms if (room.need, room.resource) in ticket.asks()]
+    short.sort(key=lambda room: free[room.need, room.resource] - ticket.asks()[room.need, room.resource])
     return short[0] if short else "starting"
 
 
 def hopeless(ticket: Ticket, rooms: Iterable[Room]) -> bool:
     """Whether it asks for more than the whole of a quota: waiting would not help."""
-    return any(ticket.needs.get((room.need, room.resource), 0.0) > room.total + _ROUNDING for room in rooms)
+    return any(ticket.asks().get((room.need, room.resource), 0.0) > room.total + _ROUNDING for room in rooms)
 
 
 def wait(place: int, starting: int, took: float | None) -> float | None:
@@ -154,6 +173,6 @@ def _full(count: int, limit: int) -> bool:
 
 
 def _take(free: dict[Need, float], ticket: Ticket) -> None:
-    for need, count in ticket.needs.items():
+    for need, count in ticket.asks().items():
         if need in free:
             free[need] -= count

@@ -81,7 +81,9 @@ def test_the_pod_is_the_owners_bounded_and_a_stranger_in_the_cluster(installed: 
 def test_the_home_is_a_volume_with_the_example_notebooks(installed: Release, lab: str) -> None:
     assert "01-train-and-publish.ipynb" in installed.in_notebook(USER, "ls", "/home/jovyan/notebooks")
     claims = installed.cluster.get("pvc", namespace=installed.namespace)["items"]
-    assert f"home-{USER}" in {claim["metadata"]["name"] for claim in claims}
+    labels = [claim["metadata"].get("labels", {}) for claim in claims]
+    homes = [(of.get("modelyard.dev/owner"), of.get("modelyard.dev/volume")) for of in labels]
+    assert (USER, "home") in homes
 
 
 def test_the_library_reaches_the_hub_service_and_mlflow_from_a_pod(installed: Release, lab: str) -> None:
@@ -92,6 +94,18 @@ def test_the_library_reaches_the_hub_service_and_mlflow_from_a_pod(installed: Re
         " httpx.get(f'{c.mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0', headers=h).status_code)"
     )
     assert installed.in_notebook(USER, "python", "-c", asked).split() == [USER, "200"]
+
+
+def test_the_library_grows_the_home_that_it_works_in(installed: Release, lab: str) -> None:
+    grown = (
+        "import modelyard as yard; home = yard.volume(); before = home.status.size; home.grow(2 * before, wait=90);"
+        "print(home.status.size // before, home.usage.total > 1.5 * before, len(home.status.mounted_by),"
+        " [v.name for v in yard.volumes()])"
+    )
+    assert installed.in_notebook(USER, "python", "-c", grown).split() == ["2", "True", "1", "['home']"]
+    # Its notebook server has said how full it is when it started.
+    used = "import modelyard as yard; print(yard.volume().status.used)"
+    assert int(installed.in_notebook(USER, "python", "-c", used)) > 0
 
 
 def test_each_router_has_every_route(installed: Release, lab: str) -> None:

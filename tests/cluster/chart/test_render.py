@@ -13,6 +13,7 @@ import yaml
 from harness.chart import CHART, EXAMPLES, Manifest, render
 from harness.cluster import Cluster
 from harness.observed_tasks import small_task
+from modelyard_api.volumes import SharedVolume, SnapshotPlan
 from modelyard_hub.embedded.home import Ports, Secrets
 from modelyard_hub.embedded.siblings import traefik_static
 from modelyard_hub.profiles import read
@@ -147,6 +148,21 @@ def test_the_ceph_class_is_whole() -> None:
     assert {"clusterID", "pool", "imageFeatures"} <= set(example["parameters"])
     assert example["allowVolumeExpansion"] is True
     assert example["reclaimPolicy"] == "Retain"
+
+
+def test_volumes_are_the_hubs(cluster: Cluster, tmp_path: Path) -> None:
+    shared = [{"name": "imagenet", "claim": "pictures", "groups": ["vision"]}]
+    wanted = {"max": "500Gi", "trashDays": 7, "snapshots": {"every_hours": 6, "keep": 3}, "shared": shared}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"volumes": wanted}))
+    data = one(render(cluster.helm, tmp_path / "values.yaml"), "ConfigMap", "modelyard-settings")["data"]
+    settings = Settings(**tomllib.loads(data["modelyard.toml"]))
+    assert (settings.volume_max, settings.volume_trash_days) == (500 << 30, 7)
+    assert settings.volume_snapshots == SnapshotPlan(every_hours=6, keep=3)
+    assert settings.shared_volumes == (SharedVolume(name="imagenet", claim="pictures", groups=("vision",)),)
+    usual = Settings(
+        **tomllib.loads(one(render(cluster.helm), "ConfigMap", "modelyard-settings")["data"]["modelyard.toml"])
+    )
+    assert (usual.volume_snapshots, usual.shared_volumes) == (None, ())
 
 
 def test_profiles_are_the_hubs(cluster: Cluster, tmp_path: Path) -> None:

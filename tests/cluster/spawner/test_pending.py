@@ -62,9 +62,9 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
                r"No node has 4 TiB of memory; the most is [\d.]+ GiB of memory on \S+ \([\d.]+ GiB free\)\."),
     "label": ({"node_selector": {"disk": "fast"}}, "no-node", r"No node has the label disk=fast\."),
     "class": ({"storage_class": "no-such-class"}, "storage-class",
-              r"The volume home-class cannot be made: there is no storage class no-such-class\."),
+              r"The volume home-class-\w+ cannot be made: there is no storage class no-such-class\."),
     "shared": ({"storage_access_modes": ["ReadWriteMany"]}, "provisioning",
-               r"The volume home-shared cannot be made: a volume is one node's"),
+               r"The volume home-shared-\w+ cannot be made: a volume is one node's"),
     "image": ({"image": "127.0.0.1:9/nowhere/notebook:1"}, "registry-away",
               r"The image 127.0.0.1:9/nowhere/notebook:1 cannot be pulled: the registry does not answer\."),
     "never": ({"image": "localhost/modelyard/nothing:1", "image_pull_policy": "Never"}, "image-missing",
@@ -77,16 +77,17 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
-def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str) -> dict[str, Any]:
+def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str, text: str = "") -> dict[str, Any]:
+    """What is told once that is the reason. A busy kubelet first says something less."""
     hub.start(user, **options)
-    told = hub.progress(user, enough=reason)
+    told = hub.progress(user, enough=reason, says=text)
     return told[-1]
 
 
 def test_while_it_waits_the_page_says_why(hub: PodHub) -> None:
     """All at once, each in a page of its own."""
     with ThreadPoolExecutor(len(WAITING)) as pool:
-        asked = {user: pool.submit(waited, hub, user, case[0], case[1]) for user, case in WAITING.items()}
+        asked = {user: pool.submit(waited, hub, user, *case) for user, case in WAITING.items()}
         told = {user: future.result() for user, future in asked.items()}
         list(pool.map(hub.stop, WAITING))
     for user, (_, reason, text) in WAITING.items():

@@ -92,8 +92,10 @@ async def test_shared_memory_is_as_big_as_was_chosen_and_ends_there(
     chosen = {"profile": "plain", "memory": "512Mi", "shm": "96Mi", "cpu": 0.5}
     await made._run_apply_user_options(chosen)
     for what in ("claim", "pod"):
-        document = json.dumps(await manifest(made, what))
-        cluster.kubectl("--namespace", namespace, "create", "--filename", "-", input=document)
+        document = await manifest(made, what)
+        cluster.kubectl("--namespace", namespace, "create", "--filename", "-", input=json.dumps(document))
+        if what == "claim":
+            made.pvc_name = document["metadata"]["name"]
     pod = made.pod_name
     cluster.kubectl("--namespace", namespace, "wait", f"pod/{pod}", "--for=condition=Ready", "--timeout=120s")
 

@@ -71,8 +71,9 @@ async def test_shared_memory_is_sized_and_the_home_is_the_users(tmp_path: Path) 
 async def test_the_volume_as_a_whole(tmp_path: Path) -> None:
     made = spawner(tmp_path, notebook_storage="20Gi", notebook_storage_class="rbd")
     claim = await manifest(made, "claim")
-    assert claim["metadata"]["name"] == "home-ada"
-    assert claim["metadata"]["labels"]["modelyard.dev/owner"] == "ada"
+    assert claim["metadata"]["name"].startswith("home-ada-")
+    labels = claim["metadata"]["labels"]
+    assert (labels["modelyard.dev/owner"], labels["modelyard.dev/volume"]) == ("ada", "home")
     assert claim["spec"] == {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "20Gi"}},
@@ -218,6 +219,23 @@ async def test_the_page_of_a_cluster_that_does_not_answer_is_shown_without_figur
     assert '"rooms": []' in text
 
 
+async def test_a_server_is_placed_where_its_volume_is_in_use(tmp_path: Path) -> None:
+    made = spawner(tmp_path)
+    attachment = {
+        "metadata": {"name": "csi-1"},
+        "spec": {"nodeName": "node-7", "source": {"persistentVolumeName": "v"}},
+    }
+    made._hold = Hold(datetime.now(UTC), {"spec": {}}, attachment, ({"metadata": {"name": "notebook-ada--two"}},))
+    (preferred,) = (await manifest(made))["spec"]["affinity"]["nodeAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["preference"] == {
+        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-7"]}]
+    }
+    made._hold = None
+    assert "affinity" not in (await manifest(made))["spec"]
+
+
 async def test_kueue_may_keep_a_pod_of_its_queue_for_long(tmp_path: Path) -> None:
     made = spawner(tmp_path, notebook_queue="team")
     pod = await manifest(made)
@@ -247,20 +265,3 @@ async def test_jupyterhubs_own_limits_refuse_nobody(tmp_path: Path) -> None:
     limits = made.queue.limits
     assert (limits.starting, limits.active, limits.shares) == (7, 9, {"team": 2})
     assert spawner(tmp_path).queue.limits.starting == 64
-
-
-async def test_a_server_is_placed_where_its_volume_is_in_use(tmp_path: Path) -> None:
-    made = spawner(tmp_path)
-    attachment = {
-        "metadata": {"name": "csi-1"},
-        "spec": {"nodeName": "node-7", "source": {"persistentVolumeName": "v"}},
-    }
-    made._hold = Hold(datetime.now(UTC), {"spec": {}}, attachment, ({"metadata": {"name": "notebook-ada--two"}},))
-    (preferred,) = (await manifest(made))["spec"]["affinity"]["nodeAffinity"][
-        "preferredDuringSchedulingIgnoredDuringExecution"
-    ]
-    assert preferred["preference"] == {
-        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-7"]}]
-    }
-    made._hold = None
-    assert "affinity" not in (await manifest(made))["spec"]

@@ -56,7 +56,7 @@ def test_servers_wait_for_their_turn_give_up_and_outlive_a_kill(hub: LocalHub) -
     assert place(hub, "cleo") == (1, 2)
     assert place(hub, "dan") == (2, 2)
 
-    hub.die()
+    hub.kill()
     hub.begin(Path("/dev/null"))
     eventually(lambda: hub.started == ["ada", "cleo"], timeout=30, what=f"the first goes on: {hub.folder}/hub.log")
     assert place(hub, "dan") == (1, 1)
@@ -67,7 +67,7 @@ def test_servers_wait_for_their_turn_give_up_and_outlive_a_kill(hub: LocalHub) -
     assert not user(hub, "bob")["servers"], "who gave up is not started"
     assert "] 429 " not in hub.log
 
-    hub.die()  # nobody waits any more
+    hub.kill()  # nobody waits any more
     hub.begin(Path("/dev/null"))
     assert all(eventually(lambda name=name: ready(hub, name), what=name) for name in ("ada", "cleo", "dan"))  # type: ignore[misc]
     assert hub.started == ["ada", "cleo", "dan"]
@@ -80,11 +80,31 @@ def test_a_start_that_fails_makes_room_and_does_not_come_back(tmp_path: Path) ->
             hub.start(name)
         hub.may_answer("bob")
         eventually(lambda: ready(hub, "bob"), timeout=60, what="the next one starts when the first has failed")
-        hub.die()
+        hub.kill()
         hub.begin(Path("/dev/null"))
         eventually(lambda: ready(hub, "bob"), timeout=60, what="bob's server still runs")
         assert hub.started == ["ada", "bob"]
         assert "waited for their turn" not in hub.log
+
+
+def test_who_has_used_up_the_own_quota_waits_until_another_server_stops(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text("[[quotas]]\nservers = 1\n")
+    with local_hub.running(tmp_path / "hub", profiles=str(file)) as hub:
+        hub.may_answer()
+        hub.start("ada")
+        eventually(lambda: ready(hub, "ada"), timeout=60, what="the first runs")
+        hub.kill()
+        hub.begin(Path("/dev/null"))
+        hub.start("ada", server="more")
+        hub.start("bob")
+        told = hub.progress("ada", enough="quota", server="more")[-1]
+        assert "your quota has 0 of 1 server free, this asks for 1." in told["message"]
+        assert "Your servers</a>" in told["html_message"]
+        eventually(lambda: ready(hub, "bob"), timeout=60, what="others do not wait for it")
+        hub.stop("ada")
+        more = lambda: user(hub, "ada")["servers"].get("more", {}).get("ready")  # noqa: E731
+        eventually(more, timeout=60, what="the second runs then")
 
 
 def test_as_many_run_as_may(tmp_path: Path) -> None:
@@ -92,7 +112,7 @@ def test_as_many_run_as_may(tmp_path: Path) -> None:
         hub.may_answer()
         hub.start("ada")
         eventually(lambda: ready(hub, "ada"), timeout=60, what="the first runs")
-        hub.die()
+        hub.kill()
         hub.begin(Path("/dev/null"))
         hub.start("bob")
         told = hub.progress("bob", enough="full")[-1]

@@ -71,6 +71,7 @@ function need(room: Room, sizes: Sizes, kind: Kind): number | undefined {
   if (room.need === "cpu") return sizes.cpu;
   if (room.need === "cpu_sure") return sizes.cpu === undefined ? undefined : sizes.cpu * kind.share;
   if (room.need === "memory") return sizes.memory;
+  if (room.need === "servers") return 1;
   if (room.need === "gpus") return room.resource === "" || room.resource === kind.resource ? sizes.gpus : undefined;
   return undefined;
 }
@@ -81,7 +82,8 @@ export function claims(profile: string, sizes: Sizes, kind: Kind, rooms: Room[])
   return mine.flatMap((room) => {
     const takes = need(room, sizes, kind);
     if (!takes) return [];
-    const say = room.need === "memory" ? binary : (n: number) => some(n, room.need === "gpus" ? "GPU" : "CPU");
+    const unit = { gpus: "GPU", servers: "server" }[room.need] ?? "CPU";
+    const say = room.need === "memory" ? binary : (n: number) => some(n, unit);
     const sure = room.need === "cpu_sure" ? "sure " : "";
     const over = takes > room.free + 1e-9;
     const left = room.free > 0 ? `${over ? "only " : ""}${say(room.free)} free now` : "none free now";

@@ -79,11 +79,25 @@ class Client:
         query = {"fieldManager": MANAGER}
         return await self._json("PATCH", path, what, query=query, body=body, content_type=_MERGE)
 
-    async def delete(self, kind: Kind, live: Object, *, foreground: bool = True) -> dict[str, Any]:
-        """Delete exactly this object. NotFound, or Conflict where another one has its name now."""
+    async def create(self, kind: Kind, manifest: Object) -> dict[str, Any]:
+        """Make it; Conflict where there is one of its name."""
+        return await self._json("POST", kind.path(self.namespace), f"create {kind.plural}", body=manifest)
+
+    async def merge(self, kind: Kind, name: str, patch: Object) -> dict[str, Any]:
+        """Merge `patch`; the uid and the resource version in its metadata are preconditions (Conflict)."""
+        path, what = kind.path(self.namespace, name), f"patch {kind.plural}/{name}"
+        query = {"fieldManager": MANAGER}
+        return await self._json("PATCH", path, what, query=query, body=patch, content_type=_MERGE)
+
+    async def delete(
+        self, kind: Kind, live: Object, *, foreground: bool = True, unchanged: bool = False
+    ) -> dict[str, Any]:
+        """Delete exactly this object; `unchanged`: only as it is here. NotFound, or Conflict where another one has its
+        name now, or it was changed."""
         meta = live["metadata"]
         policy = "Foreground" if foreground else "Background"
-        body = {"propagationPolicy": policy, "preconditions": {"uid": meta["uid"]}}
+        version = {"resourceVersion": meta["resourceVersion"]} if unchanged else {}
+        body = {"propagationPolicy": policy, "preconditions": {"uid": meta["uid"], **version}}
         path, what = kind.path(self.namespace, meta["name"]), f"delete {kind.plural}/{meta['name']}"
         return await self._json("DELETE", path, what, body=body)
 

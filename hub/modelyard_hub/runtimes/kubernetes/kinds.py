@@ -38,6 +38,8 @@ SERVICE = Kind("Service", "services")
 BUDGET = Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy")
 AUTOSCALER = Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2")
 EVENT = Kind("Event", "events")
+CLAIM = Kind("PersistentVolumeClaim", "persistentvolumeclaims")
+SNAPSHOT = Kind("VolumeSnapshot", "volumesnapshots", "snapshot.storage.k8s.io")
 
 WATCHED = (SECRET, DEPLOYMENT, JOB, POD, SERVICE, BUDGET, AUTOSCALER)
 OWNED = (SERVICE, BUDGET, AUTOSCALER, DEPLOYMENT)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from modelyard_hub.runtimes.kubernetes.kinds import (
     AUTOSCALER,
     BUDGET,
+    CLAIM,
     DEPLOYMENT,
     EVENT,
     JOB,
     POD,
     SECRET,
     SERVICE,
+    SNAPSHOT,
     Kind,
 )
 
@@ -36,7 +38,7 @@ RULES: tuple[Rule, ...] = (
     # For clusters that ask it of who sets blockOwnerDeletion (OwnerReferencesPermissionEnforcement).
     Rule("", "secrets/finalizers", ("update",)),
     _rule(DEPLOYMENT, "list", "watch", "create", "patch"),
-    _rule(JOB, "list", "watch", "create", "patch"),
+    _rule(JOB, "list", "watch", "create", "patch", "delete"),
     _rule(SERVICE, "list", "watch", "create", "patch"),
     _rule(BUDGET, "list", "watch", "create", "patch"),
     _rule(AUTOSCALER, "list", "watch", "create", "patch", "delete"),
@@ -44,4 +46,7 @@ RULES: tuple[Rule, ...] = (
     Rule("", "pods/log", ("get",)),
     # Only in events does a cluster say why it makes no pod for a Job.
     _rule(EVENT, "list", "create"),
+    # Volumes of notebook servers; what is deleted was in the trash.
+    _rule(CLAIM, "get", "list", "create", "patch", "delete"),
+    _rule(SNAPSHOT, "list", "create", "delete"),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from modelyard_hub.spawner import own
 from modelyard_hub.spawner.causes.base import Diagnosis
 from modelyard_hub.spawner.causes.words import amount, bare
 from modelyard_hub.spawner.surroundings import Room
 from modelyard_hub.spawner.turns import Place
 
-_RESOURCE = {"cpu": "cpu", "cpu_sure": "cpu", "memory": "memory", "pods": "pods"}
+_RESOURCE = {"cpu": "cpu", "cpu_sure": "cpu", "memory": "memory", "pods": "pods", "servers": "pods"}
 _KEPT = "You may close this page: your place is kept."
 _STOP = "It starts when a server stops. " + _KEPT
 
@@ -39,7 +40,7 @@ def _servers(count: int, verb: str = "run") -> str:
 
 
 def _room(room: Room, asked: float) -> str:
-    resource = _RESOURCE.get(room.need, room.resource)
+    resource = _RESOURCE.get(room.need, "gpu" if room.of == own.OF else room.resource)
     if asked <= room.free:  # kept for one in front
         return f"what {room.of} has free of its {amount(resource, room.total)} is for those before you."
     free, all_of_it = bare(resource, room.free), amount(resource, room.total)

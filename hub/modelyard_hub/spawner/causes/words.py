@@ -36,6 +36,8 @@ def amount(resource: str, count: float) -> str:
     if name in ("memory", "storage", "ephemeral-storage"):
         kind = {"memory": "memory", "storage": "storage", "ephemeral-storage": "local disk"}[name]
         return f"{size(count)} of {kind}"
+    if name == "gpu":
+        return f"{_plain(count)} GPU{'' if count == 1 else 's'}"
     if name.endswith("/gpu") or "gpu" in name.rpartition("/")[2]:
         return f"{_plain(count)} GPU{'' if count == 1 else 's'} ({name})"
     word = {"persistentvolumeclaims": "volume", "pods": "server"}.get(name)

@@ -1,0 +1,97 @@
+"""What the page's buttons do: the same as the REST API, for who is signed in to the page."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Request
+from pydantic import Field
+
+from modelyard_api.bounds import Strict
+from modelyard_api.endpoints import Identity
+from modelyard_api.errors import InvalidInput, StaleWrite
+from modelyard_api.names import Label
+from modelyard_api.volumes import RecoverOrder, RestoreOrder, Size, Volume
+from modelyard_hub import sessions
+from modelyard_hub.auth import WRITE, require_owner, require_scope
+from modelyard_hub.panel.routes import SessionCookie
+from modelyard_hub.parts import Parts, PartsDep, client_address
+from modelyard_hub.store.records import Actor
+
+router = APIRouter(include_in_schema=False, prefix="/actions")
+PageHeader = Annotated[str | None, Header(alias="x-modelyard")]
+
+
+class Order(Strict):
+    """A button of a volume. `etag`: the volume as the page showed it."""
+
+    etag: str
+    size: Size | None = None
+    snapshot: str = ""
+    volume: Annotated[Label | None, Field(description="The new one that gets a snapshot's files.")] = None
+
+
+class Recover(Strict):
+    """A button of what is in the trash."""
+
+    name: Annotated[Label | None, Field(description="By default its own.")] = None
+
+
+@router.post("/volumes/{owner}/{name}/{action}", status_code=204)
+async def volume(
+    owner: Label,
+    name: Label,
+    action: Literal["grow", "snapshot", "restore", "trash"],
+    order: Order,
+    request: Request,
+    parts: PartsDep,
+    session: SessionCookie = None,
+    page: PageHeader = None,
+) -> None:
+    """Grow it, take a snapshot, restore one as a new volume, put it into the trash."""
+    identity = _signed_in(parts, session, page)
+    found = await parts.shelf.get(identity, owner, name)
+    require_owner(identity, owner, name)
+    if action == "snapshot":
+        await parts.shelf.snapshot(identity, found)
+    elif action == "restore":
+        if order.volume is None:
+            raise InvalidInput("no name was given")
+        await parts.shelf.restore(identity, found, RestoreOrder(snapshot=order.snapshot, volume=order.volume))
+    elif found.etag != order.etag:
+        raise StaleWrite("it was changed since this page was shown", remedy="Look at the page again.")
+    elif action == "trash":
+        await parts.shelf.trash(identity, found)
+    else:
+        if order.size is None:
+            raise InvalidInput("no size was given")
+        await parts.shelf.write(identity, found, found.spec.model_copy(update={"size": order.size}))
+    await _audit(parts, identity, request, f"volume.{action}", found)
+
+
+@router.post("/trash/{key}/recover", status_code=204)
+async def recover(
+    key: str, order: Recover, request: Request, parts: PartsDep, session: SessionCookie = None, page: PageHeader = None
+) -> None:
+    """Out of the trash."""
+    identity = _signed_in(parts, session, page)
+    found = await parts.shelf.trashed(identity, key)
+    await _audit(
+        parts,
+        identity,
+        request,
+        "volume.recover",
+        await parts.shelf.recover(identity, found, RecoverOrder(name=order.name)),
+    )
+
+
+def _signed_in(parts: Parts, session: str | None, page: str | None) -> Identity:
+    identity = sessions.read_session(parts.signer, session)
+    sessions.check_page_token(parts.signer, page, identity)
+    require_scope(identity, WRITE)
+    return identity
+
+
+async def _audit(parts: Parts, identity: Identity, request: Request, action: str, volume: Volume) -> None:
+    who = Actor(identity.username, client_address(request))
+    await parts.store.audit(who, action, f"volume/{volume.owner}/{volume.name}", {"id": volume.id})
