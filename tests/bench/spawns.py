@@ -37,7 +37,7 @@ from harness.wait import eventually, eventually_async  # noqa: E402
 RATE = 20.0
 """Users a second."""
 _NODES = 4
-_LATE = 600.0
+_LATE = 300.0
 """Seconds after which a server that does not run is lost."""
 
 
