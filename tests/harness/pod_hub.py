@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -152,8 +153,11 @@ class PodHub:
                 lambda: not client.get(f"/users/{user}").json()["pending"], timeout=60, what=f"{user} is stopped"
             )
 
-    def progress(self, user: str, enough: str = "", seconds: float = 60, server: str = "") -> list[dict[str, Any]]:
-        """What the progress page is told, until the start ended or an event has the reason `enough`."""
+    def progress(
+        self, user: str, enough: str = "", seconds: float = 60, server: str = "", says: str = ""
+    ) -> list[dict[str, Any]]:
+        """What the progress page is told, until the start ended or an event has the reason `enough`, and a message that
+        begins as `says`, a regular expression."""
         path = f"/users/{user}/{f'servers/{server}' if server else 'server'}/progress"
         told: list[dict[str, Any]] = []
         with (
@@ -163,7 +167,7 @@ class PodHub:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     told.append(json.loads(line.removeprefix("data:")))
-                    if enough and told[-1].get("reason") == enough:
+                    if enough and told[-1].get("reason") == enough and re.match(says, told[-1]["message"]):
                         break
         return told
 

@@ -12,9 +12,7 @@ from pathlib import Path
 import psutil
 
 from modelyard_api.errors import Conflict, NotFound, StaleWrite, Unavailable
-from modelyard_api.names import owner_name
 from modelyard_api.volumes import HOME, Mount, Restoring, Snapshot, Trashed, Volume, VolumeSpec, VolumeStatus
-from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.volumes.base import etag, mounted
 from modelyard_hub.volumes.folders import Card, Folders
 from modelyard_hub.volumes.sizes import Sizes
@@ -160,16 +158,21 @@ class LocalDisks:
 
 
 def running(home: Path) -> dict[str, tuple[Mount, ...]]:
-    """Whose notebook servers run here, by owner."""
-    found: dict[str, tuple[Mount, ...]] = {}
+    """What runs in whose home, such as a notebook server, by owner; not what that has started in turn.
+
+    By where it runs: what a process was started with does not tell of one that was forked whose it is.
+    """
+    users = (home / "users").resolve()
+    there: dict[int, tuple[int, str]] = {}
     for process in psutil.process_iter():
         try:
-            environment = process.environ()
-            ours = environment.get(NOTEBOOKS_OF) == str(home) and "jupyterhub" in " ".join(process.cmdline())
+            place = Path(process.cwd())
+            if place.is_relative_to(users) and place != users:
+                there[process.pid] = (process.ppid(), place.relative_to(users).parts[0])
         except (psutil.Error, OSError):
             continue
-        if ours and (user := environment.get("JUPYTERHUB_USER")):
-            owner = owner_name(user)
-            mount = Mount(pod=f"process {process.pid}", server=environment.get("JUPYTERHUB_SERVER_NAME", ""))
-            found[owner] = (*found.get(owner, ()), mount)
+    found: dict[str, tuple[Mount, ...]] = {}
+    for pid, (parent, owner) in sorted(there.items()):
+        if parent not in there:
+            found[owner] = (*found.get(owner, ()), Mount(pod=f"process {pid}"))
     return found

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness import pod_hub
+from harness import pod_hub, pods
 from harness.cluster import Cluster
 from harness.pod_hub import PodHub
 from harness.wait import eventually
@@ -77,16 +77,17 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
-def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str) -> dict[str, Any]:
+def waited(hub: PodHub, user: str, options: dict[str, Any], reason: str, text: str = "") -> dict[str, Any]:
+    """What is told once that is the reason. A busy kubelet first says something less."""
     hub.start(user, **options)
-    told = hub.progress(user, enough=reason)
+    told = hub.progress(user, enough=reason, says=text)
     return told[-1]
 
 
 def test_while_it_waits_the_page_says_why(hub: PodHub) -> None:
     """All at once, each in a page of its own."""
     with ThreadPoolExecutor(len(WAITING)) as pool:
-        asked = {user: pool.submit(waited, hub, user, case[0], case[1]) for user, case in WAITING.items()}
+        asked = {user: pool.submit(waited, hub, user, *case) for user, case in WAITING.items()}
         told = {user: future.result() for user, future in asked.items()}
         list(pool.map(hub.stop, WAITING))
     for user, (_, reason, text) in WAITING.items():
@@ -187,7 +188,8 @@ def test_a_start_is_measured_by_phase_and_the_next_one_has_an_estimate(hub: PodH
     for phase in ("queue", "schedule", "attach", "pull", "start", "ready"):
         assert re.search(rf'modelyard_spawn_phase_seconds_count\{{phase="{phase}"\}} [1-9]', metrics), phase
         assert f'modelyard_spawn_phase_quantile_seconds{{phase="{phase}",quantile="0.95"}}' in metrics
-    hub.start("grace")
+    serve = pods.serve("answer = '{}'")[-1].replace('("", 8080)', '("", 8888)')
+    hub.start("grace", cmd=["python3", "-c", f"import time; time.sleep(3); {serve}"])  # else it runs before one can ask
     told = hub.progress("grace")
     assert told[-1].get("ready")
     assert any("Usually ready in" in event["message"] and event["seconds_left"] >= 0 for event in told[1:-1])

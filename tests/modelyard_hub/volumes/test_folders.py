@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.wait import eventually_async
+from harness.wait import eventually, eventually_async
 from modelyard_api.volumes import SharedVolume, VolumeSpec
 from modelyard_hub.volumes.folders import Card, Folders
-from modelyard_hub.volumes.local import LocalDisks
+from modelyard_hub.volumes.local import LocalDisks, running
 from modelyard_hub.volumes.sizes import Sizes, used
 
 
@@ -77,6 +79,20 @@ def test_a_home_shows_its_volumes_and_those_of_its_groups(tmp_path: Path) -> Non
     assert sorted(p.name for p in (place / "shared").iterdir()) == ["pictures"]
     folders.link("ada", [], shared)
     assert list((place / "shared").iterdir()) == []
+
+
+def test_what_runs_in_a_home_has_it(tmp_path: Path) -> None:
+    inside, beside = home(tmp_path, "ada") / "work", home(tmp_path, "bob")
+    inside.mkdir()
+    waits = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", waits], cwd=inside, stdin=subprocess.PIPE) as process:
+        found = eventually(lambda: running(tmp_path), timeout=10, what="it runs")
+        process.communicate(b"\n")
+    assert {owner: [mount.pod for mount in held] for owner, held in found.items()} == {
+        "ada": [f"process {process.pid}"]
+    }
+    assert running(tmp_path) == {}
+    assert beside.exists()
 
 
 def test_bytes_are_counted_once_and_links_are_not_followed(tmp_path: Path) -> None:
