@@ -159,12 +159,7 @@ def pods() -> Iterator[Place]:
             trust_env=False,
         ) as hub,
     ):  # fmt: skip
-
-        def stop(user: str) -> None:
-            _stop(hub, user)
-            eventually(lambda: not made.notebooks(user), timeout=90, what=f"the pod of {user} is gone")
-
-        yield Place(made.url, made.secret("user_password"), stop, {"opt-profile": "small"})
+        yield Place(made.url, made.secret("user_password"), lambda user: _stop(hub, user), {"opt-profile": "small"})
 
 
 def _stop(hub: httpx.Client, user: str) -> None:

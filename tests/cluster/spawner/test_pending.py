@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness import pod_hub
+from harness import pod_hub, pods
 from harness.cluster import Cluster
 from harness.pod_hub import PodHub
 from harness.wait import eventually
@@ -188,7 +188,8 @@ def test_a_start_is_measured_by_phase_and_the_next_one_has_an_estimate(hub: PodH
     for phase in ("queue", "schedule", "attach", "pull", "start", "ready"):
         assert re.search(rf'modelyard_spawn_phase_seconds_count\{{phase="{phase}"\}} [1-9]', metrics), phase
         assert f'modelyard_spawn_phase_quantile_seconds{{phase="{phase}",quantile="0.95"}}' in metrics
-    hub.start("grace")
+    serve = pods.serve("answer = '{}'")[-1].replace('("", 8080)', '("", 8888)')
+    hub.start("grace", cmd=["python3", "-c", f"import time; time.sleep(3); {serve}"])  # else it runs before one can ask
     told = hub.progress("grace")
     assert told[-1].get("ready")
     assert any("Usually ready in" in event["message"] and event["seconds_left"] >= 0 for event in told[1:-1])
