@@ -139,11 +139,13 @@ describe("the corner", () => {
   test("whoever moves towards the button finds it there", async () => {
     answer = seen({ ends_at: Date.now() / 1000 + 65 });
     await open();
+    const pressed = document.querySelector(".yard-do");
     answer = seen();
     document.dispatchEvent(new Event("pointermove"));
     await vi.advanceTimersByTimeAsync(1);
     expect(asked.at(-1)?.[0]).toBe("/here");
     expect(card()?.textContent).toContain("this server goes on");
+    expect(pressed?.isConnected, "a click that has begun on it is one").toBe(true);
     click("Keep for 2 h");
     await vi.advanceTimersByTimeAsync(1);
     expect(asked.at(-1)).toEqual(["/keep", { seconds: 7200 }]);

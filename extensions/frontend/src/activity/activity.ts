@@ -10,6 +10,9 @@ const HERE = 60_000;
 const OFFERED = 60_000;
 const SIGNS = ["pointermove", "pointerdown", "keydown", "wheel"];
 
+/** Words on a button, and what it does. */
+type Action = [string, () => void];
+
 const GOES_ON = "You are here: this server goes on. Keep it, if you leave it to itself now.";
 
 export class Corner {
@@ -75,7 +78,7 @@ export class Corner {
     if (!seen) return;
     const ends = countdown(seen, Date.now() / 1000 + this.ahead);
     const lies = ends || this.quiet ? "" : unused(seen) || advice(seen);
-    const keep = (seconds: number): [string, () => void] => [`Keep for ${span(seconds)}`, () => this.keep(seconds)];
+    const keep = (seconds: number): Action => [`Keep for ${span(seconds)}`, () => this.keep(seconds)];
     if (ends) {
       this.offered = Date.now() + OFFERED;
       this.show(ends, seen.keep ? keep(seen.keep) : null);
@@ -102,17 +105,31 @@ export class Corner {
     this.draw();
   }
 
-  private show(words: string, action: [string, () => void] | null, close?: () => void): void {
+  private show(words: string, action: Action | null, close?: () => void): void {
     let text = this.card.querySelector("p");
-    const buttons = `${action?.[0] ?? ""} ${close ? "or not" : ""}`;
-    if (!text || this.card.dataset.buttons !== buttons) {
+    if (!text) {
       text = document.createElement("p");
-      this.card.dataset.buttons = buttons;
       this.card.replaceChildren(text);
-      if (action) this.card.append(button(action[0], action[1]));
-      if (close) this.card.append(button("Not now", close));
     }
     text.textContent = words;
+    this.place("yard-do", action, text);
+    this.place("yard-close", close ? ["Not now", close] : null, this.card.lastElementChild ?? text);
+  }
+
+  /** The button of that class, after `before`. One that is being pressed stays the same: else its click would be lost. */
+  private place(name: string, action: Action | null, before: Element): void {
+    let made = this.card.querySelector<HTMLButtonElement>(`.${name}`);
+    if (!action) {
+      made?.remove();
+      return;
+    }
+    if (!made) {
+      made = document.createElement("button");
+      made.className = name;
+      before.after(made);
+    }
+    if (made.textContent !== action[0]) made.textContent = action[0];
+    made.onclick = action[1];
   }
 
   private drawGauges(seen: Activity): void {
@@ -130,13 +147,6 @@ export class Corner {
       }),
     );
   }
-}
-
-function button(words: string, click: () => void): HTMLButtonElement {
-  const made = document.createElement("button");
-  made.textContent = words;
-  made.addEventListener("click", click);
-  return made;
 }
 
 async function activity(path: string, body?: unknown): Promise<unknown> {
