@@ -199,9 +199,9 @@ def used(installed: Release, quota: str) -> str:
 def test_an_upgrade_keeps_endpoints_answering_and_an_image_that_is_not_there_is_named(
     installed: Release, kernel: Kernel, steady: Call
 ) -> None:
-    image = "localhost/modelyard/server:not-there"
+    image = "localhost/modelyard/server-onnx:not-there"
     with calling(steady, callers=2):
-        installed.install(images={**installed.values()["images"], "server": image})
+        installed.install(images={**installed.values()["images"], "serverOnnx": image})
         try:
             cell = kernel.start('yard.publish(model, "lost", example=X[:5], memory=384)').wait()
             assert cell.error.startswith("PublishFailed: revision 1 of lin/lost does not start: ")
