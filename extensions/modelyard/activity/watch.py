@@ -30,6 +30,7 @@ class Watch:
         self.traffic, self.meter = Traffic(), Meter(window)
         self._started = self._last = self._present = self._gpu_last = time.time()
         self._busy: tuple[str, ...] = ()
+        self._looking = asyncio.Lock()
         self._keep_until = self._ends_at = self._told_at = self._keep = 0.0
 
     async def run(self, every: float = EVERY) -> None:
@@ -42,7 +43,11 @@ class Watch:
             await asyncio.sleep(every)
 
     async def look(self) -> None:
-        """Once."""
+        """Once; who asks meanwhile waits for it, for the meter counts from one look to the next."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         share = await asyncio.to_thread(self._measure)
         now = time.time()
         found = [*busy.kernels(self._settings["kernel_manager"], self._settings.get("session_manager"))]

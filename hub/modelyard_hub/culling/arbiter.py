@@ -30,6 +30,10 @@ class Watched:
     counting_since: float | None = None
 
 
+HUB_VERSION = "X-JupyterHub-Version"
+"""What every notebook server of JupyterHub says with its answers."""
+
+
 class Arbiter:
     """Decides for JupyterHub's idle culler; `router` is the URL below which servers answer."""
 
@@ -74,7 +78,8 @@ class Arbiter:
 
     async def _ask(self, url: str) -> Activity | None:
         answer = await self._http.get(f"{self._router}{url}modelyard/activity")
-        if answer.status_code == 404:
+        # A router that has no routes just now says 404 too.
+        if answer.status_code == 404 and HUB_VERSION in answer.headers:
             return None
         answer.raise_for_status()
         return Activity.model_validate_json(answer.content)

@@ -138,5 +138,7 @@ def _html(text: str, nonce: str, status: int = 200) -> HTMLResponse:
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
+        # Notebook servers have the same origin: a page of theirs that opens this one must not read it.
+        "Cross-Origin-Opener-Policy": "noopener-allow-popups",
     }
     return HTMLResponse(text, status, headers=headers)

@@ -37,6 +37,14 @@ def common(c: Any, settings: Settings) -> None:
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
 
 
+def check_nothing_runs(user: Any) -> None:
+    """RuntimeError while a server of the user runs or starts. JupyterHub stops only the default one before it deletes a
+    user, and finds out about the others after it has forgotten that one."""
+    active = [one.name or "the default one" for one in user.spawners.values() if one.active]
+    if active:
+        raise RuntimeError(f"{user.name} has servers that run or start: {', '.join(active)}")
+
+
 def queued(c: Any, settings: Settings, starting: int) -> None:
     """Fill JupyterHub's config object `c`: beyond limits servers wait. `starting`: where the settings do not say it."""
     # JupyterHub's own limits refuse.

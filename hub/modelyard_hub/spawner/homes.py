@@ -11,10 +11,12 @@ from kubernetes_asyncio.client import V1Volume, V1VolumeMount
 from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner import KubeSpawner
 from kubespawner.utils import get_k8s_model
+from tornado.web import HTTPError
 from traitlets import Integer, List
 
 from modelyard_api.names import owner_name
 from modelyard_api.volumes import SharedVolume, is_home
+from modelyard_hub.spawner.common import check_nothing_runs
 from modelyard_hub.spawner.wide import AWAY, read
 from modelyard_hub.volumes import claims, homes
 from modelyard_hub.volumes.claims import Object
@@ -76,10 +78,18 @@ class HomeSpawner(KubeSpawner):  # type: ignore[misc]  # JupyterHub is untyped
     async def delete_forever(self) -> None:
         """Put this server's home into the trash; with the default server, which goes with its user, all that the user
         had. Tried for a minute: what is left alone now would be left for ever."""
+        if not self.name:
+            check_nothing_runs(self.user)
         await exponential_backoff(
             self._trash,
             f"the volumes of {self.user.name} are not in the trash",
             timeout=self.k8s_api_request_retry_timeout,
+        )
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refused: the home is known by its server's name, and would be another server's."""
+        raise HTTPError(
+            400, "A server with a home volume keeps its name. A snapshot of the home can be restored for another."
         )
 
     async def _trash(self) -> bool:

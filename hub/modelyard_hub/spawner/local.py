@@ -22,7 +22,7 @@ from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, check_nothing_runs, common, queued
 from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
@@ -69,6 +69,7 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
     async def delete_forever(self) -> None:
         """With a user, their folders go to the trash."""
         if not self.name:
+            check_nothing_runs(self.user)
             folders = Folders(Path(self.users).parent)
             await asyncio.to_thread(folders.trash_all, owner_name(self.user.name), self.trash_days)
 
@@ -95,8 +96,11 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
         if forked is not None and forked.status is not None:
             self._forked = None
             self.clear_state()
-            return forked.status
-        status: int | None = await super().poll()
+            status: int | None = forked.status
+        else:
+            status = await super().poll()
+        if status is not None:
+            withdraw(self)  # JupyterHub stops only what runs
         return status
 
     def _warm_process(self) -> Warm:

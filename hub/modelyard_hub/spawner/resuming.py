@@ -82,7 +82,7 @@ class ResumedSpawner(ExplainedSpawner):
         if ended.cancelled():
             start.cancel()
             await asyncio.wait({start})
-            self._spawn_pending = False
+            self._spawn_future, self._spawn_pending = None, False
             return 1
         if error := start.exception():
             self.log.warning("%s was not started: %s", self._log_name, error)

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +112,9 @@ class Warm:
                 asked = self._asked.pop(0)
                 if not asked.done():
                     asked.set_result(said["pid"])
+                else:  # nobody waits for it any more
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(said["pid"], signal.SIGKILL)
             elif server := self._servers.pop(said["ended"], None):
                 server.status = said["status"]
         for asked in self._asked:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import sys
 
 
@@ -32,8 +33,13 @@ def copy(source: str, folder: str, target: str, into: str) -> str:
 
 
 def _not_ours(folder: str, names: list[str]) -> list[str]:
-    """What a file system keeps for itself at its root."""
-    return [name for name in names if name == "lost+found"]
+    """What a file system keeps for itself at its root, and what is only of use to the program that made it."""
+    return [name for name in names if name == "lost+found" or not _is_kept(os.path.join(folder, name))]
+
+
+def _is_kept(path: str) -> bool:
+    kind = stat.S_IFMT(os.lstat(path).st_mode)
+    return kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
 if __name__ == "__main__":

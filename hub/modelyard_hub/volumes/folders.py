@@ -88,7 +88,7 @@ class Folders:
         """For ever; its document last, so that a removal that is cut off goes on."""
         place = self.volumes / card.id
         if (place / "data").exists():
-            shutil.rmtree(place / "data")
+            _remove(place / "data")
         (place / "volume.json").unlink(missing_ok=True)
         place.rmdir()
 
@@ -103,7 +103,8 @@ class Folders:
     def link(self, owner: str, groups: Iterable[str], shared: Iterable[SharedVolume]) -> None:
         """Have a home show its owner's further volumes below `volumes`, those of its groups below `shared`: as links,
         anew, nothing else is touched."""
-        mine = set(groups)
+        mine, shared = set(groups), tuple(shared)
+        ours = (str(self.volumes), *(s.path for s in shared if s.path))
         wanted = {
             "volumes": {c.name: self.data(c) for c in self.cards() if c.owner == owner and self._shown(c)},
             "shared": {
@@ -115,13 +116,11 @@ class Folders:
         for kind, links in wanted.items():
             folder = self.users / owner / kind
             for old in folder.glob("*") if folder.is_dir() else ():
-                if old.is_symlink() and old.name not in links:
+                if old.is_symlink() and (os.readlink(old).startswith(ours) or not old.exists()):
                     old.unlink()
             for name, target in links.items():
-                folder.mkdir(parents=True, exist_ok=True)
-                if (folder / name).is_symlink():
-                    (folder / name).unlink()
-                with suppress(FileExistsError):  # a file of the user's own stays
+                with suppress(FileExistsError, NotADirectoryError):  # a file of the user's own stays
+                    folder.mkdir(parents=True, exist_ok=True)
                     (folder / name).symlink_to(target)
 
     def _shown(self, card: Card) -> bool:
@@ -135,3 +134,16 @@ class Folders:
         if not (path.parent / "data").exists() and card.name == HOME:
             return None  # on its way into the trash; the home is where it was
         return card
+
+
+def _remove(folder: Path) -> None:
+    """Also what is in folders that their owner has made read-only, such as those of Go's modules."""
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        folder.chmod(0o700)
+        for above, names, _ in os.walk(folder):
+            for path in (Path(above) / name for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        shutil.rmtree(folder)

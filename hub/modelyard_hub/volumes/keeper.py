@@ -70,3 +70,5 @@ class Keeper:
             await work
         except ModelyardError as error:
             logger.warning("looking after the volume %s/%s: %s", volume.owner, volume.name, error)
+        except Exception:
+            logger.exception("looking after the volume %s/%s", volume.owner, volume.name)

@@ -22,8 +22,10 @@ def too_many(volume: Volume, snapshots: Collection[Snapshot], usual: SnapshotPla
     plan = plan_of(volume, usual)
     if plan is None or volume.status.trashed is not None:
         return []
-    ready = sorted((s for s in _planned(volume, snapshots) if s.ready), key=lambda s: s.made_at, reverse=True)
-    return ready[plan.keep :]
+    newest = sorted(_planned(volume, snapshots), key=lambda s: s.made_at, reverse=True)
+    ready = [s for s in newest if s.ready]
+    # One that never came to be is known by the next one: else they would pile up.
+    return [*ready[plan.keep :], *(s for s in newest[1:] if not s.ready)]
 
 
 def plan_of(volume: Volume, usual: SnapshotPlan | None) -> SnapshotPlan | None:

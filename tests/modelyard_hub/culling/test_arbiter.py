@@ -32,6 +32,7 @@ class Server:
     last: float = field(default_factory=time.time)
     busy: tuple[str, ...] = ()
     status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
     told: list[Any] = field(default_factory=list)
     asked: int = 0
 
@@ -42,7 +43,7 @@ class Server:
     async def _get(self, request: Request) -> Response:
         self.asked += 1
         if self.status != 200:
-            return Response(status_code=self.status)
+            return Response(status_code=self.status, headers=self.headers)
         now = time.time()
         return JSONResponse(Activity(now=now, started=0, last=self.last, busy=self.busy).model_dump())
 
@@ -111,14 +112,14 @@ async def test_one_at_work_is_never_ended_and_rarely_asked(arbiter: Arbiter, ser
     assert not server.told
 
 
-@pytest.mark.parametrize("status", [403, 502, 503])
+@pytest.mark.parametrize("status", [403, 404, 502, 503])
 async def test_one_that_does_not_answer_may_be_at_work(arbiter: Arbiter, server: Server, status: int) -> None:
     server.status = status
     assert not await ask(arbiter, inactive=9999)
 
 
 async def test_one_without_our_extension_is_ended_as_jupyterhub_knows_it(arbiter: Arbiter, server: Server) -> None:
-    server.status = 404
+    server.status, server.headers = 404, {"X-JupyterHub-Version": "6.1.1"}
     assert not await ask(arbiter, inactive=0.1)
     assert await ask(arbiter, inactive=9999)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from kubernetes_asyncio.config import kube_config
 from kubespawner.clients import load_config
+from tornado.web import HTTPError
 
 from harness.fake_cluster import FakeCluster, fake_cluster, refuse
 from harness.pod_spawner import manifest, spawner
@@ -103,6 +104,29 @@ async def test_a_deleted_user_leaves_all_in_the_trash_and_the_next_of_that_name_
     assert later.pvc_name not in put
     await later.delete_forever()
     assert claims.trashed(claim(cluster, earlier.pvc_name)) == note
+
+
+async def test_nothing_of_a_user_is_in_the_trash_while_a_further_server_runs(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    default, gpu = of(tmp_path), of(tmp_path, server="gpu")
+    for made in (default, gpu):
+        await made.prepare_volumes()
+    gpu._spawn_pending = True
+    default.user.spawners["gpu"] = gpu
+    with pytest.raises(RuntimeError, match="ada has servers that run or start: gpu"):
+        await default.delete_forever()
+    assert not [name for name in names(cluster) if claims.is_trashed(claim(cluster, name))]
+    gpu._spawn_pending = False
+    await default.delete_forever()
+    assert all(claims.is_trashed(claim(cluster, name)) for name in names(cluster))
+
+
+async def test_a_server_with_a_home_keeps_its_name(cluster: FakeCluster, tmp_path: Path) -> None:
+    """JupyterHub lets its user rename it, and asks this."""
+    with pytest.raises(HTTPError, match="A server with a home volume keeps its name") as refused:
+        await of(tmp_path).rename("", "gpu")
+    assert refused.value.status_code == 400
 
 
 async def test_a_deleted_server_takes_its_own_home_alone(cluster: FakeCluster, tmp_path: Path) -> None:

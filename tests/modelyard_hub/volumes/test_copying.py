@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_folder_with_its_links(places: tuple[Path, Path]) -> None:
     assert copy(str(source), "work", str(target), "restored/today") == "work"
     assert (target / "restored" / "today" / "work" / "churn" / "a.txt").read_text() == "a"
     assert (target / "restored" / "today" / "work" / "link").is_symlink()
+
+
+def test_what_only_a_program_of_then_could_use_is_left_out(places: tuple[Path, Path]) -> None:
+    source, target = places
+    os.mkfifo(source / "work" / "pipe")
+    assert copy(str(source), "work", str(target), "restored") == "work"
+    assert sorted(path.name for path in (target / "restored" / "work").iterdir()) == ["churn", "link"]
 
 
 def test_what_is_there_stays(places: tuple[Path, Path]) -> None:

@@ -88,3 +88,8 @@ async def test_homes_have_the_usual_plan_and_other_volumes_none(claims: Claims) 
     assert not due(home, [taken.model_copy(update={"volume_id": home.id})], usual, NOW + timedelta(hours=23))
     ready = [taken.model_copy(update={"volume_id": home.id, "ready": True, "planned": False})] * 9
     assert too_many(home, ready, usual) == []
+    stuck = [
+        taken.model_copy(update={"volume_id": home.id, "name": str(hours), "made_at": NOW - timedelta(hours=hours)})
+        for hours in (0, 24, 48)
+    ]
+    assert [one.name for one in too_many(home, stuck, usual)] == ["24", "48"], "what never came to be does not pile up"
