@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from harness.cluster import Cluster
 from harness.pod_spawner import manifest, spawner
 from harness.wait import eventually
 from modelyard_hub.spawner.kubernetes import PodSpawner
+from modelyard_hub.spawner.starting import ExplainedSpawner
 
 GPU = {
     "name": "gpu",
@@ -38,10 +40,15 @@ PLAIN = {
 
 
 @pytest.fixture
-async def made(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PodSpawner:
+async def made(
+    cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[PodSpawner]:
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
     (tmp_path / "profiles.json").write_text(json.dumps({"profiles": [GPU, PLAIN]}))
-    return spawner(tmp_path, namespace=namespace, profiles=tmp_path / "profiles.json")
+    monkeypatch.setattr(ExplainedSpawner, "_wide", None)  # one for all of a process: this test's alone
+    found = spawner(tmp_path, namespace=namespace, profiles=tmp_path / "profiles.json")
+    yield found
+    await found.api.api_client.close()
 
 
 async def test_the_api_server_takes_a_chosen_pod_as_it_is(cluster: Cluster, namespace: str, made: PodSpawner) -> None:

@@ -70,4 +70,4 @@ def test_a_server_waits_for_room_in_the_quota_through_a_kill_and_starts_when_the
         assert not ready(hub, "cleo")
         hub.stop("bob")
         eventually(lambda: ready(hub, "cleo"), timeout=90, what="the last")
-        assert "429" not in hub.log
+        assert "] 429 " not in hub.log
