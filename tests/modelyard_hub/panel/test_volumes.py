@@ -93,6 +93,8 @@ async def test_the_cookie_alone_changes_nothing(there: Yard, claims: Claims) -> 
     async with browser(there, "ada") as ada, browser(there, "bob") as bob, there.client() as nobody:
         for script in ({"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, {**TAB, "Sec-Fetch-Dest": "iframe"}):
             assert token((await ada.get(f"{ROOT}/", headers=script)).text) == ""
+        opened = (await ada.get(f"{ROOT}/", headers=TAB)).headers["cross-origin-opener-policy"]
+        assert opened == "noopener-allow-popups", "nor may who opens the page read it"
         problem(await ada.post(place, json=body), 403, "Forbidden")
         problem(await ada.post(place, json=body, headers={"x-modelyard": "page"}), 403, "Forbidden")
         mine = {"x-modelyard": token((await ada.get(f"{ROOT}/", headers=TAB)).text)}

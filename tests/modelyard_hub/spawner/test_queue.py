@@ -189,3 +189,17 @@ async def test_a_mark_stays_until_the_start_is_over(one: Starts) -> None:
     await one.has_begun("a")
     one.queue.gone("a")
     assert "a" not in one.queue.marks
+
+
+async def test_what_was_just_let_in_counts_once_of_its_users_own_quota() -> None:
+    queue = Queue(Limits())
+
+    async def start(name: str) -> None:
+        ticket = Ticket(f"ada/{name}", user="ada", own={"servers": 1.0}, most={"servers": 2.0})
+        with queue.line(ticket) as turn:
+            await asyncio.wait_for(turn, 5)
+
+    await start("one")
+    await start("two")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(start("three"), 0.3)
