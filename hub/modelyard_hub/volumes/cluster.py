@@ -125,7 +125,7 @@ class ClusterDisks:
         if not claims.is_trashed(claim):
             raise Conflict("it is not in the trash", remedy="Put it there first.")
         await self._refuse_mounted(claim)
-        for snapshot in await self.snapshots([volume.owner]):
+        for snapshot in await self.snapshots(None):  # one keeps the owner it was made for
             if snapshot.volume_id == volume.id:
                 await self.drop(snapshot)
         # A pod that has ended keeps its claims too.

@@ -173,8 +173,8 @@ class Shelf:
         await self.disks.purge(volume)
 
     async def snapshots(self, volume: Volume) -> list[Snapshot]:
-        """Of this volume, whatever had its name before; newest first."""
-        return [s for s in await self.disks.snapshots([volume.owner]) if s.volume_id == volume.id]
+        """Of this volume, whoever had it then, and whatever had its name before; newest first."""
+        return [s for s in await self.disks.snapshots(None) if s.volume_id == volume.id]
 
     async def snapshot(self, identity: Identity, volume: Volume) -> Snapshot:
         """One more; Conflict where it has as many as one may take."""

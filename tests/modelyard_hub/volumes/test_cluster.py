@@ -177,3 +177,13 @@ async def test_who_has_what_is_looked_up_once_for_all_who_look(claims: Claims) -
     await claims.hold(volume)
     with pytest.raises(Conflict):  # never to put one away
         await claims.disks.trash(volume, NOW, LATER, "ada")
+
+
+async def test_the_snapshots_of_a_volume_that_changed_its_owner_go_with_it(claims: Claims) -> None:
+    volume = await made(claims)
+    await claims.disks.snapshot(volume)
+    put = await claims.disks.trash(volume, NOW, LATER, "root")
+    bobs = await claims.disks.recover(put, "bob", "data")
+    await claims.disks.purge(await claims.disks.trash(bobs, NOW, LATER, "bob"))
+    left = [o for (kind, _), o in claims.cluster.objects.items() if kind == "volumesnapshots"]
+    assert all(found["metadata"].get("deletionTimestamp") for found in left), left
