@@ -22,7 +22,8 @@ from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import LAB_ARGUMENTS, check_nothing_runs, common, queued
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
+from modelyard_hub.spawner.deleting import check_nothing_runs
 from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
