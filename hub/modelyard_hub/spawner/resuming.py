@@ -137,6 +137,3 @@ class ResumedSpawner(ExplainedSpawner):
         await exponential_backoff(running, f"pod {self.pod_name} did not start", timeout=self.start_timeout)
         url: str = self._get_pod_url(self._there())
         return url
-
-    def _there(self) -> Any:
-        return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")

@@ -175,7 +175,7 @@ class ExplainedSpawner(HomeSpawner):
                     raise self._not_started(_after(await _why(self._look), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
-            if found := refused(error.status, _said(error)):
+            if found := refused(error.status, api_said(error)):
                 raise self._not_started(found) from error
             raise
         except ModelyardError as error:
@@ -258,6 +258,10 @@ class ExplainedSpawner(HomeSpawner):
         metadata = (found or {}).get("metadata") or {}
         return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
 
+    def _there(self) -> Any:
+        """The pod of this server's name, as the hub's own watch has it."""
+        return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+
     def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""
         loop = asyncio.get_running_loop()
@@ -288,7 +292,7 @@ def _after(found: Diagnosis, seconds: float) -> Diagnosis:
     return replace(found, cause=cause, remedy="Try again: what was done so far is mostly kept.", wrong=True)
 
 
-def _said(error: ApiException) -> str:
+def api_said(error: ApiException) -> str:
     """The API server's own words."""
     try:
         return str(json.loads(error.body or "")["message"])
