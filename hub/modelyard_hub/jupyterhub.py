@@ -124,7 +124,7 @@ def _roles(c: Any, admin: str) -> None:
         {"name": "modelyard-admin", "scopes": [READ, WRITE, ADMIN], "users": [admin]},
         {"name": "modelyard-cli", "scopes": ["admin:users", "tokens", "list:users", READ, WRITE, ADMIN],
          "services": [CLI_SERVICE]},
-        {"name": "modelyard-service", "scopes": ["read:metrics"], "services": ["modelyard"]},
+        {"name": "modelyard-service", "scopes": ["read:metrics", "list:users"], "services": ["modelyard"]},
     ]  # fmt: skip
 
 

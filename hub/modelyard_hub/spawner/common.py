@@ -6,7 +6,7 @@ from typing import Any
 
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner import deleting, resume, sizes_api
+from modelyard_hub.spawner import accounts_api, deleting, resume, sizes_api
 from modelyard_hub.spawner.listening import when_it_listens
 from modelyard_hub.spawner.queue import Queue
 from modelyard_hub.spawner.turns import Limits
@@ -30,6 +30,7 @@ def common(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
     when_it_listens(deleting.guard)
     when_it_listens(sizes_api.install)
+    when_it_listens(accounts_api.install)
     c.JupyterHub.allow_named_servers = settings.named_servers > 0
     c.JupyterHub.named_server_limit_per_user = settings.named_servers
     c.Spawner.args = LAB_ARGUMENTS

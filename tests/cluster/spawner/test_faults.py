@@ -220,6 +220,41 @@ def test_a_server_that_fills_its_shared_memory_says_so(hub: PodHub) -> None:
     assert "its shared memory (/dev/shm) is full. Choose more shared memory." in told["message"]
 
 
+def test_while_the_api_server_is_away_a_start_waits_for_it(hub: PodHub, cluster: Cluster) -> None:
+    """One that has its pod goes on, and one that was asked for meanwhile begins when it is back, or says why not."""
+    begin(hub, "sooner", cmd=SLOW)
+    seen(cluster, hub, "sooner", "Running")
+    cluster.stop_api_server()
+    try:
+        begin(hub, "later", cmd=SLOW)
+    finally:
+        cluster.start_api_server()
+    told = last(hub, "sooner")
+    assert told.get("ready"), told
+    if (told := last(hub, "later")).get("failed"):  # the cluster's own parts may take longer than a start here has
+        assert re.search("has not seen its volume claim|cluster does not answer", told["message"]), told
+        over(hub, cluster, "later")
+        begin(hub, "later")
+        told = last(hub, "later")
+    assert told.get("ready"), told
+    assert runs(hub, "sooner")
+    assert runs(hub, "later")
+
+
+def test_while_the_kubelet_is_away_a_start_waits_for_it(hub: PodHub, cluster: Cluster) -> None:
+    cluster.stop_kubelet()
+    try:
+        begin(hub, "patient")
+        placed = lambda: (pod(cluster, hub, "patient") or {}).get("spec", {}).get("nodeName")  # noqa: E731
+        eventually(placed, timeout=30, what="the pod is on the node that says nothing")
+        told = hub.progress("patient", enough="preparing", seconds=30)
+        assert not told[-1].get("failed"), told
+    finally:
+        cluster.start_kubelet()
+    assert last(hub, "patient").get("ready")
+    assert runs(hub, "patient")
+
+
 @contextmanager
 def silent_node(cluster: Cluster, driver: str) -> Iterator[str]:
     """A node that had volumes attached, and has given no answer for three minutes: as an object it needs no machine."""

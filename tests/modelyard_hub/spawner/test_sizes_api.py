@@ -25,8 +25,10 @@ def test_who_may_and_that_one_machine_cannot(tmp_path: Path) -> None:
         assert client.get("/modelyard/servers/nobody").json()["detail"] == "there is no notebook server nobody"
         assert client.get("/modelyard/servers/ada?server=gpu").status_code == 404
         assert client.post("/modelyard/servers/ada", json={"memory": "much"}).status_code == 422
+        assert client.get("/modelyard/accounts").json() == {"names": ["ada"]}
         token = client.post("/users/ada/tokens", json={"scopes": ["read:users!user=ada"]}).json()["token"]
         other = {"Authorization": f"token {token}"}
         for method in ("GET", "POST"):
             refused = httpx.request(method, f"{hub.url}/hub/api/modelyard/servers/ada", headers=other, content="{}")
             assert refused.status_code == 403, refused.text
+        assert httpx.get(f"{hub.url}/hub/api/modelyard/accounts", headers=other).status_code == 403
