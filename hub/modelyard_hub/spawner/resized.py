@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from modelyard_api.errors import Conflict, ModelyardError, TimedOut, Unavailable
 from modelyard_api.servers import ResizeOrder, ServerSize
 from modelyard_hub.spawner import resizing
 from modelyard_hub.spawner.causes.base import Object
+from modelyard_hub.spawner.pods import PROFILE
 from modelyard_hub.spawner.resizing import AT_NEXT_START, Now
 from modelyard_hub.spawner.starting import ExplainedSpawner, api_said
 from modelyard_hub.spawner.wide import AWAY
@@ -52,7 +54,7 @@ class ResizedPods(ExplainedSpawner):
                 with self._reserved(sizes, options):
                     await self._carry_out(pod, sizes, now)
                 self.log.info("%s has %g CPUs and %d bytes of memory now", self._log_name, sizes.cpu, sizes.memory)
-            return self._size(Now(sizes.cpu, sizes.cpu_sure, sizes.memory, now.shm))
+            return self._size(replace(now, cpu=sizes.cpu, cpu_sure=sizes.cpu_sure, memory=sizes.memory))
 
     def size_changed(self) -> None:
         """Whoever counts sizes counts anew."""
@@ -66,12 +68,9 @@ class ResizedPods(ExplainedSpawner):
         return pod, now
 
     def _size(self, now: Now) -> ServerSize:
-        gpus = self.sizes.gpus if self.sizes else int(self.user_options.get("gpus") or 0)
-        profile = (self._there() or {}).get("metadata", {}).get("labels", {}).get("modelyard.dev/profile", "")
-        return ServerSize(
-            user=self.user.name, server=self.name or "", profile=profile, cpu=now.cpu, memory=now.memory, shm=now.shm,
-            gpus=gpus,
-        )  # fmt: skip
+        profile = (self._there() or {}).get("metadata", {}).get("labels", {}).get(PROFILE, "")
+        has = {"cpu": now.cpu, "memory": now.memory, "shm": now.shm, "gpus": now.gpus}
+        return ServerSize(user=self.user.name, server=self.name or "", profile=profile, **has)
 
     async def _used(self, token: str) -> int | None:
         """Bytes, as the server says; None where it does not."""

@@ -22,12 +22,13 @@ _FORBIDDEN = "the hub may not resize pods (patch pods/resize)"
 
 @dataclass(frozen=True)
 class Now:
-    """What a pod has: CPUs and bytes; `cpu_sure` is reserved."""
+    """What a pod has: CPUs and bytes; `cpu_sure` is reserved. `gpus`: of all kinds."""
 
     cpu: float
     cpu_sure: float
     memory: int
     shm: int
+    gpus: int = 0
 
     @classmethod
     def of(cls, pod: Object) -> Now | None:
@@ -40,7 +41,8 @@ class Now:
         shm = own[0].get("sizeLimit") if own else None
         cpu = number(limits["cpu"])
         sure = number(requests["cpu"]) if "cpu" in requests else cpu
-        return cls(cpu, sure, int(number(limits["memory"])), int(number(shm)) if shm else 0)
+        gpus = sum(int(number(count)) for name, count in limits.items() if "/" in name)
+        return cls(cpu, sure, int(number(limits["memory"])), int(number(shm)) if shm else 0, gpus)
 
 
 def number(quantity: Any) -> float:

@@ -100,13 +100,13 @@ class ExplainedSpawner(HomeSpawner):
                 if not passing(error):
                     raise
                 if now() > until:
-                    said = replace(AWAY_NOW, evidence=(repr(error),), remedy="Try again in a minute.")
+                    said = replace(AWAY_NOW, evidence=(_words(error),), remedy="Try again in a minute.")
                     raise self._not_started(said) from error
                 self._away(error)
             await asyncio.sleep(AGAIN)
 
     def _away(self, error: BaseException) -> None:
-        self.log.warning("The cluster does not answer for %s: %r", self._log_name, error)
+        self.log.warning("The cluster does not answer for %s: %s", self._log_name, _words(error))
         if self._look:
             self._look.before = AWAY_NOW
 
@@ -315,6 +315,10 @@ def _after(found: Diagnosis, seconds: float) -> Diagnosis:
         return found
     cause = f"It has not started within {duration(seconds)}. {found.cause}"
     return replace(found, cause=cause, remedy="Try again: what was done so far is mostly kept.", wrong=True)
+
+
+def _words(error: BaseException) -> str:
+    return api_said(error) if isinstance(error, ApiException) else repr(error)
 
 
 def api_said(error: ApiException) -> str:

@@ -37,6 +37,9 @@ def pod(limits: dict[str, str] | None = None, *conditions: dict[str, Any], **sta
 
 def test_what_a_pod_has_is_what_its_spec_says() -> None:
     assert Now.of(pod()) == Now(0.2, 0.02, 512 * MiB, 64 * MiB)
+    graphic = pod()
+    graphic["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = "2"
+    assert Now.of(graphic) == Now(0.2, 0.02, 512 * MiB, 64 * MiB, 2)
     bare = pod()
     bare["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
     assert Now.of(bare) is None
