@@ -305,9 +305,12 @@ def _why(run: Run, left: Left) -> tuple[str, str]:
         return report.reason, report.message
     if left.reason != "OutOfMemory":
         return left.reason or "Lost", left.message or "Its task is gone, and left no word."
-    limit = run.spec.resources.memory >> 20 if run.spec.resources is not None else None
-    peak = f", its peak was {report.peak_memory >> 20} MiB" if report.peak_memory else ""
-    return "OutOfMemory", f"{left.message} Its limit is {limit} MiB{peak}."
+    words = [left.message]
+    if run.spec.resources is not None and "limit of" not in left.message:
+        words.append(f"Its limit is {run.spec.resources.memory >> 20} MiB.")
+    if report.peak_memory:
+        words.append(f"Its peak was {report.peak_memory >> 20} MiB.")
+    return "OutOfMemory", " ".join(words)
 
 
 def _ended(run: Run) -> str:

@@ -210,7 +210,7 @@ def test_a_cancelled_one_is_not_tried_again() -> None:
 def test_out_of_memory_says_peak_and_limit() -> None:
     left = Left(TaskState.failed, "OutOfMemory", "It used more.", report=RunReport(peak_memory=250 * MiB))
     status, _ = settle(stored(1, RUNNING).run, 1, left, NOW)
-    assert status.message == "It used more. Its limit is 256 MiB, its peak was 250 MiB."
+    assert status.message == "It used more. Its limit is 256 MiB. Its peak was 250 MiB."
 
 
 def test_one_that_is_gone_without_a_word_says_so() -> None:
