@@ -165,6 +165,12 @@ def test_a_run_starts_when_all_that_it_needs_have_succeeded(state: RunState | No
     assert said(plan(stored(1, needs=(f"{9:016x}",)), needed=needed)) == [expected]
 
 
+def test_one_that_failed_counts_before_one_that_is_waited_for() -> None:
+    needed = {**_needed(RunState.failed), f"{8:016x}": stored(8).run}
+    found = plan(stored(1, needs=(f"{8:016x}", f"{9:016x}")), needed=needed)
+    assert said(found) == ["note 1 failed NeedFailed"]
+
+
 def test_results_of_others_become_parameters() -> None:
     source = {"auc": ResultOf(run=f"{9:016x}", result="best")}
     run = stored(1, needs=(f"{9:016x}",), results_of=source, parameters={"depth": 3})
