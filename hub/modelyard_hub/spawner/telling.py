@@ -51,10 +51,6 @@ def page(found: Diagnosis, left: float | None = None, again: str = "", home: str
     buttons = []
     if again:
         buttons.append(f'<a class="btn btn-primary btn-sm" href="{escape(again)}">Start again</a>')
-    elif found.wrong or found.reason == "turn":
-        # The page has this button already, at its foot and without saying what it is good for here.
-        stop = "document.getElementById('stop-server-btn').click()"
-        buttons.append(f'<button type="button" class="btn btn-secondary btn-sm" onclick="{stop}">Stop waiting</button>')
     if home and found.reason in _OWN_SERVERS:
         buttons.append(f'<a class="btn btn-secondary btn-sm" href="{escape(home)}">Your servers</a>')
     return "".join((*parts, f"<div>{' '.join(buttons)}</div>" if buttons else ""))
@@ -63,7 +59,8 @@ def page(found: Diagnosis, left: float | None = None, again: str = "", home: str
 def event(found: Diagnosis, elapsed: float, left: float | None, home: str = "") -> dict[str, Any]:
     """What JupyterHub's progress page and API take: `progress` in percent, `message` and `html_message`.
 
-    And for programs `phase`, `reason`, `remedy`, `evidence`, `capacity`, and `seconds_left` where that is known.
+    And for programs `phase`, `reason`, `cause`, `remedy`, `evidence`, `capacity`, `waits` (nothing is done for it just
+    now), and `seconds_left` where that is known. The page's one button is called by `waits`.
     """
     if left is None or found.wrong:
         share = 90 * PHASES.index(found.phase) / len(PHASES)
@@ -77,6 +74,8 @@ def event(found: Diagnosis, elapsed: float, left: float | None, home: str = "") 
         "html_message": page(found, left, home=home),
         "phase": found.phase,
         "reason": found.reason,
+        "waits": found.wrong or found.reason == "turn",
+        "cause": found.cause,
         "remedy": found.remedy,
         "evidence": list(found.evidence[-SHOWN:]),
         "capacity": found.capacity,
