@@ -21,6 +21,7 @@ from modelyard_api.endpoints import CallToken, EndpointList, Identity
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
 from modelyard_api.profiles import Profile, ProfileList
+from modelyard_api.servers import Server, ServerList
 
 if TYPE_CHECKING:
     from modelyard.disks import AsyncVolume
@@ -103,6 +104,12 @@ class AsyncClient:
     async def profiles(self) -> list[Profile]:
         """The sizes and kinds that the user may choose from: `GET /profiles`. The first is the default."""
         return list((await self.get("/profiles", ProfileList)).items)
+
+    async def servers(self, owner: str | None = None) -> list[Server]:
+        """The user's notebook servers, and what one waits for that is not ready: `GET /servers`. Administrators see
+        everybody's that are not stopped."""
+        query = {"owner": owner} if owner else None
+        return list((await self.fetch(Request("GET", "/servers", query=query), ServerList)).items)
 
     async def volumes(self) -> list[AsyncVolume]:
         """The volumes that the user sees: homes, further ones, and those shared with their groups."""

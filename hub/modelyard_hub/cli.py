@@ -60,6 +60,12 @@ def users(as_json: Json = False) -> None:
 
 
 @app.command()
+def servers(as_json: Json = False) -> None:
+    """Notebook servers of everybody that run, start or failed to, and what they wait for."""
+    _show(Admin(Settings()).servers(), as_json)
+
+
+@app.command()
 def token(user: Annotated[str, typer.Option(help="The user that the token is for.")]) -> None:
     """Print an API token for scripts of a user (administrators of this machine only)."""
     print(Admin(Settings()).token(user))

@@ -12,7 +12,7 @@ from jupyterhub.spawner import SpawnException
 from modelyard_api.choices import Choice, Sizes, choose
 from modelyard_api.errors import Forbidden, ModelyardError
 from modelyard_api.profiles import Catalogue, Profile
-from modelyard_hub.spawner import own, page
+from modelyard_hub.spawner import own, page, servers
 from modelyard_hub.spawner.profiled import Profiled
 from modelyard_hub.spawner.surroundings import Surroundings
 
@@ -39,7 +39,14 @@ class Chooser:
         def apply(spawner: Profiled, options: Mapping[str, Any]) -> None:
             self.apply(spawner, options)
 
+        def sizes_of(spawner: Profiled) -> Sizes | None:
+            return self.sizes_of(spawner)
+
         c.JupyterHub.template_paths = [str(page.TEMPLATES)]
+        # JupyterHub would rather have services, to which it does not tell what its spawners know.
+        c.JupyterHub.extra_handlers = [
+            (f"/api/{servers.PATH}", servers.ServersHandler, {"sizes_of": sizes_of}),
+        ]
         c.Spawner.options_form = form
         c.Spawner.options_from_form = read
         c.Spawner.apply_user_options = apply
@@ -60,7 +67,7 @@ class Chooser:
             return ""
         shown = page.Shown(seen, dict(last), refused[1] if refused else None)
         around = await self._look(spawner, seen)
-        mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner, groups))
+        mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner))
         return page.render(shown, replace(around, rooms=(*mine, *around.rooms)))
 
     def read(self, form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
@@ -90,14 +97,18 @@ class Chooser:
         own.check(self.catalogue.quota(groups), sizes)
         return sizes
 
-    def _others(self, spawner: Profiled, groups: set[str]) -> Iterator[dict[str, float]]:
+    def _others(self, spawner: Profiled) -> Iterator[dict[str, float]]:
         """What the user's other servers have. One that ran before the hub's start is of the sizes it was asked for."""
         for other in spawner.user.spawners.values():
             if other is not spawner and other.active:
-                sizes = other.sizes
-                with suppress(ModelyardError):
-                    sizes = sizes or choose(self.catalogue, Choice.read(other.user_options), groups)
-                yield own.takes(sizes)
+                yield own.takes(self.sizes_of(other))
+
+    def sizes_of(self, spawner: Profiled) -> Sizes | None:
+        """What a server has, or asked for last; None where that is not offered any more."""
+        sizes = spawner.sizes
+        with suppress(ModelyardError):
+            sizes = sizes or choose(self.catalogue, Choice.read(spawner.user_options), groups_of(spawner))
+        return sizes
 
     def _holds(self, options: Mapping[str, Any], groups: set[str]) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -31,7 +32,7 @@ class NotStarted(SpawnException):  # type: ignore[misc]  # JupyterHub is untyped
             message_html=page(found, again=again, home=home),
             status_code=503 if found.capacity else 500,
         )
-        self.diagnosis = found
+        self.diagnosis, self.at = found, datetime.now(UTC)
         # What the progress page and the page of a failed start show; JupyterHub 6.1 reads only these there.
         self.jupyterhub_message = "\n".join((found.text, *found.evidence[-SHOWN:]))
         self.jupyterhub_html_message = self.message_html

@@ -33,6 +33,13 @@ def ready(hub: LocalHub, name: str) -> bool:
     return bool(user(hub, name)["server"])
 
 
+def servers(hub: LocalHub, **query: str) -> list[dict[str, Any]]:
+    """As the REST API gets them."""
+    with hub.client() as client:
+        found: list[dict[str, Any]] = client.get("/modelyard/servers", params=query).raise_for_status().json()["items"]
+    return found
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
     with local_hub.running(tmp_path / "hub", concurrent_starts=1) as running:
@@ -80,6 +87,10 @@ def test_a_start_that_fails_makes_room_and_does_not_come_back(tmp_path: Path) ->
             hub.start(name)
         hub.may_answer("bob")
         eventually(lambda: ready(hub, "bob"), timeout=60, what="the next one starts when the first has failed")
+        by_owner = {one["owner"]: one["status"] for one in servers(hub)}
+        assert by_owner["ada"]["state"] == "failed"
+        assert "didn't respond in 4 seconds" in by_owner["ada"]["cause"]
+        assert by_owner["bob"]["state"] == "running"
         hub.kill()
         hub.begin(Path("/dev/null"))
         eventually(lambda: ready(hub, "bob"), timeout=60, what="bob's server still runs")
@@ -101,10 +112,34 @@ def test_who_has_used_up_the_own_quota_waits_until_another_server_stops(tmp_path
         told = hub.progress("ada", enough="quota", server="more")[-1]
         assert "your quota has 0 of 1 server free, this asks for 1." in told["message"]
         assert "Your servers</a>" in told["html_message"]
+        default, further = servers(hub, user="ada")
+        assert (default["name"], default["status"]["state"]) == ("", "running")
+        assert default["status"]["url"] == "/user/ada/"
+        assert further["status"]["cause"] in told["message"]
+        assert [further["status"][word] for word in ("state", "place", "of")] == ["starting", told["place"], told["of"]]
         eventually(lambda: ready(hub, "bob"), timeout=60, what="others do not wait for it")
         hub.stop("ada")
         more = lambda: user(hub, "ada")["servers"].get("more", {}).get("ready")  # noqa: E731
         eventually(more, timeout=60, what="the second runs then")
+
+
+def test_servers_are_for_whose_scopes_reach_them(hub: LocalHub) -> None:
+    hub.start("ada")
+    hub.start("bob")
+    with hub.client() as client:
+        token = client.post("/users/ada/tokens", json={"scopes": ["read:servers!user=ada"]}).json()["token"]
+        nothing = client.post("/users/ada/tokens", json={"scopes": ["read:users:name!user=ada"]}).json()["token"]
+    url = f"{hub.url}/hub/api/modelyard/servers"
+
+    def get(token: str, **query: str) -> httpx.Response:
+        return httpx.get(url, params=query, headers={"Authorization": f"token {token}"}, trust_env=False)
+
+    assert [one["owner"] for one in servers(hub)] == ["ada", "bob"]
+    assert [one["owner"] for one in get(token).json()["items"]] == ["ada"]
+    assert get(token, user="bob").json()["items"] == []
+    assert get(token, user="nobody").json()["items"] == []
+    assert get(nothing).status_code == 403
+    assert httpx.get(url, trust_env=False).status_code == 403
 
 
 def test_as_many_run_as_may(tmp_path: Path) -> None:
