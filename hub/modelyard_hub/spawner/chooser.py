@@ -12,8 +12,9 @@ from jupyterhub.spawner import SpawnException
 from modelyard_api.choices import Choice, Sizes, choose
 from modelyard_api.errors import Forbidden, ModelyardError
 from modelyard_api.profiles import Catalogue, Profile
-from modelyard_hub.spawner import own, page, servers
+from modelyard_hub.spawner import own, page, servers, used
 from modelyard_hub.spawner.profiled import Profiled
+from modelyard_hub.spawner.suggestion import suggest
 from modelyard_hub.spawner.surroundings import Surroundings
 
 Look = Callable[[Any, tuple[Profile, ...]], Awaitable[Surroundings]]
@@ -46,6 +47,7 @@ class Chooser:
         # JupyterHub would rather have services, to which it does not tell what its spawners know.
         c.JupyterHub.extra_handlers = [
             (f"/api/{servers.PATH}", servers.ServersHandler, {"sizes_of": sizes_of}),
+            (f"/api/{used.PATH}", used.PeaksHandler, {"sizes_of": sizes_of}),
         ]
         c.Spawner.options_form = form
         c.Spawner.options_from_form = read
@@ -65,7 +67,8 @@ class Chooser:
             last = {}
         if len(seen) < 2 and all(profile.fixed for profile in seen):
             return ""
-        shown = page.Shown(seen, dict(last), refused[1] if refused else None)
+        fits = suggest(seen, spawner.sessions)
+        shown = page.Shown(seen, dict(last), refused[1] if refused else None, fits)
         around = await self._look(spawner, seen)
         mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner))
         return page.render(shown, replace(around, rooms=(*mine, *around.rooms)))

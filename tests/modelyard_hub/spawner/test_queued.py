@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,3 +157,42 @@ def test_as_many_run_as_may(tmp_path: Path) -> None:
         assert "Your servers</a>" in told["html_message"]
         hub.stop("ada")
         eventually(lambda: ready(hub, "bob"), timeout=60, what="the second runs then")
+
+
+def test_what_a_server_used_is_kept_beyond_its_stop_and_a_kill(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text(
+        '[[profiles]]\nname = "a"\ncpu = 1\nmemory = "1Gi"\n[[profiles]]\nname = "b"\ncpu = 1\nmemory = "512Mi"\n'
+    )
+    with local_hub.running(tmp_path / "hub", profiles=str(file)) as hub:
+        hub.may_answer()
+        with hub.client() as client:
+            url, peaks = "/modelyard/peaks/ada/", {"cpu": 0.2, "memory": 100 << 20}
+            client.post("/users/ada")
+            assert client.put(url, json=peaks).status_code == 409, "it does not run"
+            hub.start("ada", profile="a")
+            eventually(lambda: ready(hub, "ada"), timeout=60, what="it runs")
+            assert client.put(url, json={"memory": -1}).status_code == 400
+            assert client.put("/modelyard/peaks/ada/gpu", json=peaks).status_code == 404
+            assert client.put("/modelyard/peaks/nobody/", json=peaks).status_code == 404
+            assert client.put(url, json=peaks).status_code == 204
+            assert client.put(url, json={**peaks, "memory": 200 << 20}).status_code == 204
+            token = client.post("/users/bob", json={}) and client.post("/users/bob/tokens", json={}).json()["token"]
+        bob = {"Authorization": f"token {token}"}
+        assert httpx.put(f"{hub.url}/hub/api{url}", json=peaks, headers=bob, trust_env=False).status_code in (403, 404)
+        hub.kill()
+        hub.begin(Path("/dev/null"))
+        eventually(lambda: ready(hub, "ada"), timeout=60, what="it still runs")
+        with hub.client() as client:
+            assert client.put(url, json={**peaks, "memory": 300 << 20}).status_code == 204
+        hub.stop("ada")
+        (session,) = kept(hub, "ada")
+        assert (session["profile"], session["memory"], session["peaks"]["memory"]) == ("a", 1 << 30, 300 << 20)
+
+
+def kept(hub: LocalHub, name: str) -> list[dict[str, Any]]:
+    """The sessions in JupyterHub's database."""
+    with sqlite3.connect(hub.folder / "hub.sqlite") as database:
+        query = "select spawners.state from spawners join users on users.id = user_id where users.name = ?"
+        found: list[dict[str, Any]] = json.loads(database.execute(query, (name,)).fetchone()[0])["used"]
+    return found
