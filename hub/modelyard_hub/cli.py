@@ -5,35 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from modelyard_api.errors import ModelyardError, Unauthenticated, Unavailable
+from modelyard_hub import cli_volumes
 from modelyard_hub.admin import Admin
+from modelyard_hub.cli_table import Json
+from modelyard_hub.cli_table import console as _console
+from modelyard_hub.cli_table import show as _show
 from modelyard_hub.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 endpoints = typer.Typer(no_args_is_help=True, help="Endpoints of everybody (administrators).")
 app.add_typer(endpoints, name="endpoints")
-_console = Console()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    table = Table(box=None)
-    for column in rows[0] if rows else []:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _console.print(table if rows else "none", highlight=False)
+app.add_typer(cli_volumes.app, name="volumes")
 
 
 @app.command()
