@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from modelyard_api.endpoints import Identity
+from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.registry import Registry
@@ -36,6 +37,7 @@ class Parts:
     http: httpx.AsyncClient
     router: TraefikRouter
     shelf: Shelf
+    artifacts: Artifacts
     routing_token: str = field(repr=False)
 
 
