@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from modelyard.widgets.publish import PublishPanel
     from modelyard.widgets.runs import RunsTable
     from modelyard.widgets.train import TrainPanel
+    from modelyard.widgets.unattended import RunsPanel
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
 _HOME = {
@@ -51,6 +52,7 @@ _HOME = {
     "EndpointPanel": "modelyard.widgets.endpoint",
     "ModelyardError": "modelyard.errors",
     "PublishPanel": "modelyard.widgets.publish",
+    "RunsPanel": "modelyard.widgets.unattended",
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
@@ -81,6 +83,7 @@ __all__ = [
     "EndpointPanel",
     "ModelyardError",
     "PublishPanel",
+    "RunsPanel",
     "RunsTable",
     "TrainPanel",
     "TrainingRun",

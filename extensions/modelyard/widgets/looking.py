@@ -43,7 +43,9 @@ class LookedAt(Panel):
             if looking:
                 self._viewers[viewer] = time.monotonic() + LEASE
             if self._viewers and self._watch is None:
-                self._watch = threading.Thread(target=self._keep_up, name=f"modelyard-{type(self).__name__.lower()}", daemon=True)
+                self._watch = threading.Thread(
+                    target=self._keep_up, name=f"modelyard-{type(self).__name__.lower()}", daemon=True
+                )
                 self._watch.start()
         self._wake.set()
 
