@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from modelyard.disks import AsyncVolume
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
+    from modelyard.recorded import record
     from modelyard.remote import AsyncEndpoint
+    from modelyard.submitting import Run, run, runs, submit
     from modelyard.sync import (
         attach,
         create_volume,
@@ -28,15 +30,16 @@ if TYPE_CHECKING:
         profiles,
         publish,
         recover,
-        runs,
         search,
         servers,
         train,
+        trainings,
         trash,
         volume,
         volumes,
     )
     from modelyard.training.run import TrainingRun
+    from modelyard.unattended import AsyncRun
     from modelyard.widgets.endpoint import EndpointPanel
     from modelyard.widgets.publish import PublishPanel
     from modelyard.widgets.runs import RunsTable
@@ -47,11 +50,13 @@ if TYPE_CHECKING:
 _HOME = {
     "AsyncClient": "modelyard.client",
     "AsyncEndpoint": "modelyard.remote",
+    "AsyncRun": "modelyard.unattended",
     "AsyncVolume": "modelyard.disks",
     "Endpoint": "modelyard.handle",
     "EndpointPanel": "modelyard.widgets.endpoint",
     "ModelyardError": "modelyard.errors",
     "PublishPanel": "modelyard.widgets.publish",
+    "Run": "modelyard.submitting",
     "RunsPanel": "modelyard.widgets.unattended",
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
@@ -66,10 +71,14 @@ _HOME = {
     "profiles": "modelyard.sync",
     "publish": "modelyard.sync",
     "recover": "modelyard.sync",
-    "runs": "modelyard.sync",
+    "record": "modelyard.recorded",
+    "run": "modelyard.submitting",
+    "runs": "modelyard.submitting",
     "search": "modelyard.sync",
     "servers": "modelyard.sync",
+    "submit": "modelyard.submitting",
     "train": "modelyard.sync",
+    "trainings": "modelyard.sync",
     "trash": "modelyard.sync",
     "volume": "modelyard.sync",
     "volumes": "modelyard.sync",
@@ -78,11 +87,13 @@ _HOME = {
 __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
+    "AsyncRun",
     "AsyncVolume",
     "Endpoint",
     "EndpointPanel",
     "ModelyardError",
     "PublishPanel",
+    "Run",
     "RunsPanel",
     "RunsTable",
     "TrainPanel",
@@ -95,11 +106,15 @@ __all__ = [
     "networks",
     "profiles",
     "publish",
+    "record",
     "recover",
+    "run",
     "runs",
     "search",
     "servers",
+    "submit",
     "train",
+    "trainings",
     "trash",
     "volume",
     "volumes",
