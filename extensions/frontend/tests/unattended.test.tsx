@@ -72,7 +72,13 @@ test("the output notebook is shown in a frame that may do nothing, and again whe
   await act(async () =>
     model.set({ view: { rows: [{ ...ROW, cell: 4, elapsed: 80 }], more: false, page: 0, problem: null } }),
   );
+  await act(async () =>
+    model.set({ view: { rows: [{ ...ROW, cell: 4, output: "more" }], more: false, page: 0, problem: null } }),
+  );
   expect(asked(model, "notebook")).toHaveLength(2);
+  await userEvent.click(screen.getByRole("button", { name: "Read again" }));
+  await reply(model, "notebook", { ok: true, value: "three" }, 3);
+  expect(frame.getAttribute("srcdoc")).toContain("three");
 });
 
 test("a failure comes first, with the cell and the traceback", async () => {

@@ -80,7 +80,7 @@ export function RunsPanel({ model }: { model: Model }) {
     <div ref={place}>
       <Box
         title="Runs"
-        state={view.problem ? view.problem.title : live ? `${live} not at their end yet` : ""}
+        state={view.problem ? view.problem.title : live ? `${live} going on` : ""}
         kind={view.problem ? "bad" : "busy"}
         testid="modelyard-runs-panel"
       >
@@ -172,7 +172,7 @@ function Acts(given: {
       </fieldset>
     );
   return (
-    <>
+    <div class="my-row">
       <Button label={given.open ? "Close" : "Open"} pressed={given.open} onClick={given.onOpen} />
       {row.live && (
         <Button
@@ -181,7 +181,7 @@ function Acts(given: {
           onClick={() => given.onAsk(true)}
         />
       )}
-    </>
+    </div>
   );
 }
 
@@ -213,8 +213,8 @@ function Opened({ model, row }: { model: Model; row: Row }) {
   );
 }
 
-/** What the kernel answers to an action of this run; asked anew when the run has got further. */
-function useFetched<T>(model: Model, action: string, row: Row): [T | undefined, Action] {
+/** What the kernel answers to an action of this run; asked anew when `far`, how far the run is, changes. */
+function useFetched<T>(model: Model, action: string, row: Row, far: string): [T | undefined, Action, () => void] {
   const asking = useAction(model);
   const [found, setFound] = useState<T>();
   const { run } = asking;
@@ -222,11 +222,10 @@ function useFetched<T>(model: Model, action: string, row: Row): [T | undefined, 
     const value = await run(action, { id: row.id });
     if (value !== undefined) setFound(value as T);
   }, [run, action, row.id]);
-  const far = `${row.state} ${row.cell} ${row.output}`;
   useEffect(() => {
     void load();
   }, [load, far]);
-  return [found, asking];
+  return [found, asking, () => void load()];
 }
 
 /** Beside the sanitizing and the sandbox: the page runs nothing and asks nobody for anything. */
@@ -234,20 +233,24 @@ const POLICY =
   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">";
 
 function Notebook({ model, row }: { model: Model; row: Row }) {
-  const [page, action] = useFetched<string>(model, "notebook", row);
+  // Not with each output: whoever reads in it would be thrown back to its beginning.
+  const [page, action, again] = useFetched<string>(model, "notebook", row, `${row.state} ${row.cell}`);
   if (page === undefined) return <Waiting action={action} />;
   return (
-    <iframe
-      class="my-notebook"
-      title={`Output notebook of ${row.name}`}
-      sandbox=""
-      srcdoc={page.includes("<head>") ? page.replace("<head>", `<head>${POLICY}`) : POLICY + page}
-    />
+    <>
+      {row.live && <Button label="Read again" disabled={!!action.pending} onClick={again} />}
+      <iframe
+        class="my-notebook"
+        title={`Output notebook of ${row.name}`}
+        sandbox=""
+        srcdoc={page.includes("<head>") ? page.replace("<head>", `<head>${POLICY}`) : POLICY + page}
+      />
+    </>
   );
 }
 
 function Log({ model, row }: { model: Model; row: Row }) {
-  const [text, action] = useFetched<string>(model, "logs", row);
+  const [text, action] = useFetched<string>(model, "logs", row, `${row.state} ${row.cell} ${row.output}`);
   const place = useRef<HTMLElement>(null);
   useEffect(() => {
     if (place.current) place.current.scrollTop = place.current.scrollHeight;
@@ -262,7 +265,7 @@ function Log({ model, row }: { model: Model; row: Row }) {
 }
 
 function About({ model, row, failure = false }: { model: Model; row: Row; failure?: boolean }) {
-  const [found, action] = useFetched<Details>(model, "details", row);
+  const [found, action] = useFetched<Details>(model, "details", row, `${row.state} ${row.cell}`);
   if (!found) return <Waiting action={action} />;
   if (failure && found.failure)
     return (
