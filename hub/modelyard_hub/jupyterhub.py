@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 from traitlets import Unicode
 
 from modelyard_api.names import owner_name
+from modelyard_hub import jupyterhub_store
 from modelyard_hub.auth import ADMIN, READ, WRITE
 from modelyard_hub.embedded.home import secrets_of
 from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX
@@ -36,6 +37,7 @@ def configure(c: Any, settings: Settings) -> None:
     _services(c, secrets.service_token, secrets.cli_token)
     if settings.cull:
         _culler(c, settings)
+    jupyterhub_store.begin()
     if settings.runtime == "kubernetes":
         # KubeSpawner takes a second to import, and is not there where only processes are run.
         from modelyard_hub.spawner.kubernetes import configure_pods
