@@ -69,6 +69,8 @@ class Server(BaseModel):
         said = (self.title, self.status.state, profile, f"{self.status.cause} {self.status.remedy}".strip())
         return f"Server({' · '.join(part for part in said if part)})"
 
+    __str__ = __repr__
+
 
 class ServerList(BaseModel):
     """The answer of `GET /servers`."""

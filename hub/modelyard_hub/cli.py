@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -53,7 +53,15 @@ def users(as_json: Json = False) -> None:
 @app.command()
 def servers(as_json: Json = False) -> None:
     """Notebook servers of everybody that run, start or failed to, and what they wait for."""
-    _show(Admin(Settings()).servers(), as_json)
+    rows = Admin(Settings()).servers()
+    _show(rows if as_json else [_brief(row) for row in rows], as_json)
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """A server in as many columns as a terminal has room for."""
+    size = f"{row['profile']}: {row['size']}" if row["profile"] else ""
+    waits = f"{row['cause']} {row['remedy']}".strip()
+    return {"server": row["server"], "state": row["state"], "size": size, "since": row["since"], "waits for": waits}
 
 
 @app.command()
