@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
-    from modelyard_api.servers import Server
+    from modelyard_api.servers import Server, ServerSize
     from modelyard_api.volumes import Volume as Resource
 
 _lock = threading.Lock()
@@ -229,6 +229,19 @@ def servers(owner: str | None = None) -> list[Server]:
     """Your notebook servers, stopped ones too: state, sizes, and of one that is not ready its `status.cause` and
     `status.remedy`, its place in the queue, and how long others took. Administrators see everybody's."""
     return run(client().servers(owner))
+
+
+def server_size(server: str | None = None) -> ServerSize:
+    """What your notebook server has: CPUs, memory, shared memory, GPUs. `server`: its name, "" the default one; None:
+    this one, else the default one."""
+    return run(client().server_size(server))
+
+
+def resize(cpu: float | None = None, memory: int | str | None = None, server: str | None = None) -> ServerSize:
+    """Give your notebook server so many CPUs and that memory, bytes or such as "8Gi", while it runs and without losing
+    anything; what is left out stays. The error says where the profile, a quota or the cluster do not allow it, and what
+    helps. `server`: see `server_size`."""
+    return run(client().resize(cpu, memory, server))
 
 
 def endpoint(name: str, owner: str | None = None) -> Endpoint:

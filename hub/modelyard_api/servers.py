@@ -1,4 +1,4 @@
-"""Notebook servers: what they ask for, and what they wait for. JupyterHub starts and stops them; this is to read."""
+"""Notebook servers: what they ask for, what they wait for, and what they may get without being started anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from modelyard_api.bounds import show
+from modelyard_api.bounds import Strict, show
+from modelyard_api.quantities import Bytes
 
 State = Literal["running", "starting", "stopping", "failed", "stopped"]
 
@@ -76,3 +77,22 @@ class ServerList(BaseModel):
     """The answer of `GET /servers`."""
 
     items: tuple[Server, ...]
+
+
+class ServerSize(Strict):
+    """What a server has: CPUs and bytes. `shm` is part of `memory`."""
+
+    user: str
+    server: Annotated[str, Field(description="Its name; empty: the default one.")] = ""
+    profile: str
+    cpu: float
+    memory: int
+    shm: int
+    gpus: int = 0
+
+
+class ResizeOrder(Strict):
+    """What a server is to have, while it runs; what is left out stays as it is. The profile's bounds hold."""
+
+    cpu: Annotated[float | None, Field(gt=0, description="CPUs that may be used.")] = None
+    memory: Annotated[Bytes | None, Field(description="Bytes, or such as `4Gi`.")] = None

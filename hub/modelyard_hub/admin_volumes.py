@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 class VolumesAdmin(Admin):
     """Each method returns rows to print."""
 
-    def volumes(self) -> Rows:
+    def listed(self) -> Rows:
         """All that are in use."""
         return [_row(one) for one in VolumeList.model_validate_json(self._api("GET", "/volumes").content).items]
 

@@ -23,7 +23,7 @@ _TAGS = [
     {"name": "runs", "description": "Notebooks and scoring jobs, executed once, to their end."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
-    {"name": "servers", "description": "Notebook servers, and what they wait for."},
+    {"name": "servers", "description": "Notebook servers, what they wait for, and their sizes."},
     {"name": "volumes", "description": "Disks of notebook servers, their snapshots, and the trash."},
     {"name": "events", "description": "Changes, as they happen."},
     {"name": "audit", "description": "Who did what, when, from where."},

@@ -14,17 +14,23 @@ from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import needs_scope
+from jupyterhub.utils import url_path_join
 
 from modelyard_api.choices import Sizes
 from modelyard_api.names import owner_name
 from modelyard_api.servers import Server, ServerList, ServerSpec, ServerStatus, State
 
-PATH = "modelyard/servers"
-"""Below JupyterHub's API."""
+PATH = "api/modelyard/servers"
 PATIENCE = 3.0
 """Seconds that a start has to say what it waits for."""
 log = logging.getLogger(__name__)
 SizesOf = Callable[[Any], Sizes | None]
+
+
+def install(app: Any, sizes_of: SizesOf) -> None:
+    """Add the route to JupyterHub's application."""
+    route = (url_path_join(app.hub_prefix, PATH), ServersHandler, {"sizes_of": sizes_of})
+    app.tornado_application.add_handlers(".*", [route])
 
 
 class ServersHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped

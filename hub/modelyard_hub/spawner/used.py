@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import needs_scope
+from jupyterhub.utils import url_path_join
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.orm import object_session
 from tornado.web import HTTPError
@@ -15,8 +16,8 @@ from traitlets import HasTraits
 from modelyard_api.activity import Peaks
 from modelyard_api.choices import Sizes
 
-PATH = "modelyard/peaks/([^/]+)/([^/]*)"
-"""Below JupyterHub's API: the user and the server."""
+PATH = "api/modelyard/peaks/([^/]+)/([^/]*)"
+"""The user and the server."""
 STATE = "used"
 KEPT = 3
 
@@ -63,6 +64,12 @@ class Used(HasTraits):  # type: ignore[misc]  # traitlets is untyped
             self.sessions = tuple(Session.model_validate(one) for one in state.get(STATE) or ())
         except ValidationError:
             self.sessions = ()
+
+
+def install(app: Any, sizes_of: Callable[[Any], Sizes | None]) -> None:
+    """Add the route to JupyterHub's application."""
+    route = (url_path_join(app.hub_prefix, PATH), PeaksHandler, {"sizes_of": sizes_of})
+    app.tornado_application.add_handlers(".*", [route])
 
 
 class PeaksHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
