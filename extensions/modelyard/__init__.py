@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         resize,
         search,
         server_size,
+        servers,
         train,
         trainings,
         trash,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from modelyard.widgets.publish import PublishPanel
     from modelyard.widgets.runs import RunsTable
     from modelyard.widgets.train import TrainPanel
+    from modelyard.widgets.unattended import RunsPanel
 
 # No submodule may be called as a function here is: importing it would put the module in the function's place.
 _HOME = {
@@ -57,6 +59,7 @@ _HOME = {
     "ModelyardError": "modelyard.errors",
     "PublishPanel": "modelyard.widgets.publish",
     "Run": "modelyard.submitting",
+    "RunsPanel": "modelyard.widgets.unattended",
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
@@ -76,6 +79,7 @@ _HOME = {
     "runs": "modelyard.submitting",
     "search": "modelyard.sync",
     "server_size": "modelyard.sync",
+    "servers": "modelyard.sync",
     "submit": "modelyard.submitting",
     "train": "modelyard.sync",
     "trainings": "modelyard.sync",
@@ -94,6 +98,7 @@ __all__ = [
     "ModelyardError",
     "PublishPanel",
     "Run",
+    "RunsPanel",
     "RunsTable",
     "TrainPanel",
     "TrainingRun",
@@ -112,6 +117,7 @@ __all__ = [
     "runs",
     "search",
     "server_size",
+    "servers",
     "submit",
     "train",
     "trainings",

@@ -23,7 +23,7 @@ from modelyard_api.endpoints import CallToken, EndpointList, Identity
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
 from modelyard_api.profiles import Profile, ProfileList
-from modelyard_api.servers import ServerSize
+from modelyard_api.servers import Server, ServerList, ServerSize
 
 if TYPE_CHECKING:
     from modelyard.disks import AsyncVolume
@@ -107,6 +107,12 @@ class AsyncClient:
     async def profiles(self) -> list[Profile]:
         """The sizes and kinds that the user may choose from: `GET /profiles`. The first is the default."""
         return list((await self.get("/profiles", ProfileList)).items)
+
+    async def servers(self, owner: str | None = None) -> list[Server]:
+        """The user's notebook servers, and what one waits for that is not ready: `GET /servers`. Administrators see
+        everybody's that are not stopped."""
+        query = {"owner": owner} if owner else None
+        return list((await self.fetch(Request("GET", "/servers", query=query), ServerList)).items)
 
     async def server_size(self, server: str | None = None) -> ServerSize:
         """What the user's notebook server has: `GET /servers/{user}`. `server`: its name, "" the default one; None:

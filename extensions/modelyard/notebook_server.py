@@ -15,6 +15,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -25,6 +26,7 @@ from tornado.web import authenticated
 from modelyard.activity import extension as activity
 from modelyard.errors import ModelyardError, NotFound, in_words
 from modelyard.fullness import report_forever
+from modelyard.submit_form import SubmitHandler
 from modelyard.training import control
 from modelyard.training.run import TrainingRun
 from modelyard.training.snapshot import part, snapshot
@@ -38,7 +40,8 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    base = url_path_join(serverapp.web_app.settings["base_url"], "modelyard", "runs", "([^/]+)")
+    settings = serverapp.web_app.settings
+    base = url_path_join(settings["base_url"], "modelyard", "runs", "([^/]+)")
     runs = Runs()
     serverapp.io_loop.add_callback(report_forever)
     serverapp.web_app.add_handlers(
@@ -47,6 +50,11 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             (base, RunHandler, {"runs": runs}),
             (f"{base}/({'|'.join(control.ACTIONS)})", ActionHandler, {"runs": runs}),
             (f"{base}/([a-z0-9_-]+)", PartHandler, {"runs": runs}),
+            (
+                url_path_join(settings["base_url"], "modelyard", "submit"),
+                SubmitHandler,
+                {"root": Path(serverapp.root_dir)},
+            ),
         ],
     )
     serverapp.web_app.settings["modelyard_activity"] = activity.load(serverapp)

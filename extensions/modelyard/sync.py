@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
-    from modelyard_api.servers import ServerSize
+    from modelyard_api.servers import Server, ServerSize
     from modelyard_api.volumes import Volume as Resource
 
 _lock = threading.Lock()
@@ -223,6 +223,12 @@ def publish_as(model: Any, name: str, options: PublishOptions) -> Endpoint:
 def profiles() -> list[Profile]:
     """The sizes and kinds of notebook servers and endpoints that you may choose from, with their bounds."""
     return run(client().profiles())
+
+
+def servers(owner: str | None = None) -> list[Server]:
+    """Your notebook servers, stopped ones too: state, sizes, and of one that is not ready its `status.cause` and
+    `status.remedy`, its place in the queue, and how long others took. Administrators see everybody's."""
+    return run(client().servers(owner))
 
 
 def server_size(server: str | None = None) -> ServerSize:

@@ -50,3 +50,17 @@ class Countdown(BaseModel):
 
     seconds: float = Field(ge=0)
     keep: float = Field(0.0, ge=0)
+
+
+class Peaks(BaseModel):
+    """The most that a session of a server has used so far. Bytes and CPUs."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    cpu: float = Field(0.0, ge=0, le=1e6)
+    memory: int = Field(0, ge=0, le=1 << 60)
+    shm: int = Field(0, ge=0, le=1 << 60)
+
+    def grown(self, before: Peaks) -> bool:
+        """Whether something of it is more by a tenth."""
+        return any(getattr(self, name) > 1.1 * getattr(before, name) for name in type(self).model_fields)

@@ -11,6 +11,7 @@ from modelyard_api.conditions import find
 from modelyard_api.endpoints import Endpoint, EndpointList
 from modelyard_api.errors import Forbidden, Unavailable
 from modelyard_api.problem import Problem, from_problem
+from modelyard_api.servers import Server, ServerList
 from modelyard_api.volumes import Volume, VolumeList
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.embedded.home import Ports, secrets_of
@@ -71,6 +72,10 @@ class Admin:
             for user in self._hub("GET", "/users").json()
         ]
 
+    def servers(self) -> list[dict[str, Any]]:
+        """One row for each server that is not stopped."""
+        return [_server(one) for one in ServerList.model_validate_json(self._api("GET", "/servers").content).items]
+
     def token(self, user: str) -> str:
         """A new token of a user, for reading and writing endpoints; the user is made where there is none."""
         known = self._http.get(f"http://127.0.0.1:{self._ports.hub}/hub/api/users/{user}")
@@ -123,6 +128,22 @@ def _row(endpoint: Endpoint) -> dict[str, Any]:
         "traffic": traffic,
         "replicas": sum(revision.ready_replicas for revision in endpoint.status.revisions),
         "url": endpoint.status.url,
+    }
+
+
+def _server(server: Server) -> dict[str, Any]:
+    status = server.status
+    return {
+        "server": server.title,
+        "state": status.state,
+        "profile": server.spec.profile,
+        "size": server.size,
+        "since": status.since.isoformat(timespec="seconds") if status.since else "",
+        "phase": status.phase,
+        "cause": status.cause,
+        "remedy": status.remedy,
+        "place": f"{status.place} of {status.of}" if status.place else "",
+        "seconds_left": "" if status.seconds_left is None else round(status.seconds_left),
     }
 
 

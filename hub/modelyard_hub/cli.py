@@ -12,30 +12,19 @@ from typing import Annotated, Any
 import httpx
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from modelyard_api.errors import ModelyardError, Unauthenticated, Unavailable
+from modelyard_hub import cli_volumes
 from modelyard_hub.admin import Admin
+from modelyard_hub.cli_table import Json
+from modelyard_hub.cli_table import console as _console
+from modelyard_hub.cli_table import show as _show
 from modelyard_hub.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 endpoints = typer.Typer(no_args_is_help=True, help="Endpoints of everybody (administrators).")
 app.add_typer(endpoints, name="endpoints")
-_console = Console()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    table = Table(box=None)
-    for column in rows[0] if rows else []:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _console.print(table if rows else "none", highlight=False)
+app.add_typer(cli_volumes.app, name="volumes")
 
 
 @app.command()
@@ -59,6 +48,20 @@ def status(as_json: Json = False) -> None:
 def users(as_json: Json = False) -> None:
     """Users, their groups, whether their notebook server runs."""
     _show(Admin(Settings()).users(), as_json)
+
+
+@app.command()
+def servers(as_json: Json = False) -> None:
+    """Notebook servers of everybody that run, start or failed to, and what they wait for."""
+    rows = Admin(Settings()).servers()
+    _show(rows if as_json else [_brief(row) for row in rows], as_json)
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """A server in as many columns as a terminal has room for."""
+    size = f"{row['profile']}: {row['size']}" if row["profile"] else ""
+    waits = f"{row['cause']} {row['remedy']}".strip()
+    return {"server": row["server"], "state": row["state"], "size": size, "since": row["since"], "waits for": waits}
 
 
 @app.command()

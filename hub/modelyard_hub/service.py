@@ -7,19 +7,7 @@ from starlette.types import Lifespan
 
 from modelyard_api import __version__
 from modelyard_api.problem import Problem
-from modelyard_hub.api import (
-    endpoints,
-    events,
-    internal,
-    keys,
-    me,
-    observe,
-    problems,
-    profiles,
-    runs,
-    servers,
-    volumes,
-)
+from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles, runs, servers, volumes
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import actions, routes
 from modelyard_hub.parts import scheme
@@ -35,7 +23,7 @@ _TAGS = [
     {"name": "runs", "description": "Notebooks and scoring jobs, executed once, to their end."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
-    {"name": "servers", "description": "Notebook servers that run, and their sizes."},
+    {"name": "servers", "description": "Notebook servers, what they wait for, and their sizes."},
     {"name": "volumes", "description": "Disks of notebook servers, their snapshots, and the trash."},
     {"name": "events", "description": "Changes, as they happen."},
     {"name": "audit", "description": "Who did what, when, from where."},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,6 +77,15 @@ def server(yard: Stack, user: str) -> psutil.Process:
     raise AssertionError(f"{user} has no server")
 
 
+def peaks(yard: Stack, user: str) -> Any:
+    """What JupyterHub's database has of the user's last sessions."""
+    with sqlite3.connect(yard.home / "jupyterhub.sqlite") as database:
+        row = database.execute(
+            "select spawners.state from spawners join users on users.id = user_id where users.name = ?", (user,)
+        )
+        return json.loads(row.fetchone()[0] or "{}").get("used")
+
+
 def stop(yard: Stack, user: str) -> None:
     with api(yard, user) as hub:
         hub.delete(f"/users/{user}/server").raise_for_status()
@@ -113,6 +123,30 @@ def test_a_size_is_chosen_started_and_there_again_next_time(yard: Stack, context
     expect(page.get_by_role("radio", name="More")).to_be_checked()
     expect(page.get_by_role("spinbutton", name="Memory")).to_have_value("1.5")
     expect(page.get_by_role("spinbutton", name="CPUs")).to_have_value("0.5")
+
+
+def test_what_the_last_session_used_says_which_size_would_do(yard: Stack, context: BrowserContext) -> None:
+    """The server itself tells what it used, half a minute after its start."""
+    with api(yard, "hedy") as hub:
+        choice = {"profile": "more", "cpu": 1, "memory": "4Gi"}
+        hub.post("/users/hedy/server", json={"user_options": choice}).raise_for_status()
+        eventually(lambda: hub.get("/users/hedy").json()["servers"][""]["ready"], timeout=60, what="it is ready")
+    eventually(lambda: peaks(yard, "hedy"), timeout=90, what="it has told what it used")
+    stop(yard, "hedy")
+    page = sign_in(context, yard, "hedy")
+    fits = page.locator(".yard-fits")
+    expect(fits).to_contain_text(re.compile(r"Last time: \d+(\.\d)? MiB of 4 GiB of memory, [\d.]+ of 1 CPU"))
+    expect(fits).to_contain_text(re.compile("More with 0.5 CPUs and 512 MiB would do"))
+    page.get_by_text("Little", exact=True).click()
+    page.screenshot(path=SCREENSHOTS / "spawn-7.png", full_page=True)
+    fits.get_by_role("button", name="Choose it").click()
+    expect(page.get_by_role("radio", name="More")).to_be_checked()
+    expect(page.get_by_role("status")).to_have_text("0.5 CPUs; 512 MiB of memory.")
+    page.screenshot(path=SCREENSHOTS / "spawn-8.png", full_page=True)
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/user/hedy/lab/**", timeout=MINUTE)
+    told = server(yard, "hedy").environ()
+    assert (told["MODELYARD_PROFILE"], told["MEM_LIMIT"], told["CPU_LIMIT"]) == ("more", str(512 << 20), "0.5")
 
 
 def test_what_is_wrong_is_said_beside_its_field_and_not_sent(yard: Stack, context: BrowserContext) -> None:

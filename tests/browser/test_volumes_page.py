@@ -79,8 +79,13 @@ def test_a_volume_is_grown_put_away_and_taken_back(page: Page) -> None:
     data.get_by_role("button", name="Grow").click()
     expect(page.get_by_role("status")).to_contain_text("a volume cannot shrink: it has 5 GiB, asked for is 1 GiB")
 
-    page.once("dialog", lambda dialog: dialog.accept("before"))
     table.get_by_role("row", name="ada/pictures").get_by_role("button", name="Restore").click()
+    asked = page.get_by_role("dialog", name="Restore a snapshot")
+    asked.get_by_role("button", name="Cancel").click()
+    expect(asked).to_have_count(0)
+    table.get_by_role("row", name="ada/pictures").get_by_role("button", name="Restore").click()
+    asked.get_by_label("Volume that gets the files").fill("before")
+    asked.get_by_role("button", name="Restore").click()
     expect(table.get_by_role("row", name="ada/before")).to_contain_text("50 GiB")
 
     page.once("dialog", lambda dialog: dialog.dismiss())
@@ -94,3 +99,38 @@ def test_a_volume_is_grown_put_away_and_taken_back(page: Page) -> None:
     trash.get_by_role("button", name="Recover").click()
     expect(data).to_have_count(1)
     expect(trash).to_have_count(0)
+
+
+def test_one_folder_is_restored(page: Page) -> None:
+    table = page.get_by_role("table", name="Volumes")
+    row = table.get_by_role("row", name="ada/pictures")
+    row.get_by_role("button", name="Restore").click()
+    asked = page.get_by_role("dialog", name="Restore a snapshot")
+    asked.get_by_label("Folder").fill("../bob")
+    asked.get_by_label("Volume that gets the files").fill("data")
+    page.screenshot(path=SCREENSHOTS / "volumes-restore.png", full_page=True)
+    asked.get_by_role("button", name="Restore").click()
+    expect(page.get_by_role("status")).to_contain_text("a path inside the volume, without '..'")
+    row.get_by_role("button", name="Restore").click()
+    asked.get_by_label("Folder").fill("/work/churn/")
+    asked.get_by_label("Volume that gets the files").fill("data")
+    page.keyboard.press("Enter")
+    expect(table.get_by_role("row", name="ada/data")).to_contain_text("work/churn from")
+    expect(table.get_by_role("row", name="ada/data")).to_contain_text("running")
+
+
+def test_a_further_volume_is_made(page: Page) -> None:
+    table = page.get_by_role("table", name="Volumes")
+    page.get_by_role("button", name="New volume").click()
+    asked = page.get_by_role("dialog", name="A further volume")
+    asked.get_by_role("button", name="Make it").click()
+    expect(asked).to_be_visible()  # it has no name yet
+    asked.get_by_label("Name", exact=True).fill("More")
+    asked.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("status")).to_contain_text("DNS label")
+    page.get_by_role("button", name="New volume").click()
+    asked.get_by_label("Name", exact=True).fill("more")
+    asked.get_by_label("Size in GiB").fill("3")
+    page.screenshot(path=SCREENSHOTS / "volumes-new.png", full_page=True)
+    asked.get_by_role("button", name="Make it").click()
+    expect(table.get_by_role("row", name="ada/more")).to_contain_text("3 GiB")

@@ -19,14 +19,16 @@ READ_WRITE = ("custom:modelyard:read", "custom:modelyard:write")
 
 @dataclass
 class FakeHub:
-    """Tokens to users' models, codes to (token, PKCE challenge); `broken` answers 503; `asked` counts `/user`. `sizes`:
-    what it answers of users' servers, (status, document); `resized`: what was asked of them, (token, server, body).
+    """Tokens to users' models, codes to (token, PKCE challenge); all `servers`; `broken` answers 503; `asked` counts
+    `/user`. `sizes`: what it answers of users' servers, (status, document); `resized`: what was asked of them, (token,
+    server, body).
     `accounts`: the names that it tells the hub service."""
 
     secret: str = "service-secret"
     client_id: str = "service-modelyard"
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    servers: list[dict[str, Any]] = field(default_factory=list)
     broken: bool = False
     asked: int = 0
     sizes: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class FakeHub:
         """The ASGI application."""
         routes = [
             Route("/hub/api/user", self._user),
+            Route("/hub/api/modelyard/servers", self._servers),
             Route("/hub/api/oauth2/token", self._token, methods=["POST"]),
             Route("/hub/api/modelyard/accounts", self._accounts),
             Route("/hub/api/modelyard/servers/{user}", self._size, methods=["GET", "POST"]),
@@ -58,6 +61,12 @@ class FakeHub:
         if kind != "token" or model is None:
             return JSONResponse({"status": 403, "message": "Missing or invalid credentials."}, 403)
         return JSONResponse(model)
+
+    async def _servers(self, request: Request) -> Response:
+        if self.broken or request.headers.get("authorization") != f"token {self.secret}":
+            return Response(status_code=503 if self.broken else 403)
+        user = request.query_params.get("user")
+        return JSONResponse({"items": [one for one in self.servers if user in (None, one["owner"])]})
 
     async def _accounts(self, request: Request) -> Response:
         mine = request.headers.get("authorization") == f"token {self.secret}"

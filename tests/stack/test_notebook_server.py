@@ -158,3 +158,13 @@ async def test_its_start_was_measured_by_phase_for_the_administrators_page(stack
     assert list(found.phases) == ["queue", "start", "ready", "route"]
     measured = (found.phases[name] for name in ("start", "ready", "route"))
     assert all(phase.count >= 1 and 0 < phase.seconds["0.99"] < 90 for phase in measured), found
+
+
+def test_it_is_listed_in_a_cell_and_on_the_command_line(stack: Stack, notebook: Notebook) -> None:
+    said = notebook.run("import modelyard as yard; print(yard.servers())")
+    assert said.startswith("[Server(dora · running · machine: "), said
+    done = stack.command("servers", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in json.loads(done.stdout) if row["server"] == USER]
+    assert (row["state"], row["profile"]) == ("running", "machine")
+    assert row["since"]

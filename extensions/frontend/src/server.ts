@@ -22,7 +22,7 @@ function page(): Page {
 }
 
 /** Ask the notebook server that this page is of. Rejects with NoServer where it is of none. */
-export function call(path: string, method: "GET" | "POST", body?: unknown): Promise<Response> {
+export function call(path: string, method: "GET" | "POST", body?: unknown, patience = PATIENCE): Promise<Response> {
   const { base, token } = page();
   const headers: Record<string, string> = { "X-XSRFToken": /\b_xsrf=([^;]*)/.exec(document.cookie)?.[1] ?? "" };
   if (token) headers.Authorization = `token ${token}`;
@@ -32,7 +32,7 @@ export function call(path: string, method: "GET" | "POST", body?: unknown): Prom
     body: body === undefined ? undefined : JSON.stringify(body),
     credentials: "same-origin",
     redirect: "error",
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(patience),
   });
 }
 

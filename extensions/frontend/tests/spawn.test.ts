@@ -100,6 +100,8 @@ describe("the form", () => {
     document.body.innerHTML = `<form><input type="radio" name="profile" value="a" checked>
       <fieldset class="yard-sizes" data-profile="a">
       ${row("memory", GiB, "4", ["1", "8", "1"])}${row("shm", 2 ** 20, "2048", ["256", "8192", "256"])}</fieldset>
+      <p class="yard-fits">3 of 8 GiB
+      <button type="button" data-profile="a" data-choice='{"shm": ${GiB / 2}, "memory": ${2 * GiB}}'>Choose it</button></p>
       <p id="yard-sentence"></p><ul id="yard-rooms"></ul>
       <script type="application/json" id="yard-data">${data}</script><button type="submit">Start</button></form>`;
     start(document.querySelector("form") as HTMLFormElement);
@@ -124,6 +126,13 @@ describe("the form", () => {
     type("memory", "8");
     expect(document.querySelector("[data-field=shm] .yard-error")?.textContent).toBe("");
     expect(document.querySelector("#yard-sentence")?.textContent).toContain("1.25 GiB can be shared memory");
+  });
+
+  test("what would fit is chosen with a click", () => {
+    (document.querySelector(".yard-fits button") as HTMLButtonElement).click();
+    expect([sent("memory"), sent("shm")]).toEqual([String(2 * GiB), String(GiB / 2)]);
+    expect(number("shm").max).toBe("2048");
+    expect(document.querySelector("#yard-sentence")?.textContent).toContain("2 GiB of memory");
   });
 
   test("what is wrong is not sent", () => {

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelyard.activity import busy
 from modelyard.activity.gpus import Gpus, look
+from modelyard.activity.peaks import Teller
 from modelyard.activity.processes import Meter
 from modelyard.activity.traffic import Traffic
 from modelyard_api.activity import Activity, Countdown
@@ -35,9 +36,11 @@ class Watch:
 
     async def run(self, every: float = EVERY) -> None:
         """Without end."""
+        teller = Teller()
         while True:
             try:
                 await self.look()
+                await teller.tell(self.meter.use)
             except Exception:  # the next look may do; a server that says nothing is not ended
                 log.exception("looking at what is at work")
             await asyncio.sleep(every)

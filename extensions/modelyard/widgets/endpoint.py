@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import traitlets
 
-from modelyard.errors import InvalidInput, ModelyardError, NotFound, Unauthenticated, Unavailable, in_words
+from modelyard.errors import InvalidInput, ModelyardError, NotFound
 from modelyard.handle import Endpoint
 from modelyard.loop import run
 from modelyard.sync import client
 from modelyard.widgets import tryit
 from modelyard.widgets.calls import CallsPanel
-from modelyard.widgets.endpoint_view import cut, view
+from modelyard.widgets.endpoint_view import view
+from modelyard.widgets.looking import LookedAt, away, soon
 from modelyard.widgets.rates import Rates
 
-T = TypeVar("T")
-POLL = 2.0
-"""Seconds between two looks at the endpoint, while somebody looks at the panel."""
-_AWAY = 10.0
-_PATIENCE = 8.0
-"""Seconds without an answer, after which the hub service is said to be away."""
-LEASE = 100.0
-"""Seconds after which a view that has said nothing more is taken for gone."""
 _LOG_LINES, _LOG_CHARACTERS = 200, 32_000
 
 
-class EndpointPanel(CallsPanel, front_end="endpoint"):
+class EndpointPanel(LookedAt, CallsPanel, front_end="endpoint"):
     """An endpoint, live: `yard.EndpointPanel("churn")`, by name, by "owner/name", or for an `Endpoint`.
 
     It looks at the endpoint every two seconds while the panel is in sight, and not otherwise. `panel.endpoint` is the
@@ -47,10 +38,6 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
         )
         self._remote = self.endpoint.remote
         self._rates = Rates()
-        self._viewers: dict[str, float] = {}
-        self._watching = threading.Lock()
-        self._wake = threading.Event()
-        self._watch: threading.Thread | None = None
         super().__init__(view=self._seen())
 
     def refresh(self) -> bool:
@@ -66,7 +53,7 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
     def _seen(self) -> dict[str, Any]:
         """What is to be shown now: as it was last, with the reason, where that cannot be known."""
         try:
-            me, resource = run(_soon(client().me())), run(_soon(self._remote.read()))
+            me, resource = run(soon(client().me())), run(soon(self._remote.read()))
         except NotFound:
             return {**self.view, **self._name(), "gone": True, "problem": None}
         except ModelyardError as error:
@@ -82,36 +69,6 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
             if point is not None:
                 return {"at": point[0], "revisions": point[1]}
         return dict(self.live)
-
-    def hear_look(self, viewer: str, looking: bool) -> None:
-        """A view came into sight, still is, or left it."""
-        with self._watching:
-            self._viewers.pop(viewer, None)
-            if looking:
-                self._viewers[viewer] = time.monotonic() + LEASE
-            if self._viewers and self._watch is None:
-                self._watch = threading.Thread(target=self._keep_up, name="modelyard-endpointpanel", daemon=True)
-                self._watch.start()
-        self._wake.set()
-
-    def _keep_up(self) -> None:
-        pause = POLL
-        while True:
-            with self._watching:
-                now = time.monotonic()
-                self._viewers = {viewer: until for viewer, until in self._viewers.items() if until > now}
-                if not self._viewers or self.comm is None:
-                    self._watch = None
-                    return
-            began = time.monotonic()
-            pause = POLL if self.refresh() else min(2 * pause, _AWAY)
-            self._wait(began + pause)
-
-    def _wait(self, until: float) -> None:
-        """Until then, or until nobody looks any more."""
-        while (left := until - time.monotonic()) > 0 and self._viewers:
-            self._wake.clear()
-            self._wake.wait(left)
 
     def on_split(self, shares: Mapping[str, int], expected: Mapping[str, int] | None = None) -> None:
         """Write the traffic; StaleWrite when it is not what the person saw."""
@@ -164,23 +121,5 @@ class EndpointPanel(CallsPanel, front_end="endpoint"):
         self.refresh()
 
 
-async def _soon(work: Awaitable[T]) -> T:
-    """What `work` gives; Unavailable when that takes long, as where a hub service hangs."""
-    try:
-        return await asyncio.wait_for(work, _PATIENCE)
-    except TimeoutError:
-        raise Unavailable(f"the hub service has not answered for {_PATIENCE:g} s") from None
-
-
 def _numbered(shares: Mapping[str, int]) -> dict[int, int]:
     return {int(number): percent for number, percent in shares.items()}
-
-
-def away(error: ModelyardError) -> dict[str, str]:
-    """What a panel says where the hub service gives no answer, or does not know the person any more."""
-    found = in_words(error)
-    if isinstance(error, Unauthenticated):
-        found["title"] = "Your token is not accepted any more"
-        stop = "In JupyterHub: File, Hub Control Panel, stop and start your server."
-        found["remedy"] = f"{stop} Elsewhere: put a new token into MODELYARD_TOKEN."
-    return found | {"detail": cut(error.detail, 400)}

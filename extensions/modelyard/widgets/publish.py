@@ -19,8 +19,9 @@ from modelyard.sync import client, publish_as
 from modelyard.training.run import TrainingRun
 from modelyard.widgets import namespace
 from modelyard.widgets.calls import CallsPanel
-from modelyard.widgets.endpoint import EndpointPanel, away
+from modelyard.widgets.endpoint import EndpointPanel
 from modelyard.widgets.endpoint_view import cut
+from modelyard.widgets.looking import away
 from modelyard.widgets.publish_form import EXAMPLE_ROWS, Form, naming, signature
 from modelyard.widgets.publish_steps import StepLog
 from modelyard_api.endpoints import Endpoint as Resource

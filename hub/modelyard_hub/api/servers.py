@@ -1,5 +1,5 @@
-"""`/servers`: what a notebook server that runs has, and another size for it. JupyterHub does it, with the caller's own
-token: who may what is decided there."""
+"""`/servers`: notebook servers, and why one is not ready; what one that runs has, and another size for it. JupyterHub
+does that, with the caller's own token: who may what is decided there."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from jupyterhub.utils import url_escape_path
 from pydantic import ValidationError
 
 from modelyard_api.errors import Unavailable
-from modelyard_api.names import owner_name
+from modelyard_api.names import Label, owner_name
 from modelyard_api.problem import Problem, from_problem
-from modelyard_api.servers import ResizeOrder, ServerSize
+from modelyard_api.servers import ResizeOrder, ServerList, ServerSize
+from modelyard_hub import servers
 from modelyard_hub.api.problems import responses
 from modelyard_hub.auth import bearer
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader
@@ -23,6 +24,15 @@ router = APIRouter(tags=["servers"], responses=responses(401, 403, 404, 409, 422
 PATIENCE = 50.0
 """Seconds: a node has twenty, and JupyterHub asks the cluster twice."""
 ServerName = Annotated[str, Query(alias="server", max_length=255, description="Its name; empty: the default one.")]
+
+
+@router.get("/servers", summary="Notebook servers, and what they wait for")
+async def list_servers(
+    parts: PartsDep, identity: Reader, owner: Annotated[Label | None, Query(examples=["ada"])] = None
+) -> ServerList:
+    """The caller's, also those that are stopped. Administrators see everybody's, but for the stopped ones."""
+    found = await servers.read(parts.http, parts.hub, identity)
+    return ServerList(items=tuple(one for one in found.items if owner in (None, one.owner)))
 
 
 @router.get("/servers/{user}", summary="What a notebook server has")

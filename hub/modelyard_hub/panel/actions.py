@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Request
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from modelyard_api.bounds import Strict
 from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidInput, StaleWrite
 from modelyard_api.names import Label
-from modelyard_api.volumes import RecoverOrder, RestoreOrder, Size, Volume
+from modelyard_api.volumes import RecoverOrder, RestoreOrder, Size, Volume, VolumeCreate
 from modelyard_hub import sessions
 from modelyard_hub.auth import WRITE, require_owner, require_scope
 from modelyard_hub.panel.routes import SessionCookie
@@ -28,13 +28,32 @@ class Order(Strict):
     etag: str
     size: Size | None = None
     snapshot: str = ""
-    volume: Annotated[Label | None, Field(description="The new one that gets a snapshot's files.")] = None
+    volume: Annotated[Label | None, Field(description="The one that gets a snapshot's files.")] = None
+    folder: Annotated[str, Field(max_length=1024, description="Only this folder of the snapshot; empty: all.")] = ""
+
+
+class Make(Strict):
+    """The button that makes a further volume. `size` only where volumes have one."""
+
+    name: Label
+    size: Size | None = None
+    server: Annotated[str, Field(max_length=64)] = ""
 
 
 class Recover(Strict):
     """A button of what is in the trash."""
 
     name: Annotated[Label | None, Field(description="By default its own.")] = None
+
+
+@router.post("/volumes", status_code=204)
+async def make(
+    order: Make, request: Request, parts: PartsDep, session: SessionCookie = None, page: PageHeader = None
+) -> None:
+    """A further one of whoever looks at the page."""
+    identity = _signed_in(parts, session, page)
+    create = VolumeCreate(name=order.name, size=order.size, server=order.server)
+    await _audit(parts, identity, request, "volume.create", await parts.shelf.create(identity, create))
 
 
 @router.post("/volumes/{owner}/{name}/{action}", status_code=204)
@@ -48,7 +67,7 @@ async def volume(
     session: SessionCookie = None,
     page: PageHeader = None,
 ) -> None:
-    """Grow it, take a snapshot, restore one as a new volume, put it into the trash."""
+    """Grow it, take a snapshot, restore one or a folder of it, put it into the trash."""
     identity = _signed_in(parts, session, page)
     found = await parts.shelf.get(identity, owner, name)
     require_owner(identity, owner, name)
@@ -57,7 +76,7 @@ async def volume(
     elif action == "restore":
         if order.volume is None:
             raise InvalidInput("no name was given")
-        await parts.shelf.restore(identity, found, RestoreOrder(snapshot=order.snapshot, volume=order.volume))
+        await parts.shelf.restore(identity, found, _restore(order, order.volume))
     elif found.etag != order.etag:
         raise StaleWrite("it was changed since this page was shown", remedy="Look at the page again.")
     elif action == "trash":
@@ -83,6 +102,14 @@ async def recover(
         "volume.recover",
         await parts.shelf.recover(identity, found, RecoverOrder(name=order.name)),
     )
+
+
+def _restore(order: Order, volume: str) -> RestoreOrder:
+    """Paths that people type begin and end as they like; what leads out of the volume is told as the API tells it."""
+    try:
+        return RestoreOrder(snapshot=order.snapshot, volume=volume, folder=order.folder.strip("/ ") or None)
+    except ValidationError as error:
+        raise InvalidInput(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
 def _signed_in(parts: Parts, session: str | None, page: str | None) -> Identity:

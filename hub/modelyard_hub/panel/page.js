@@ -15,16 +15,53 @@ const look = async () => {
     // the service is restarting; the next look finds it again
   }
 };
+// What a button has to know first: a form in a dialog; null where it is given up. It stands beside <main>, which changes.
+const fill = (form) =>
+  new Promise((resolve) => {
+    const dialog = document.createElement("dialog");
+    const add = (tag, text, place = dialog) => {
+      const made = place.appendChild(document.createElement(tag));
+      made.textContent = text;
+      return made;
+    };
+    dialog.setAttribute("aria-label", form.title);
+    add("h3", form.title);
+    add("p", form.says);
+    const inputs = form.fields.map((field) => {
+      const input = add("label", field.label).appendChild(document.createElement("input"));
+      Object.assign(input, { name: field.name, required: !!field.required, value: field.value ?? "" });
+      if (field.number) Object.assign(input, { type: "number", min: "1" });
+      return input;
+    });
+    const foot = add("p", "");
+    foot.className = "do";
+    const end = (value) => {
+      dialog.remove();
+      resolve(value);
+    };
+    const go = () => {
+      if (!inputs.every((input) => input.reportValidity())) return;
+      end(Object.fromEntries(inputs.filter((i) => i.value).map((i) => [i.name, i.type === "number" ? `${i.value}Gi` : i.value])));
+    };
+    add("button", "Cancel", foot).onclick = () => end(null);
+    add("button", form.go, foot).onclick = go;
+    dialog.onkeydown = (event) => event.key === "Enter" && event.target.tagName === "INPUT" && go();
+    dialog.oncancel = () => end(null);
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 // A button of a row: what it does is a path below `actions/`, with the row's number where it has one.
 const act = async (button) => {
   if (button.dataset.ask && !confirm(button.dataset.ask)) return;
   const number = button.parentElement.querySelector("input");
   const body = button.dataset.etag ? { etag: button.dataset.etag } : {};
   if (button.dataset.do.endsWith("/grow")) body.size = `${number.value}Gi`;
-  if (button.dataset.name) {
-    body.snapshot = button.parentElement.querySelector("select").value;
-    body.volume = prompt(button.dataset.name);
-    if (!body.volume) return;
+  if (button.dataset.form) {
+    const chosen = button.parentElement.querySelector("select");
+    if (chosen) body.snapshot = chosen.value;
+    const given = await fill(JSON.parse(button.dataset.form));
+    if (!given) return;
+    Object.assign(body, given);
   }
   button.disabled = true;
   let said = "";

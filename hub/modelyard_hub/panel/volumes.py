@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -16,6 +17,21 @@ GiB = 1 << 30
 FULL = 0.9
 SHOWN = 200
 """Rows: an administrator sees everybody's."""
+_NAME = {"name": "name", "label": "Name", "required": True}
+_SIZE = {"name": "size", "label": "Size in GiB", "number": True, "value": "10"}
+_SERVER = {"name": "server", "label": "Named server that has it; empty: the default one"}
+_FURTHER = "It is at ~/volumes/ and its name, from that server's next start on."
+_RESTORE = {
+    "title": "Restore a snapshot",
+    "go": "Restore",
+    "says": "All of it becomes a new volume. One folder is put below restored/ of a volume that no server has "
+    "just now, which is made where there is none.",
+    "fields": [
+        {"name": "folder", "label": "Folder, such as work/churn; empty: all of it"},
+        {"name": "volume", "label": "Volume that gets the files", "required": True},
+    ],
+}
+"""What a button asks for before it does anything."""
 
 
 def render(
@@ -44,7 +60,7 @@ def render(
     put = f'<h3>Trash</h3><table aria-label="Trash">{"".join(map(_trashed, trash))}</table>' if trash else ""
     said = '<p class="message said" role="status"></p>'
     return f"""<h2 id="volumes">Volumes</h2><div class="cards"><article class="wide">{table if volumes else empty}
-{note}{said}{put}</article></div>"""
+{note}{_make(grows)}{said}{put}</article></div>"""
 
 
 def unknown(error: ModelyardError) -> str:
@@ -94,7 +110,14 @@ def _taken(volume: Volume, taken: list[Snapshot], mine: bool) -> str:
     options = "".join(f'<option value="{escape(s.name)}">{s.made_at:%Y-%m-%d %H:%M}</option>' for s in ready)
     return f"""{said}<br><select aria-label="Snapshot of {escape(volume.name)}">{options}</select>
 <button data-etag="{escape(volume.etag)}" data-do="volumes/{escape(volume.owner)}/{escape(volume.name)}/restore"
-data-name="Name of the new volume that gets its files:">Restore</button>"""
+data-form="{escape(json.dumps(_RESTORE))}">Restore</button>"""
+
+
+def _make(grows: bool) -> str:
+    """The button for a further volume."""
+    fields = [_NAME, *([_SIZE] if grows else []), _SERVER]
+    form = {"title": "A further volume", "go": "Make it", "fields": fields, "says": _FURTHER}
+    return f"""<p class="do"><button data-do="volumes" data-form="{escape(json.dumps(form))}">New volume</button></p>"""
 
 
 def _buttons(volume: Volume, identity: Identity, grows: bool, missing: str) -> str:

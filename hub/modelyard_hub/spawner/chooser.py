@@ -14,8 +14,10 @@ from modelyard_api.choices import Choice, Sizes, choose
 from modelyard_api.errors import Conflict, Forbidden, ModelyardError
 from modelyard_api.profiles import Catalogue, Profile
 from modelyard_api.servers import ResizeOrder
-from modelyard_hub.spawner import own, page
+from modelyard_hub.spawner import own, page, servers, used
+from modelyard_hub.spawner.listening import when_it_listens
 from modelyard_hub.spawner.profiled import Profiled
+from modelyard_hub.spawner.suggestion import suggest
 from modelyard_hub.spawner.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -44,6 +46,13 @@ class Chooser:
         def apply(spawner: Profiled, options: Mapping[str, Any]) -> None:
             self.apply(spawner, options)
 
+        def sizes_of(spawner: Profiled) -> Sizes | None:
+            return self.sizes_of(spawner)
+
+        def install(app: Any) -> None:
+            servers.install(app, sizes_of)
+            used.install(app, sizes_of)
+
         def again(spawner: Profiled, order: ResizeOrder, now: Now) -> tuple[Sizes, dict[str, Any]]:
             return self.again(spawner, order, now)
 
@@ -52,6 +61,7 @@ class Chooser:
         c.Spawner.options_from_form = read
         c.Spawner.apply_user_options = apply
         c.Spawner.again = again
+        when_it_listens(install)
 
     async def form(self, spawner: Profiled) -> str:
         """The form, with the last choice; empty where there is nothing to choose.
@@ -67,9 +77,10 @@ class Chooser:
             last = {}
         if len(seen) < 2 and all(profile.fixed for profile in seen):
             return ""
-        shown = page.Shown(seen, dict(last), refused[1] if refused else None)
+        fits = suggest(seen, spawner.sessions)
+        shown = page.Shown(seen, dict(last), refused[1] if refused else None, fits)
         around = await self._look(spawner, seen)
-        mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner, groups))
+        mine = own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner))
         return page.render(shown, replace(around, rooms=(*mine, *around.rooms)))
 
     def read(self, form: Mapping[str, list[str]], spawner: Profiled) -> dict[str, Any]:
@@ -101,7 +112,7 @@ class Chooser:
         sizes = self._sizes(Choice.read(options), spawner)
         groups = groups_of(spawner)
         before = {"cpu": now.cpu, "memory": float(now.memory)}
-        for room in own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner, groups)):
+        for room in own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner)):
             wanted = own.takes(sizes)[room.need]
             if wanted > room.free and wanted > before.get(room.need, wanted):
                 raise Conflict(
@@ -118,14 +129,18 @@ class Chooser:
         own.check(self.catalogue.quota(groups), sizes)
         return sizes
 
-    def _others(self, spawner: Profiled, groups: set[str]) -> Iterator[dict[str, float]]:
+    def _others(self, spawner: Profiled) -> Iterator[dict[str, float]]:
         """What the user's other servers have. One that ran before the hub's start is of the sizes it was asked for."""
         for other in spawner.user.spawners.values():
             if other is not spawner and other.active:
-                sizes = other.sizes
-                with suppress(ModelyardError):
-                    sizes = sizes or choose(self.catalogue, Choice.read(other.user_options), groups)
-                yield own.takes(sizes)
+                yield own.takes(self.sizes_of(other))
+
+    def sizes_of(self, spawner: Profiled) -> Sizes | None:
+        """What a server has, or asked for last; None where that is not offered any more."""
+        sizes = spawner.sizes
+        with suppress(ModelyardError):
+            sizes = sizes or choose(self.catalogue, Choice.read(spawner.user_options), groups_of(spawner))
+        return sizes
 
     def _holds(self, options: Mapping[str, Any], groups: set[str]) -> bool:
         try:

@@ -22,7 +22,7 @@ from modelyard_api.servers import ResizeOrder, ServerSize
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.causes.words import duration
+from modelyard_hub.spawner.causes.base import Diagnosis
 from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
 from modelyard_hub.spawner.deleting import check_nothing_runs
@@ -32,11 +32,15 @@ from modelyard_hub.spawner.profiled import Profiled, threads
 from modelyard_hub.spawner.queued import Queued
 from modelyard_hub.spawner.routes import announce, withdraw
 from modelyard_hub.spawner.surroundings import Surroundings
+from modelyard_hub.spawner.telling import event
 from modelyard_hub.spawner.warm import Forked, Warm
 from modelyard_hub.volumes.folders import Folders
 
 COMMAND = [sys.executable, "-m", "modelyard.singleuser"]
 """Not by name: the PATH of whoever typed `make up` does not hold this environment."""
+
+
+STARTS = Diagnosis("start", "starting", "The server starts.", wrong=False)
 
 
 class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignore[misc]  # JupyterHub is untyped
@@ -134,9 +138,12 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
         """Its place in the queue, then how long it usually takes, for the page that waits."""
         async for told in self.places():
             yield told
-        left = HISTORY.remaining("start", 0.0)
-        usually = "" if left is None else f" Usually ready in {duration(max(1.0, left))}."
-        yield {"progress": 50, "message": f"The server starts.{usually}"}
+        yield {**await self.says(), "progress": 50}
+
+    async def says(self) -> dict[str, Any]:
+        """What the start waits for: see `telling.event`."""
+        elapsed = self._clock.since("begun") if self._clock else 0.0
+        return event(STARTS, elapsed, HISTORY.remaining("start", elapsed))
 
     @default("home_dir")  # type: ignore[untyped-decorator]
     def _owner_folder(self) -> str:

@@ -16,6 +16,7 @@ from modelyard_api.errors import ModelyardError
 from modelyard_api.profiles import Profile
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.resources import MiB
+from modelyard_hub.spawner.suggestion import Suggestion
 from modelyard_hub.spawner.surroundings import Surroundings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,11 +32,12 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """What the form shows: the profiles, what is chosen, and what was wrong with it."""
+    """What the form shows: the profiles, what is chosen, what was wrong with it, and what would fit."""
 
     profiles: tuple[Profile, ...]
     chosen: Mapping[str, Any]
     problem: ModelyardError | None = None
+    fits: Suggestion | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def render(shown: Shown, around: Surroundings) -> str:
             cards=[_card(profile, shown, around, profile.name == selected) for profile in shown.profiles],
             notes=around.notes,
             warnings=around.warnings,
+            fits=shown.fits,
+            fits_choice=json.dumps(dict(shown.fits.choice)) if shown.fits else "",
             data=json.dumps(data).replace("<", "\\u003c"),  # in a script element only `</` could end it
             profile_error=_error(shown.problem, "profile"),
             style=_asset("spawn.css"),

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy.orm import object_session
 from traitlets import Any as AnyTrait
-from traitlets import HasTraits, observe
+from traitlets import observe
 
 from modelyard_api.choices import Sizes
 from modelyard_api.profiles import Quota
 from modelyard_hub.spawner import own
+from modelyard_hub.spawner.used import Used
 
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "POLARS_MAX_THREADS",
@@ -18,7 +19,7 @@ _THREADS = (
 )  # fmt: skip
 
 
-class Profiled(HasTraits):  # type: ignore[misc]  # traitlets is untyped
+class Profiled(Used):
     """Before one of JupyterHub's in a class's bases: a spawner that starts servers of the sizes in `sizes`, which
     `Chooser.apply` sets before each start."""
 

@@ -190,6 +190,12 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
                     yield self._told(place, elapsed)
             await asyncio.sleep(1.0 if place else 0.1)
 
+    def in_line(self) -> dict[str, Any]:
+        """The same, as it is now; empty where it does not wait for its turn."""
+        place = self.queue.place(self.key) if self.queue else None
+        asked = self.queue.marks.get(self.key) if self.queue else None
+        return {} if place is None else self._told(place, time.time() - asked if asked else 0.0)
+
     def _told(self, place: Place, elapsed: float) -> dict[str, Any]:
         took = HISTORY.whole()
         left = None if place.seconds is None or took is None else place.seconds + took

@@ -56,19 +56,26 @@ class ExplainedSpawner(HomeSpawner):
         """What the start waits for, for those who wait, until it has ended. See `telling.event`."""
         told, at = ("", ""), 0.0
         while not (self._start_future and self._start_future.done()):
-            look, clock = self._look, self._clock
-            if look is not None and clock is not None:
-                found = await look.diagnosis()
-                clock.mark(f"phase {found.phase}")
-                now = (found.phase, found.reason)
+            said, clock = await self.says(), self._clock
+            if said and clock is not None:
+                now = (said["phase"], said["reason"])
                 if now != told or clock.since("begun") - at >= REPEAT:
                     told, at = now, clock.since("begun")
-                    left = phases.HISTORY.remaining(found.phase, clock.since(f"phase {found.phase}"))
-                    yield event(found, at, left, url_path_join(self.hub.base_url, "home"))
+                    yield said
             if self._start_future:
                 await asyncio.wait({self._start_future}, timeout=1)
             else:
                 await asyncio.sleep(0.1)
+
+    async def says(self) -> dict[str, Any]:
+        """What the start waits for now: see `telling.event`. Empty where none is on its way."""
+        look, clock = self._look, self._clock
+        if look is None or clock is None:
+            return {}
+        found = await look.diagnosis()
+        clock.mark(f"phase {found.phase}")
+        left = phases.HISTORY.remaining(found.phase, clock.since(f"phase {found.phase}"))
+        return event(found, clock.since("begun"), left, url_path_join(self.hub.base_url, "home"))
 
     async def _start(self) -> str:
         """Make the pod, wait until it runs and answers. NotStarted says why it does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -31,7 +32,7 @@ class NotStarted(SpawnException):  # type: ignore[misc]  # JupyterHub is untyped
             message_html=page(found, again=again, home=home),
             status_code=503 if found.capacity else 500,
         )
-        self.diagnosis = found
+        self.diagnosis, self.at = found, datetime.now(UTC)
         # What the progress page and the page of a failed start show; JupyterHub 6.1 reads only these there.
         self.jupyterhub_message = "\n".join((found.text, *found.evidence[-SHOWN:]))
         self.jupyterhub_html_message = self.message_html
@@ -51,10 +52,6 @@ def page(found: Diagnosis, left: float | None = None, again: str = "", home: str
     buttons = []
     if again:
         buttons.append(f'<a class="btn btn-primary btn-sm" href="{escape(again)}">Start again</a>')
-    elif found.wrong or found.reason == "turn":
-        # The page has this button already, at its foot and without saying what it is good for here.
-        stop = "document.getElementById('stop-server-btn').click()"
-        buttons.append(f'<button type="button" class="btn btn-secondary btn-sm" onclick="{stop}">Stop waiting</button>')
     if home and found.reason in _OWN_SERVERS:
         buttons.append(f'<a class="btn btn-secondary btn-sm" href="{escape(home)}">Your servers</a>')
     return "".join((*parts, f"<div>{' '.join(buttons)}</div>" if buttons else ""))
@@ -63,7 +60,8 @@ def page(found: Diagnosis, left: float | None = None, again: str = "", home: str
 def event(found: Diagnosis, elapsed: float, left: float | None, home: str = "") -> dict[str, Any]:
     """What JupyterHub's progress page and API take: `progress` in percent, `message` and `html_message`.
 
-    And for programs `phase`, `reason`, `remedy`, `evidence`, `capacity`, and `seconds_left` where that is known.
+    And for programs `phase`, `reason`, `cause`, `remedy`, `evidence`, `capacity`, `waits` (nothing is done for it just
+    now), and `seconds_left` where that is known. The page's one button is called by `waits`.
     """
     if left is None or found.wrong:
         share = 90 * PHASES.index(found.phase) / len(PHASES)
@@ -77,6 +75,8 @@ def event(found: Diagnosis, elapsed: float, left: float | None, home: str = "") 
         "html_message": page(found, left, home=home),
         "phase": found.phase,
         "reason": found.reason,
+        "waits": found.wrong or found.reason == "turn",
+        "cause": found.cause,
         "remedy": found.remedy,
         "evidence": list(found.evidence[-SHOWN:]),
         "capacity": found.capacity,

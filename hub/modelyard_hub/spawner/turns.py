@@ -146,7 +146,8 @@ def why(ticket: Ticket, state: State, limits: Limits) -> Why:
     free = state.free()
     short = [room for room in state.rooms if (room.need, room.resource) in ticket.asks()]
     short.sort(key=lambda room: free[room.need, room.resource] - ticket.asks()[room.need, room.resource])
-    return short[0] if short else "starting"
+    # Whoever was just let in has it, even where nobody counts it yet.
+    return replace(short[0], free=max(0.0, free[short[0].need, short[0].resource])) if short else "starting"
 
 
 def hopeless(ticket: Ticket, rooms: Iterable[Room]) -> bool:

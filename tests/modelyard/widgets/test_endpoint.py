@@ -18,7 +18,7 @@ from harness.packages import write_skops
 from harness.served import Served, served
 from harness.wait import eventually
 from modelyard.errors import Conflict, NotFound
-from modelyard.widgets import endpoint as module
+from modelyard.widgets import looking as module
 from modelyard.widgets.endpoint import EndpointPanel
 from modelyard_api.conditions import Condition, ConditionStatus
 from modelyard_api.endpoints import EndpointStatus, RevisionStatus

@@ -62,3 +62,6 @@ def test_those_who_were_just_let_in_count_once() -> None:
     state = State(rooms=own_rooms([third], counted=[first]), unseen=[second])
     assert state.free()["cpu", "ada"] == 0
     assert admit([third], state, Limits()) == []
+    reason = why(third, state, Limits())
+    assert isinstance(reason, Room)
+    assert reason.free == 0, "what it is told is what is left"

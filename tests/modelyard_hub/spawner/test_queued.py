@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,13 @@ def ready(hub: LocalHub, name: str) -> bool:
     return bool(user(hub, name)["server"])
 
 
+def servers(hub: LocalHub, **query: str) -> list[dict[str, Any]]:
+    """As the REST API gets them."""
+    with hub.client() as client:
+        found: list[dict[str, Any]] = client.get("/modelyard/servers", params=query).raise_for_status().json()["items"]
+    return found
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
     with local_hub.running(tmp_path / "hub", concurrent_starts=1) as running:
@@ -47,7 +56,7 @@ def test_servers_wait_for_their_turn_give_up_and_outlive_a_kill(hub: LocalHub) -
     told = hub.progress("cleo", enough="turn")[-1]
     assert told["message"].startswith(f"You are 2nd of 3 in the queue: 1 server may start at once. {KEPT}")
     assert (told["phase"], told["capacity"]) == ("queue", False)
-    assert "Stop waiting</button>" in told["html_message"]
+    assert told["waits"], "the page's button says so"
     metrics = httpx.get(f"{hub.url}/hub/metrics", trust_env=False).text
     assert "modelyard_spawn_queue_length 3.0" in metrics
     assert "modelyard_spawn_starting 1.0" in metrics
@@ -80,6 +89,10 @@ def test_a_start_that_fails_makes_room_and_does_not_come_back(tmp_path: Path) ->
             hub.start(name)
         hub.may_answer("bob")
         eventually(lambda: ready(hub, "bob"), timeout=60, what="the next one starts when the first has failed")
+        by_owner = {one["owner"]: one["status"] for one in servers(hub)}
+        assert by_owner["ada"]["state"] == "failed"
+        assert "didn't respond in 4 seconds" in by_owner["ada"]["cause"]
+        assert by_owner["bob"]["state"] == "running"
         hub.kill()
         hub.begin(Path("/dev/null"))
         eventually(lambda: ready(hub, "bob"), timeout=60, what="bob's server still runs")
@@ -101,10 +114,34 @@ def test_who_has_used_up_the_own_quota_waits_until_another_server_stops(tmp_path
         told = hub.progress("ada", enough="quota", server="more")[-1]
         assert "your quota has 0 of 1 server free, this asks for 1." in told["message"]
         assert "Your servers</a>" in told["html_message"]
+        default, further = servers(hub, user="ada")
+        assert (default["name"], default["status"]["state"]) == ("", "running")
+        assert default["status"]["url"] == "/user/ada/"
+        assert further["status"]["cause"] in told["message"]
+        assert [further["status"][word] for word in ("state", "place", "of")] == ["starting", told["place"], told["of"]]
         eventually(lambda: ready(hub, "bob"), timeout=60, what="others do not wait for it")
         hub.stop("ada")
         more = lambda: user(hub, "ada")["servers"].get("more", {}).get("ready")  # noqa: E731
         eventually(more, timeout=60, what="the second runs then")
+
+
+def test_servers_are_for_whose_scopes_reach_them(hub: LocalHub) -> None:
+    hub.start("ada")
+    hub.start("bob")
+    with hub.client() as client:
+        token = client.post("/users/ada/tokens", json={"scopes": ["read:servers!user=ada"]}).json()["token"]
+        nothing = client.post("/users/ada/tokens", json={"scopes": ["read:users:name!user=ada"]}).json()["token"]
+    url = f"{hub.url}/hub/api/modelyard/servers"
+
+    def get(token: str, **query: str) -> httpx.Response:
+        return httpx.get(url, params=query, headers={"Authorization": f"token {token}"}, trust_env=False)
+
+    assert [one["owner"] for one in servers(hub)] == ["ada", "bob"]
+    assert [one["owner"] for one in get(token).json()["items"]] == ["ada"]
+    assert get(token, user="bob").json()["items"] == []
+    assert get(token, user="nobody").json()["items"] == []
+    assert get(nothing).status_code == 403
+    assert httpx.get(url, trust_env=False).status_code == 403
 
 
 def test_as_many_run_as_may(tmp_path: Path) -> None:
@@ -120,3 +157,42 @@ def test_as_many_run_as_may(tmp_path: Path) -> None:
         assert "Your servers</a>" in told["html_message"]
         hub.stop("ada")
         eventually(lambda: ready(hub, "bob"), timeout=60, what="the second runs then")
+
+
+def test_what_a_server_used_is_kept_beyond_its_stop_and_a_kill(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text(
+        '[[profiles]]\nname = "a"\ncpu = 1\nmemory = "1Gi"\n[[profiles]]\nname = "b"\ncpu = 1\nmemory = "512Mi"\n'
+    )
+    with local_hub.running(tmp_path / "hub", profiles=str(file)) as hub:
+        hub.may_answer()
+        with hub.client() as client:
+            url, peaks = "/modelyard/peaks/ada/", {"cpu": 0.2, "memory": 100 << 20}
+            client.post("/users/ada")
+            assert client.put(url, json=peaks).status_code == 409, "it does not run"
+            hub.start("ada", profile="a")
+            eventually(lambda: ready(hub, "ada"), timeout=60, what="it runs")
+            assert client.put(url, json={"memory": -1}).status_code == 400
+            assert client.put("/modelyard/peaks/ada/gpu", json=peaks).status_code == 404
+            assert client.put("/modelyard/peaks/nobody/", json=peaks).status_code == 404
+            assert client.put(url, json=peaks).status_code == 204
+            assert client.put(url, json={**peaks, "memory": 200 << 20}).status_code == 204
+            token = client.post("/users/bob", json={}) and client.post("/users/bob/tokens", json={}).json()["token"]
+        bob = {"Authorization": f"token {token}"}
+        assert httpx.put(f"{hub.url}/hub/api{url}", json=peaks, headers=bob, trust_env=False).status_code in (403, 404)
+        hub.kill()
+        hub.begin(Path("/dev/null"))
+        eventually(lambda: ready(hub, "ada"), timeout=60, what="it still runs")
+        with hub.client() as client:
+            assert client.put(url, json={**peaks, "memory": 300 << 20}).status_code == 204
+        hub.stop("ada")
+        (session,) = kept(hub, "ada")
+        assert (session["profile"], session["memory"], session["peaks"]["memory"]) == ("a", 1 << 30, 300 << 20)
+
+
+def kept(hub: LocalHub, name: str) -> list[dict[str, Any]]:
+    """The sessions in JupyterHub's database."""
+    with sqlite3.connect(hub.folder / "hub.sqlite") as database:
+        query = "select spawners.state from spawners join users on users.id = user_id where users.name = ?"
+        found: list[dict[str, Any]] = json.loads(database.execute(query, (name,)).fetchone()[0])["used"]
+    return found

@@ -48,6 +48,13 @@ class Field {
     return this.number === null || this.number.checkValidity();
   }
 
+  /** Have this amount, in bytes, CPUs or GPUs. */
+  set(amount: number): void {
+    if (!this.number || !this.slider) return;
+    this.number.value = String(Number((amount / this.factor).toFixed(6)));
+    this.slider.value = this.number.value;
+  }
+
   /** Allow no more than `amount`, and have no more. */
   limit(amount: number): void {
     if (!this.number || !this.slider) return;
@@ -116,6 +123,17 @@ class Card {
     return this.fields.find((field) => !field.allowed);
   }
 
+  /** Have these amounts. Shared memory is bounded by the memory, which comes first. */
+  set(choice: Record<string, number>): void {
+    for (const field of this.fields) {
+      const amount = choice[field.name];
+      if (amount === undefined) continue;
+      field.set(amount);
+      if (field.name === "memory") this.follow();
+    }
+    this.settle();
+  }
+
   settle(): void {
     for (const field of this.fields) field.settle();
   }
@@ -154,6 +172,15 @@ export function start(form: HTMLFormElement): void {
   }
 
   for (const radio of radios) radio.addEventListener("change", select);
+  const fits = form.querySelector<HTMLButtonElement>(".yard-fits button");
+  fits?.addEventListener("click", () => {
+    const radio = radios.find((one) => one.value === fits.dataset.profile);
+    if (!radio) return;
+    radio.checked = true;
+    cards.find((card) => card.name === radio.value)?.set(JSON.parse(fits.dataset.choice ?? "{}"));
+    select();
+    radio.focus();
+  });
   form.addEventListener("submit", (event) => {
     const card = chosen();
     card?.settle();

@@ -1,0 +1,112 @@
+import { act, cleanup, render, screen, waitFor, within } from "@testing-library/preact";
+import userEvent from "@testing-library/user-event";
+import { afterEach, expect, test } from "vitest";
+import { fraction, type Row, RunsPanel, type View } from "../src/panels/unattended";
+import { FakeModel } from "./fake_model";
+
+afterEach(cleanup);
+
+const ROW: Row = {
+  id: "a1",
+  name: "train",
+  owner: "ada",
+  state: "running",
+  live: true,
+  said: "",
+  cell: 3,
+  cells: 7,
+  output: "epoch 2 of 9",
+  elapsed: 70,
+  expected: 300,
+  created: 1_750_000_000,
+};
+const DONE: Row = { ...ROW, id: "b2", name: "score", state: "succeeded", live: false, cell: 7, output: "done" };
+const FAILED: Row = { ...DONE, id: "c3", name: "broken", state: "failed", said: "Cell 2 failed: ValueError" };
+
+function shown(view: Partial<View> = {}) {
+  const model = new FakeModel({ view: { rows: [ROW, DONE, FAILED], more: false, page: 0, problem: null, ...view } });
+  render(<RunsPanel model={model} />);
+  return model;
+}
+const row = (name: string) => screen.getByRole("row", { name: new RegExp(name) });
+const asked = (model: FakeModel, action: string) => model.sent.filter((message) => message.action === action);
+async function reply(model: FakeModel, action: string, content: object, times = 1) {
+  await waitFor(() => expect(asked(model, action)).toHaveLength(times));
+  await act(async () => model.reply(action, content));
+}
+
+test("how far it is, by time where earlier runs tell it", () => {
+  shown();
+  expect(row("train").textContent).toContain("cell 3 of 7 · 1:10 min of about 5:00 min");
+  expect(row("train").textContent).toContain("epoch 2 of 9");
+  expect(within(row("train")).getByRole("progressbar").getAttribute("value")).toBe("23");
+  expect(within(row("score")).queryByRole("progressbar")).toBeNull();
+  expect(row("score").textContent).not.toContain("about");
+  expect(fraction({ ...ROW, expected: null })).toBeCloseTo(2 / 7);
+  expect(fraction({ ...ROW, elapsed: 900 })).toBe(0.98);
+});
+
+test("a run is cancelled once that is confirmed", async () => {
+  const model = shown();
+  await userEvent.click(within(row("train")).getByRole("button", { name: "Cancel…" }));
+  expect(asked(model, "cancel")).toHaveLength(0);
+  await userEvent.click(screen.getByRole("button", { name: "Let it run" }));
+  await userEvent.click(within(row("train")).getByRole("button", { name: "Cancel…" }));
+  await userEvent.click(screen.getByRole("button", { name: "Cancel the run" }));
+  expect(asked(model, "cancel")[0]?.given).toEqual({ id: "a1" });
+  await reply(model, "cancel", { ok: false, problem: { title: "Forbidden", detail: "it is bob's", remedy: "" } });
+  expect(screen.getByRole("alert").textContent).toContain("it is bob's");
+  expect(within(row("score")).queryByRole("button", { name: "Cancel…" })).toBeNull();
+});
+
+test("the output notebook is shown in a frame that may do nothing, and again when the run got further", async () => {
+  const model = shown();
+  await userEvent.click(within(row("train")).getByRole("button", { name: "Open" }));
+  await reply(model, "notebook", { ok: true, value: "<html><head></head><body>one</body></html>" });
+  const frame = screen.getByTitle("Output notebook of train") as HTMLIFrameElement;
+  expect(frame.getAttribute("sandbox")).toBe("");
+  expect(frame.getAttribute("srcdoc")).toContain("<head><meta http-equiv");
+  await act(async () => model.set({ view: { rows: [{ ...ROW, cell: 4 }], more: false, page: 0, problem: null } }));
+  await reply(model, "notebook", { ok: true, value: "two" }, 2);
+  expect(frame.getAttribute("srcdoc")).toContain("two");
+  await act(async () =>
+    model.set({ view: { rows: [{ ...ROW, cell: 4, elapsed: 80 }], more: false, page: 0, problem: null } }),
+  );
+  await act(async () =>
+    model.set({ view: { rows: [{ ...ROW, cell: 4, output: "more" }], more: false, page: 0, problem: null } }),
+  );
+  expect(asked(model, "notebook")).toHaveLength(2);
+  await userEvent.click(screen.getByRole("button", { name: "Read again" }));
+  await reply(model, "notebook", { ok: true, value: "three" }, 3);
+  expect(frame.getAttribute("srcdoc")).toContain("three");
+});
+
+test("a failure comes first, with the cell and the traceback", async () => {
+  const model = shown();
+  await userEvent.click(within(row("broken")).getByRole("button", { name: "Open" }));
+  const failure = { cell: 2, source: "fit(X)", error: "ValueError: no rows", traceback: "Traceback …" };
+  await reply(model, "details", { ok: true, value: { facts: [], parameters: [], results: [], failure } });
+  expect(screen.getByText("Cell 2 failed: ValueError: no rows")).toBeTruthy();
+  expect(screen.getByLabelText("Traceback").textContent).toContain("Traceback …");
+});
+
+test("log, parameters and results", async () => {
+  const model = shown();
+  await userEvent.click(within(row("score")).getByRole("button", { name: "Open" }));
+  await userEvent.click(screen.getByRole("tab", { name: "Log" }));
+  await reply(model, "logs", { ok: true, value: "line 1\nline 2" });
+  expect(screen.getByLabelText("Log of score").textContent).toContain("line 2");
+  await userEvent.click(screen.getByRole("tab", { name: "About" }));
+  const value = { facts: [["Run", "b2"]], parameters: [["depth", "3"]], results: [["auc", "0.93"]], failure: null };
+  await reply(model, "details", { ok: true, value });
+  expect(screen.getByRole("table", { name: "Results" }).textContent).toContain("0.93");
+});
+
+test("pages, and nothing yet", async () => {
+  const model = shown({ more: true });
+  await userEvent.click(screen.getByRole("button", { name: "Older" }));
+  expect(asked(model, "older")).toHaveLength(1);
+  cleanup();
+  shown({ rows: [] });
+  expect(screen.getByText(/No runs yet/)).toBeTruthy();
+});

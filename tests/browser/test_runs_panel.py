@@ -1,0 +1,83 @@
+"""A notebook is submitted from JupyterLab's toolbar, and RunsPanel shows how far it is, on the real stack."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from harness.chromium import SCREENSHOTS, browser
+from harness.lab import MINUTE, Lab, listen, put_notebook, sign_in
+from harness.runs import notebook
+from harness.stack import Stack
+from harness.wait import eventually
+
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(300)]
+USER = "rosa"
+WORK = """
+import time
+from pathlib import Path
+print("depth is", depth, flush=True)
+for step in range(600):
+    print("step", step, flush=True)
+    time.sleep(0.5)
+"""
+TRAIN = notebook("1 + 1", WORK, "print('never')", parameters="depth = 3\nlabel = 'churn'\n")
+
+
+def test_submit_watch_look_cancel(stack: Stack) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    put_notebook(stack, "watch.ipynb", ["import modelyard as yard\nyard.RunsPanel()"], USER)
+    (stack.home / "users" / USER / "train.ipynb").write_text(TRAIN)
+    with browser(stack.url) as context:
+        errors = listen(context)
+        page = context.new_page()
+        sign_in(page, stack, USER)
+        Lab(page, "train.ipynb", USER).open()
+        page.get_by_role("button", name="Submit…").click()
+        form = page.get_by_role("dialog", name="Submit a run")
+        expect(form.get_by_label("Name")).to_have_value("train", timeout=MINUTE)
+        depth = form.get_by_label("depth (int)")
+        expect(depth).to_have_value("3")
+        depth.fill("many")
+        form.get_by_role("button", name="Submit").click()
+        expect(form.get_by_role("alert")).to_contain_text("'depth' must be of type int", timeout=MINUTE)
+        page.screenshot(path=SCREENSHOTS / "submit-1.png")
+        depth.fill("7")
+        form.get_by_role("button", name="Submit").click()
+        expect(form).to_contain_text(re.compile(r"Run \w{16} is submitted"), timeout=MINUTE)
+        page.screenshot(path=SCREENSHOTS / "submit-2.png")
+        form.get_by_role("button", name="Close").click()
+
+        watch = Lab(page, "watch.ipynb", USER)
+        watch.open()
+        watch.run(0)
+        panel = page.get_by_test_id("modelyard-runs-panel")
+        row = panel.get_by_role("row", name="train")
+        # One cell more than it has: papermill adds the parameters that were given.
+        expect(row).to_contain_text("cell 4 of 5", timeout=2 * MINUTE)
+        expect(row).to_contain_text(re.compile(r"step \d+"), timeout=MINUTE)
+        row.get_by_role("button", name="Open").click()
+        output = panel.frame_locator("iframe")
+
+        def there() -> bool:
+            panel.get_by_role("button", name="Read again").click()
+            return output.get_by_text("depth is 7").is_visible()
+
+        eventually(there, timeout=60, interval=2, what="what the running cell printed is in the output notebook")
+        panel.screenshot(path=SCREENSHOTS / "runs-panel-1.png")
+        panel.get_by_role("tab", name="Log").click()
+        expect(panel.get_by_label("Log of train")).to_contain_text("step", timeout=MINUTE)
+        panel.get_by_role("tab", name="About").click()
+        expect(panel.get_by_role("table", name="Parameters")).to_contain_text("7")
+        row.get_by_role("button", name="Cancel…").click()
+        row.get_by_role("button", name="Cancel the run").click()
+        expect(row).to_contain_text("cancelled", timeout=MINUTE)
+        panel.get_by_role("tab", name="Output notebook").click()
+        expect(output.get_by_text("depth is 7")).to_be_visible(timeout=MINUTE)
+        panel.screenshot(path=SCREENSHOTS / "runs-panel-2.png")
+        source = json.loads((stack.home / "users" / USER / "train.ipynb").read_text())
+        assert [cell["outputs"] for cell in source["cells"]] == [[], [], [], []], "the source is never written to"
+    assert not [line for line in errors if "status of 4" not in line], errors

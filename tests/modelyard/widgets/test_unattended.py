@@ -1,0 +1,142 @@
+"""RunsPanel over a real API, with a browser that the test plays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelyard as yard
+from harness.fake_browser import Tab
+from harness.runs import spec
+from harness.served import Served, served
+from harness.wait import eventually
+from modelyard.widgets import looking
+from modelyard.widgets.unattended import PAGE, RunsPanel
+from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus
+
+BEGAN = datetime.now(UTC) - timedelta(seconds=75)
+
+
+@pytest.fixture
+def api(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with served(tmp_path / "hub") as it:
+        monkeypatch.setenv("MODELYARD_URL", it.url)
+        monkeypatch.setenv("MODELYARD_TOKEN", "ada")
+        yield it
+
+
+def submitted(api: Served, owner: str = "ada", group: str | None = None, **members: Any) -> Run:
+    """A run that is queued."""
+    return api.call(api.yard.parts.store.submit_run(owner, spec(**members), group=group))
+
+
+def told(api: Served, run: Run, state: RunState, **status: Any) -> None:
+    """What is observed of it."""
+    known = RunStatus(state=state, attempt=1, started=BEGAN, **status)
+    assert api.call(api.yard.parts.store.write_run_status(run.id, known))
+
+
+def rows(tab: Tab) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tab.panel.view["rows"]
+    return found
+
+
+def test_how_far_each_is(api: Served, browser: None) -> None:
+    waits, runs_, failed = (submitted(api, name=name) for name in ("waits", "works", "fails"))
+    submitted(api, "eve", name="of another")
+    progress = Progress(cell=3, cells=7, last_output="epoch 1\nepoch 2 of 9\n", elapsed=70.0, expected=300.0)
+    told(api, runs_, RunState.running, progress=progress)
+    ended = {"ended": BEGAN + timedelta(seconds=12), "message": "Cell 2 failed: ValueError: no rows"}
+    told(api, failed, RunState.failed, progress=Progress(cell=2, cells=7), **ended)
+    tab = Tab(RunsPanel())
+    assert [row["name"] for row in rows(tab)] == ["fails", "works", "waits"]
+    first, second, third = rows(tab)
+    assert (first["state"], first["live"], first["elapsed"]) == ("failed", False, 12.0)
+    assert first["said"] == "Cell 2 failed: ValueError: no rows"
+    assert (second["cell"], second["cells"], second["output"], second["expected"]) == (3, 7, "epoch 2 of 9", 300.0)
+    assert 74 < second["elapsed"] < 200
+    assert (third["id"], third["state"], third["elapsed"]) == (waits.id, "queued", None)
+    assert "works running, cell 3 of 7" in repr(tab.panel)
+
+
+def test_one_is_cancelled(api: Served, browser: None) -> None:
+    run = submitted(api)
+    told(api, run, RunState.running)
+    tab = Tab(RunsPanel())
+    assert tab.click("cancel", id=run.id)["ok"]
+    assert rows(tab)[0]["state"] == "cancelling"
+    assert tab.click("cancel", id="0" * 16)["problem"]["title"] == "Not found"
+
+
+def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
+    run = submitted(api, parameters={"depth": 3, "table": "x" * 1000}, group="ada/sweep")
+    failure = Failure(cell=2, source="fit(X)", error="ValueError: no rows", traceback="Traceback\n" + "y" * 9000)
+    results = {"auc": 0.93}
+    told(api, run, RunState.failed, failure=failure, results=results, mlflow_run_id="abc", ended=BEGAN)
+    found = Tab(RunsPanel()).click("details", id=run.id)["value"]
+    assert dict(found["parameters"])["depth"] == "3"
+    assert len(dict(found["parameters"])["table"]) == 200
+    assert found["results"] == [["auc", "0.93"]]
+    assert (found["failure"]["cell"], len(found["failure"]["traceback"])) == (2, 8000)
+    assert {"Run": run.id, "Group": "ada/sweep", "MLflow run": "abc"}.items() <= dict(found["facts"]).items()
+
+
+def test_pages(api: Served, browser: None) -> None:
+    made = [submitted(api, name=f"run {n}").id for n in range(PAGE + 2)]
+    tab = Tab(RunsPanel())
+    assert (len(rows(tab)), tab.panel.view["more"]) == (PAGE, True)
+    tab.click("older")
+    assert [row["id"] for row in rows(tab)] == [made[1], made[0]]
+    assert (tab.panel.view["more"], tab.panel.view["page"]) == (False, 1)
+    tab.click("newer")
+    assert rows(tab)[0]["id"] == made[-1]
+
+
+def test_only_those_of_a_group(api: Served, browser: None) -> None:
+    submitted(api)
+    mine = submitted(api, group="ada/sweep")
+    assert [row["id"] for row in rows(Tab(RunsPanel(group="ada/sweep")))] == [mine.id]
+
+
+def test_updates_stay_small(api: Served, browser: None) -> None:
+    tab = Tab(RunsPanel())
+    for _ in range(PAGE + 1):
+        run = submitted(api, name="n" * 200)
+        progress = Progress(cell=100, cells=200, last_output="o" * 5000, elapsed=1e5, expected=1e5)
+        told(api, run, RunState.running, progress=progress, message="m" * 5000)
+        failed = submitted(api, name="n" * 200)
+        told(api, failed, RunState.failed, message="m" * 5000, ended=datetime.now(UTC))
+    tab.panel.refresh()
+    assert tab.updates
+    assert max(map(tab.size, tab.updates)) <= 4096
+
+
+def test_it_looks_only_while_somebody_does(api: Served, browser: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "POLL", 0.05)
+    run = submitted(api)
+    tab = Tab(RunsPanel())
+    tab.panel.hear_look("a", True)
+    told(api, run, RunState.running, progress=Progress(cell=1, cells=2))
+    eventually(lambda: rows(tab)[0]["cells"] == 2, what="what happens is shown")
+    tab.panel.hear_look("a", False)
+    eventually(lambda: tab.panel._watch is None, what="nobody looks any more")
+
+
+def test_what_it_last_saw_stays_while_the_hub_is_away(api: Served, browser: None) -> None:
+    run = submitted(api)
+    tab = Tab(RunsPanel())
+    api.away = True
+    assert not tab.panel.refresh()
+    assert tab.panel.view["problem"]["title"]
+    assert rows(tab)[0]["id"] == run.id
+    api.away = False
+    assert tab.panel.refresh()
+    assert tab.panel.view["problem"] is None
+
+
+def test_it_is_the_librarys() -> None:
+    assert yard.RunsPanel is RunsPanel
