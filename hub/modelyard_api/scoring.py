@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from modelyard_api.errors import InvalidInput
+from modelyard_api.names import registered_model
 
 MANIFEST = "_manifest.json"
 """Written last, below the output: where it is, the answers are whole."""
@@ -100,3 +104,32 @@ class ScoreReport(BaseModel):
         if moved:
             return f"{said}; drift: {', '.join(moved[:5])}"
         return f"{said}; {self.drift_note or 'no drift'}"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A registered model and which of its versions: a number, an alias, or the newest (both empty)."""
+
+    name: str
+    version: str = ""
+    alias: str = ""
+
+    def __str__(self) -> str:
+        if self.alias:
+            return f"models:/{self.name}@{self.alias}"
+        return f"models:/{self.name}/{self.version or 'latest'}"
+
+
+def parse_model(text: str, owner: str) -> ModelRef:
+    """`models:/churn/3`, `models:/churn@champion`, `models:/churn/latest` or `models:/churn`, each also without
+    `models:/`; the owner is added where it is left out. InvalidInput."""
+    name, slash, version = text.removeprefix("models:/").partition("/")
+    alias = ""
+    if not slash:
+        name, _, alias = name.partition("@")
+    wrong = not name or "/" in version or (slash and not (version.isdigit() or version == "latest"))
+    if wrong:
+        raise InvalidInput(
+            f"{text!r} names no model version", remedy="Such as models:/churn/3 or models:/churn@champion."
+        )
+    return ModelRef(registered_model(owner, name), "" if version == "latest" else version, alias)

@@ -3,9 +3,10 @@
     python tests/bench/scoring.py [--rows 1000000] [--repeats 5]          # speed, in turns
     python tests/bench/scoring.py --memory 1000000,10000000,40000000      # peak memory
 
-Both are processes of their own and write their answers to Parquet with the same codec. The bare loop reads batches of the
-same size, casts and feeds them to one session that has all processors, and checks, counts, resumes and names nothing.
-Time is from the first batch read to the last byte written, loading and imports left out; the whole processes' beside it.
+Both are processes of their own and write their answers to Parquet with the same codec. The bare loop reads batches of
+the same size, casts and feeds them to one session, with ONNX Runtime's own choice of threads and with one, and checks,
+counts, resumes and names nothing. Time is from the first batch read to the last byte written, loading and imports left
+out (ours has the loading of its sessions in it); the whole processes' beside it.
 Peak memory is the most anonymous memory (RssAnon), polled: what pages of files the kernel keeps is its own affair.
 """
 
@@ -36,7 +37,9 @@ RAW = """
 import json, sys, time
 import numpy as np, onnxruntime as ort, pyarrow as pa, pyarrow.parquet as pq
 data, output, model, names, batch = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4]), int(sys.argv[5])
-session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = ort.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[6])
+session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 inputs = session.get_inputs()
 kinds = {"tensor(double)": np.float64, "tensor(float)": np.float32}
 begun = time.perf_counter()
@@ -132,11 +135,11 @@ def ran(command: list[str]) -> tuple[str, Took]:
     return printed, Took(0.0, time.perf_counter() - begun, cpu, peak)
 
 
-def raw(data: Path, output: Path, package: Path) -> Took:
-    """The bare loop."""
+def raw(data: Path, output: Path, package: Path, threads: int) -> Took:
+    """The bare loop; 0 threads: ONNX Runtime chooses."""
     names = json.dumps([f"x{i}" for i in range(COLUMNS)])
     graph = str(package / "modelyard" / "model.onnx")
-    printed, took = ran([sys.executable, "-c", RAW, str(data), str(output), graph, names, "32768"])
+    printed, took = ran([sys.executable, "-c", RAW, str(data), str(output), graph, names, "32768", str(threads)])
     took.loop = json.loads(printed)["seconds"]
     return took
 
@@ -151,29 +154,24 @@ def ours(data: Path, output: Path, package: Path) -> Took:
 
 
 def speed(rows: int, repeats: int, folder: Path) -> None:
-    """Both, in turns."""
+    """All three, in turns."""
     write(rows, folder / "in.parquet")
     for kind in ("logistic", "boosting"):
         package = model(kind, folder / kind)
-        pairs = []
-        for turn in range(repeats):
-            run = [lambda: raw(folder / "in.parquet", folder / "raw.parquet", package)]
-            run.append(lambda: ours(folder / "in.parquet", folder / "ours", package))
-            made = [one() for one in (run if turn % 2 == 0 else reversed(run))]
-            pairs.append(tuple(made if turn % 2 == 0 else reversed(made)))
-        ratios = [a.loop / b.loop for a, b in pairs]
-        least = [min(pair[side].loop for pair in pairs) for side in (0, 1)]
-        print(
-            f"{kind}, {rows:,} rows, bare loop and ours, least of {repeats}: {least[0]:.2f} s, {least[1]:.2f} s;",
-            end=" ",
-        )
-        print(f"{rows / least[0]:,.0f} and {rows / least[1]:,.0f} rows a second;", end=" ")
-        print(f"ours at {least[0] / least[1]:.0%} (pairs: median {statistics.median(ratios):.0%})")
-        whole = [statistics.median(pair[side].whole for pair in pairs) for side in (0, 1)]
-        cpu = [statistics.median(pair[side].cpu for pair in pairs) for side in (0, 1)]
-        print(
-            f"  whole processes, medians: {whole[0]:.2f} s, {whole[1]:.2f} s; processor {cpu[0]:.2f} s, {cpu[1]:.2f} s"
-        )
+        turns = []
+        for _ in range(repeats):
+            bare = [raw(folder / "in.parquet", folder / "raw.parquet", package, threads) for threads in (0, 1)]
+            turns.append((*bare, ours(folder / "in.parquet", folder / "ours", package)))
+        print(f"{kind}, {rows:,} rows, {repeats} turns: least seconds of the loop, median processor seconds of all")
+        least = [min(turn[side].loop for turn in turns) for side in range(3)]
+        cpu = [statistics.median(turn[side].cpu for turn in turns) for side in range(3)]
+        for side, name in enumerate(("bare loop", "bare loop, one thread", "ours")):
+            print(
+                f"  {name}: {least[side]:.2f} s, {rows / least[side]:,.0f} rows a second; processor {cpu[side]:.2f} s"
+            )
+        for side, name in enumerate(("the bare loop", "the one with one thread")):
+            median = statistics.median(turn[side].loop / turn[2].loop for turn in turns)
+            print(f"  ours at {least[side] / least[2]:.0%} of {name} (turns: median {median:.0%})", flush=True)
 
 
 def memory(sizes: list[int], folder: Path) -> None:

@@ -18,7 +18,7 @@ from modelyard.batch.scoring.answering import Answerer, output_schema
 from modelyard.batch.scoring.drift import Reference
 from modelyard.batch.scoring.intake import Intake
 from modelyard.batch.scoring.parts import Part, Record, done
-from modelyard.batch.scoring.places import Place, open_data, open_place
+from modelyard.batch.scoring.places import Place, making, open_data, open_place
 from modelyard.batch.scoring.plan import Unit, fingerprint, sharded, units
 from modelyard.batch.scoring.report import collect, commit
 from modelyard.batch.scoring.sources import Files, open_files
@@ -103,20 +103,17 @@ def score(order: Order) -> ScoreReport | None:
         return _Scoring(order, _Loaded(plane, *example), files, output, plan).run()
 
 
-def check(order: Order) -> None:
-    """Whether it can begin: raises what `score` would raise before its first row, and writes nothing."""
-    manifest = read_manifest(order.package)
-    check_with(order, manifest)
-
-
-def check_with(order: Order, manifest: PackageManifest) -> None:
-    """As `check`, for a model of which only the manifest is here."""
-    if not order.options.sql:
-        files = open_files(*open_data(order.data), order.options.format)
-        Intake(manifest, files.schema(), order.options, _is_text(files))
-    report = state.finished(open_place(order.output))
-    if report is not None and not order.options.overwrite:
+def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
+    """Whether it can begin: raises what `score` would raise before its first row, and writes nothing of its own."""
+    if not options.sql:
+        files = open_files(*open_data(data), options.format)
+        Intake(manifest, files.schema(), options, _is_text(files))
+    place = open_place(output)
+    report = state.finished(place)
+    if report is not None and not options.overwrite:
         state.refuse(report)
+    with making(place, output):  # whether it can be written
+        pass
 
 
 def _is_text(files: Files) -> bool:
