@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelyard.disks import AsyncVolume
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
+    from modelyard.offline import score
     from modelyard.recorded import record
     from modelyard.remote import AsyncEndpoint
     from modelyard.submitting import Run, run, runs, submit
@@ -71,6 +72,7 @@ _HOME = {
     "record": "modelyard.recorded",
     "run": "modelyard.submitting",
     "runs": "modelyard.submitting",
+    "score": "modelyard.offline",
     "search": "modelyard.sync",
     "submit": "modelyard.submitting",
     "train": "modelyard.sync",
@@ -105,6 +107,7 @@ __all__ = [
     "recover",
     "run",
     "runs",
+    "score",
     "search",
     "submit",
     "train",

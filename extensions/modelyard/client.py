@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from modelyard.standstill import Say
     from modelyard.training.run import TrainingRun
     from modelyard.unattended import AsyncRun
+    from modelyard_api.scoring import ScoreOptions
     from modelyard_api.volumes import Volume
 
 TOKEN_MARGIN = timedelta(seconds=60)
@@ -192,6 +193,16 @@ class AsyncClient:
         from modelyard import unattended
 
         return await unattended.submit(self, notebook, unattended.Submission(**fields))
+
+    async def score(
+        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, **fields: Any
+    ) -> AsyncRun:
+        """A table scored by a registered model, queued; see `modelyard.score`. `options`: all of it that is about the
+        table; `fields`: all that is about the run."""
+        from modelyard import offline
+        from modelyard_api.scoring import ScoreOptions
+
+        return await offline.submit(self, model, data, output, options or ScoreOptions(), offline.submission_of(fields))
 
     async def run(self, run_id: str) -> AsyncRun:
         """The run of that id; NotFound."""

@@ -110,6 +110,8 @@ def describe(status: RunStatus, *, times: bool = True) -> str:
         if times and progress.elapsed is not None:
             expected = f" of about {display.duration(progress.expected)}" if progress.expected else ""
             words.append(f"{display.duration(progress.elapsed)}{expected}")
+    elif status.state is RunState.running and progress.last_output:
+        words.append(progress.last_output)
     if status.message and status.state is not RunState.running:
         words.append(status.message)
     return ", ".join(words)

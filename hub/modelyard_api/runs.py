@@ -19,6 +19,8 @@ RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["9f2c1d77a0b3e
 NEED_FAILED = "NeedFailed"
 """The reason of a run of which another one, that it needs, did not succeed."""
 CANCELLED = "Cancelled"
+CANNOT_SCORE = "CannotScore"
+"""The reason of a scoring that no further attempt would help: its data, output or model are not as they must be."""
 
 
 class RunState(StrEnum):

@@ -15,6 +15,7 @@ from modelyard_api.errors import InvalidParameter
 from modelyard_api.parameters import check
 from modelyard_api.runs import (
     CANCELLED,
+    CANNOT_SCORE,
     NEED_FAILED,
     Attempt,
     Run,
@@ -31,7 +32,9 @@ from modelyard_hub.store.records import StoredRun
 RUN_LABEL = "modelyard.dev/run"
 LOST_AFTER = timedelta(seconds=20)
 """A task that was ordered and is not observed for so long is gone."""
-FINAL = frozenset({"InvalidParameters", "InvalidNotebook", "NoKernel", "NoInput", "NoSecret", "ResultMissing"})
+FINAL = frozenset(
+    {"InvalidParameters", "InvalidNotebook", "NoKernel", "NoInput", "NoSecret", "ResultMissing", CANNOT_SCORE}
+)
 """Reasons that a further attempt would meet again."""
 
 

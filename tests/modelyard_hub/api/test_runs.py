@@ -136,3 +136,24 @@ async def test_a_snapshot_is_what_its_digest_says_and_not_too_large(yard: Yard) 
         problem(await ada.put(f"{API}/snapshots/{'0' * 64}", content=b"other"), 422, "InvalidInput")
         large = b"0" * (yard.parts.settings.run_snapshot_max + 1)
         problem(await ada.put(f"{API}/snapshots/{'0' * 64}", content=large), 413, "TooLarge")
+
+
+async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:
+    async def asked(**work: Any) -> Any:
+        given = {"model": "models:/churn/3", "data": "/data/in", "output": "s3://lake/out", **work}
+        async with yard.client("ada") as ada:
+            return await ada.post(f"{API}/runs", json={"spec": {"kind": "score", "score": given}})
+
+    assert (await asked()).status_code == 201
+    assert (await asked(model="models:/churn@champion", options={"sql": "DB_URL"}, data="SELECT 1")).status_code == 201
+    for work, words in (
+        ({"model": "models:/churn/9"}, "no version 9; it has 1, 2, 3, 4"),
+        ({"model": "models:/churn/two"}, "names no model version"),
+        ({"data": "in.parquet"}, "spec.score.data: 'in.parquet' is neither an absolute path nor s3://bucket/key"),
+        ({"output": "out"}, "spec.score.output: 'out' is neither"),
+        ({"options": {"max_rejects": 2}}, "spec.score.options.max_rejects"),
+        ({"options": {"speed": "fast"}}, "spec.score.options.speed"),
+    ):
+        answer = await asked(**work)
+        assert answer.status_code == 422, answer.text
+        assert words in answer.json()["detail"]

@@ -17,3 +17,18 @@ run is started and watched (`modelyard.batch`), and how a model answers (`modely
 | drift | the rows against those of the training |
 | engine | all of it |
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelyard.batch.order import Order
+    from modelyard.batch.report import Reporter
+
+
+def run(order: Order, reporter: Reporter) -> int:
+    """One attempt of a run of this kind; the exit code."""
+    from modelyard.batch.scoring.entry import run as begin
+
+    return begin(order, reporter)
