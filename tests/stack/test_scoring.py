@@ -114,7 +114,7 @@ def test_what_only_the_run_can_see_ends_it_with_its_reason(published: Stack, row
         scored(published, "score-me", "SELECT 1", tmp_path / "out", sql="WAREHOUSE", fields={"retries": 3})
     damaged = tmp_path / "damaged.parquet"
     content = bytearray(rows.read_bytes())
-    content[1000:3000] = bytes(2000)
+    content[100 : len(content) // 2] = bytes(len(content) // 2 - 100)
     damaged.write_bytes(content)
     with pytest.raises(RunFailed, match=r"CannotScore.*damaged.parquet cannot be read"):
         scored(published, "score-me", damaged, tmp_path / "out")

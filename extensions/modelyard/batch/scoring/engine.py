@@ -83,6 +83,7 @@ def score(order: Order) -> ScoreReport | None:
     killed: the parts that are there are whole, and the same order goes on from them.
     """
     manifest = read_manifest(order.package)
+    _check_apart(order.data, order.output, order.options)
     output = open_place(order.output)
     plane = load(order.package)
     example = _example(plane)
@@ -105,6 +106,7 @@ def score(order: Order) -> ScoreReport | None:
 
 def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
     """Whether it can begin: raises what `score` would raise before its first row, and writes nothing of its own."""
+    _check_apart(data, output, options)
     if not options.sql:
         files = open_files(*open_data(data), options.format)
         Intake(manifest, files.schema(), options, _is_text(files))
@@ -114,6 +116,13 @@ def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageM
         state.refuse(report)
     with making(place, output):  # whether it can be written
         pass
+
+
+def _check_apart(data: str, output: str, options: ScoreOptions) -> None:
+    """InvalidInput where the next scoring of the data would read what this one writes."""
+    folder, below = (f"{place.removeprefix('file://').rstrip('/')}/" for place in (data, output))
+    if not options.sql and below.startswith(folder):
+        raise InvalidInput("the output is in the folder of the data", remedy="Name a folder beside it.")
 
 
 def _is_text(files: Files) -> bool:
@@ -200,6 +209,7 @@ class _Scoring:
     def _answerers(self) -> list[Answerer]:
         """One a thread; a model in Python, whose code may not bear several callers, has one."""
         threads = self._order.threads or len(os.sched_getaffinity(0))
+        pa.set_cpu_count(threads)
         several = self._manifest.flavor in (Flavor.onnx, Flavor.torch)
         planes = [self._model.plane, *(load(self._order.package) for _ in range(threads - 1 if several else 0))]
         schema = output_schema(self._intake, self._model.example, self._model.rows, self._order.options.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import tempfile
@@ -105,9 +106,17 @@ def _order(
         version=model[1],
         options=ScoreOptions.model_validate(work.options),
         run=order.run.id,
+        threads=_threads(order),
         tell=tell,
         stopped=stopped.is_set,
     )
+
+
+def _threads(order: RunOrder) -> int:
+    """As many as its size has processors: in a container all of the node's can be seen."""
+    there = len(os.sched_getaffinity(0))
+    resources = order.run.spec.resources
+    return there if resources is None else max(1, min(there, math.ceil(resources.cpu)))
 
 
 def _record(report: ScoreReport) -> None:

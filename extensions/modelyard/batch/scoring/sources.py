@@ -128,7 +128,9 @@ class ParquetReader(Reader):
 
         with _said(file):
             # Buffered per column: a row group never lies in memory as a whole.
-            return pq.ParquetFile(self.place.open(file), buffer_size=1024 * 1024, pre_buffer=False)
+            return pq.ParquetFile(
+                self.place.open(file), buffer_size=1024 * 1024, pre_buffer=False, page_checksum_verification=True
+            )
 
 
 class ArrowReader(Reader):

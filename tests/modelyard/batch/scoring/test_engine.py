@@ -180,6 +180,8 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(package: Pa
         with pytest.raises(kind, match=words):
             scored(tmp_path / data, tmp_path / "out", package, **given)
         assert not list((tmp_path / "out").glob("part-*")), data
+    with pytest.raises(InvalidInput, match="the output is in the folder of the data"):
+        scored(tmp_path, tmp_path / "out", package)
     with pytest.raises(InvalidInput, match="neither an absolute path nor s3"):
         scored("in.parquet", tmp_path / "out", package)
 
