@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from modelyard.remote import AsyncEndpoint
     from modelyard.standstill import Say
     from modelyard.training.run import TrainingRun
+    from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume
 
 TOKEN_MARGIN = timedelta(seconds=60)
@@ -134,6 +135,24 @@ class AsyncClient:
         from modelyard import disks
 
         return await disks.recover(self, volume, name)
+
+    async def secrets(self) -> list[Secret]:
+        """The secrets of the user and of their groups, without values."""
+        from modelyard import confidential
+
+        return await confidential.listed(self)
+
+    async def set_secret(self, name: str, value: str, *, owner: str | None = None, description: str = "") -> Secret:
+        """Set a secret of the user's (or of `owner`, a group of theirs), or give it a new value."""
+        from modelyard import confidential
+
+        return await confidential.put(self, name, value, owner, description)
+
+    async def delete_secret(self, name: str, owner: str | None = None) -> None:
+        """Forget a secret; runs that need it fail from then on, and say so."""
+        from modelyard import confidential
+
+        await confidential.delete(self, name, owner)
 
     async def endpoints(self, owner: str | None = None) -> list[AsyncEndpoint]:
         """The endpoints that the user sees: their own, those of their groups, and those shared with these."""

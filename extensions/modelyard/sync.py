@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
+    from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume as Resource
 
 _lock = threading.Lock()
@@ -266,3 +267,31 @@ def recover(volume: Resource | str, name: str | None = None) -> Volume:
     from modelyard.disk import Volume
 
     return Volume(run(client().recover(volume, name)))
+
+
+def secrets() -> list[Secret]:
+    """The secrets that you may give to runs: yours and those of your groups, without their values."""
+    return run(client().secrets())
+
+
+def set_secret(name: str, value: str | None = None, *, owner: str | None = None, description: str = "") -> Secret:
+    """Set the secret `name` (or "owner/name"), or give it a new value; nobody reads it back, runs get it.
+
+    `value` None: you are asked for it, so that it stands in no notebook. `owner`: a group of yours, whose members may
+    all give it to their runs.
+    """
+    from modelyard.confidential import asked
+
+    return run(client().set_secret(name, asked(name) if value is None else value, owner=owner, description=description))
+
+
+def delete_secret(name: str, owner: str | None = None) -> None:
+    """Forget the secret `name` (or "owner/name")."""
+    run(client().delete_secret(name, owner))
+
+
+def secret(name: str) -> str:
+    """In a run: the value of a secret that it was given. NotFound elsewhere, naming those there are."""
+    from modelyard.confidential import given
+
+    return given(name)

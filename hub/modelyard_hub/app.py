@@ -28,6 +28,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer, load_or_make
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.vault import open_vault, reseal
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.keeper import Audit, Keeper
 from modelyard_hub.volumes.local import LocalDisks
@@ -90,6 +91,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     store = Store(settings.store_url)
     stack.push_async_callback(store.close)
     await store.open()
+    await reseal(store.secrets, settings.vault_keys, settings.home)
     stack.push_async_callback(runtime.close)
     await runtime.open()
     disks = make_disks(settings)
@@ -110,6 +112,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         http=http,
         router=router,
         shelf=Shelf(disks, Bounds.from_settings(settings)),
+        vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
         routing_token=settings.routing_token.get_secret_value(),
     )
 

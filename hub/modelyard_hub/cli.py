@@ -20,6 +20,8 @@ from modelyard_hub.settings import Settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 endpoints = typer.Typer(no_args_is_help=True, help="Endpoints of everybody (administrators).")
 app.add_typer(endpoints, name="endpoints")
+secrets = typer.Typer(no_args_is_help=True, help="Secrets of everybody (administrators).")
+app.add_typer(secrets, name="secrets")
 _console = Console()
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -88,6 +90,31 @@ def delete_endpoint(owner: str, name: str) -> None:
     """Delete an endpoint; it is gone when its replicas are."""
     Admin(Settings()).delete(owner, name)
     _console.print(f"deleting {owner}/{name}", highlight=False)
+
+
+@secrets.command("list")
+def list_secrets(as_json: Json = False) -> None:
+    """All secrets, without their values."""
+    items = Admin(Settings()).call("GET", "/secrets").json()["items"]
+    shown = ("owner", "name", "version", "updated_by", "updated_at", "description")
+    _show([{column: item[column] for column in shown} for item in items], as_json)
+
+
+@secrets.command("set")
+def set_secret(owner: str, name: str, description: str = "") -> None:
+    """Set a secret, or give it a new value: asked for at a terminal, else read from standard input."""
+    terminal = sys.stdin.isatty()
+    value = typer.prompt("Value", hide_input=True) if terminal else sys.stdin.read().removesuffix("\n")
+    body = {"value": value, "description": description}
+    made = Admin(Settings()).call("PUT", f"/secrets/{owner}/{name}", json=body).json()
+    _console.print(f"{owner}/{name} has its value number {made['version']}", highlight=False)
+
+
+@secrets.command("delete")
+def delete_secret(owner: str, name: str) -> None:
+    """Forget a secret; runs that need it fail from then on."""
+    Admin(Settings()).call("DELETE", f"/secrets/{owner}/{name}")
+    _console.print(f"deleted {owner}/{name}", highlight=False)
 
 
 @app.command()

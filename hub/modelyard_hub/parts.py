@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.vault import Vault
 from modelyard_hub.volumes.shelf import Shelf
 
 
@@ -36,6 +38,7 @@ class Parts:
     http: httpx.AsyncClient
     router: TraefikRouter
     shelf: Shelf
+    vault: Callable[[], Vault]
     routing_token: str = field(repr=False)
 
 

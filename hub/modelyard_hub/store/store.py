@@ -26,6 +26,7 @@ from modelyard_hub.store.database import Database, T
 from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
+from modelyard_hub.store.secret_store import SecretStore
 
 _HUB_ROUTES = "hub-routes"
 
@@ -45,6 +46,8 @@ class Store:
         self._database = Database(url)
         self._feed = Feed()
         self._now = now
+        self.secrets = SecretStore(self._database, now)
+        """Names of secrets, and their values as the vault sealed them."""
 
     async def open(self) -> None:
         """Connect and migrate to the newest schema."""

@@ -125,6 +125,22 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("description", String(500), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_by", String(255), nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+
 documents = Table(
     "documents",
     metadata,
