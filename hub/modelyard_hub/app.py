@@ -62,7 +62,7 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             stack.push_async_callback(_end, keeper)
             yield
 
-    return service.build(hub.root, settings.max_body, lifespan)
+    return service.build(hub.root, settings.max_body, lifespan, snapshots=settings.run_snapshot_max)
 
 
 def make_runtime(settings: Settings) -> Runtime:
@@ -101,17 +101,19 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     router = TraefikRouter(RouterOptions(service, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url)
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
+    artifacts = _artifacts(settings)
     return Parts(
         settings=settings,
         hub=hub,
         store=store,
         runtime=runtime,
         identities=Identities(http, hub.api_url, settings.identity_cache, full=lambda: is_full(settings.home)),
-        registry=MlflowRegistry(http, settings.mlflow_url, _artifacts(settings), signer.service_token),
+        registry=MlflowRegistry(http, settings.mlflow_url, artifacts, signer.service_token),
         signer=signer,
         http=http,
         router=router,
         shelf=Shelf(disks, Bounds.from_settings(settings)),
+        artifacts=artifacts,
         vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
         routing_token=settings.routing_token.get_secret_value(),
     )

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from modelyard_api.endpoints import Identity
+from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.registry import Registry
@@ -38,6 +39,7 @@ class Parts:
     http: httpx.AsyncClient
     router: TraefikRouter
     shelf: Shelf
+    artifacts: Artifacts
     vault: Callable[[], Vault]
     routing_token: str = field(repr=False)
 

@@ -18,6 +18,7 @@ from harness.specs import spec
 from harness.web import serving
 from modelyard_api.errors import NotFound, UnknownVersion
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
+from modelyard_hub.artifacts import FolderArtifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
@@ -138,10 +139,11 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 http=http,
                 router=router,
                 shelf=Shelf(disks, Bounds.from_settings(config)),
+                artifacts=FolderArtifacts(home / "kept"),
                 vault=lambda: open_vault(config.vault_keys, home),
                 routing_token="traefik",
             )
-            app = build(env.root, config.max_body)
+            app = build(env.root, config.max_body, snapshots=config.run_snapshot_max)
             app.state.parts = parts
             yield Yard(app, parts, hub, registry, runtime, router)
     await router.close()
