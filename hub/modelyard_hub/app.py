@@ -18,6 +18,7 @@ from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
+from modelyard_hub.reconcile.schedules import Clockwork
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
@@ -58,6 +59,8 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             task = asyncio.create_task(controller.run(), name="controller")
             task.add_done_callback(_say_why)
             stack.push_async_callback(_end, task)
+            clockwork = asyncio.create_task(Clockwork(parts.store.schedules, parts.store).run(), name="schedules")
+            stack.push_async_callback(_end, clockwork)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield

@@ -20,6 +20,8 @@ from modelyard_hub.settings import Settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 endpoints = typer.Typer(no_args_is_help=True, help="Endpoints of everybody (administrators).")
 app.add_typer(endpoints, name="endpoints")
+schedules = typer.Typer(no_args_is_help=True, help="Schedules of everybody (administrators).")
+app.add_typer(schedules, name="schedules")
 secrets = typer.Typer(no_args_is_help=True, help="Secrets of everybody (administrators).")
 app.add_typer(secrets, name="secrets")
 _console = Console()
@@ -90,6 +92,58 @@ def delete_endpoint(owner: str, name: str) -> None:
     """Delete an endpoint; it is gone when its replicas are."""
     Admin(Settings()).delete(owner, name)
     _console.print(f"deleting {owner}/{name}", highlight=False)
+
+
+@schedules.command("list")
+def list_schedules(as_json: Json = False) -> None:
+    """All schedules, when each is due next, and how its last run is."""
+    _show([_schedule_row(item) for item in Admin(Settings()).call("GET", "/schedules").json()["items"]], as_json)
+
+
+@schedules.command("show")
+def show_schedule(owner: str, name: str) -> None:
+    """A schedule with its spec and status, as JSON."""
+    print(json.dumps(Admin(Settings()).call("GET", f"/schedules/{owner}/{name}").json(), indent=2))
+
+
+@schedules.command("pause")
+def pause_schedule(owner: str, name: str) -> None:
+    """Start nothing until it is resumed."""
+    _pause_schedule(owner, name, True)
+
+
+@schedules.command("resume")
+def resume_schedule(owner: str, name: str) -> None:
+    """Go on with what is due from now on."""
+    _pause_schedule(owner, name, False)
+
+
+@schedules.command("delete")
+def delete_schedule(owner: str, name: str) -> None:
+    """Forget a schedule; its runs stay."""
+    Admin(Settings()).call("DELETE", f"/schedules/{owner}/{name}")
+    _console.print(f"deleted {owner}/{name}", highlight=False)
+
+
+def _pause_schedule(owner: str, name: str, paused: bool) -> None:
+    admin = Admin(Settings())
+    answer = admin.call("POST", f"/schedules/{owner}/{name}/{'pause' if paused else 'resume'}").json()
+    upcoming = ", ".join(answer["status"]["next"][:1])
+    _console.print(f"{owner}/{name} " + ("is paused" if paused else f"goes on, next at {upcoming}"), highlight=False)
+
+
+def _schedule_row(item: dict[str, Any]) -> dict[str, Any]:
+    spec, status = item["spec"], item["status"]
+    last = status["last"] or {}
+    return {
+        "owner": item["owner"],
+        "schedule": item["name"],
+        "cron": spec["cron"],
+        "time zone": spec["time_zone"],
+        "next": "paused" if spec["paused"] else next(iter(status["next"]), ""),
+        "last run": last.get("id", ""),
+        "state": last.get("state", ""),
+    }
 
 
 @secrets.command("list")

@@ -27,6 +27,7 @@ from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 from modelyard_hub.store.run_methods import RunMethods
+from modelyard_hub.store.schedule_store import ScheduleStore
 from modelyard_hub.store.secret_store import SecretStore
 
 _HUB_ROUTES = "hub-routes"
@@ -47,6 +48,8 @@ class Store(RunMethods):
         self._database = Database(url)
         self._feed = Feed()
         self._now = now
+        self.schedules = ScheduleStore(self._database, self._feed, now)
+        """Schedules, and the runs that they start."""
         self.secrets = SecretStore(self._database, now)
         """Names of secrets, and their values as the vault sealed them."""
 

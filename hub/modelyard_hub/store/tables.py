@@ -141,6 +141,23 @@ secrets = Table(
     UniqueConstraint("owner", "name"),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("runs_as", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("cursor", UtcDateTime, nullable=False),
+    Column("skipped", JSON, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+
 documents = Table(
     "documents",
     metadata,
