@@ -10,6 +10,7 @@ from modelyard_api.problem import Problem
 from modelyard_hub.api import (
     endpoints,
     events,
+    groups,
     internal,
     keys,
     me,
@@ -34,6 +35,7 @@ _TAGS = [
     {"name": "endpoints", "description": "Stable URLs with revisions and traffic."},
     {"name": "keys", "description": "Named keys for callers that have no account."},
     {"name": "runs", "description": "Notebooks and scoring jobs, executed once, to their end."},
+    {"name": "groups", "description": "Sweeps and pipelines: runs that are queued together."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
     {"name": "schedules", "description": "Cron lines that create runs."},
@@ -66,7 +68,7 @@ def build(
     larger = {f"{root}/api/v1/snapshots/": snapshots or max_body}
     app.add_middleware(BodyLimit, limit=max_body, larger=larger)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, runs, observe, me, profiles, schedules, secrets, volumes, events):
+    for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, volumes, events):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)

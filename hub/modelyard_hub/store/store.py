@@ -25,6 +25,7 @@ from modelyard_hub.store import endpoint_rows, history_rows, key_rows, rules
 from modelyard_hub.store.database import Database, T
 from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
+from modelyard_hub.store.group_store import GroupStore
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 from modelyard_hub.store.run_methods import RunMethods
 from modelyard_hub.store.schedule_store import ScheduleStore
@@ -48,6 +49,8 @@ class Store(RunMethods):
         self._database = Database(url)
         self._feed = Feed()
         self._now = now
+        self.groups = GroupStore(self._database, self._feed, now)
+        """Sweeps and pipelines."""
         self.schedules = ScheduleStore(self._database, self._feed, now)
         """Schedules, and the runs that they start."""
         self.secrets = SecretStore(self._database, now)

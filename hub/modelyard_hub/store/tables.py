@@ -158,6 +158,21 @@ schedules = Table(
     UniqueConstraint("owner", "name"),
 )
 
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("parallel", Integer, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("idempotency_key", String(255)),
+    UniqueConstraint("owner", "idempotency_key"),
+    Index(None, "created_at"),
+)
+
 documents = Table(
     "documents",
     metadata,
