@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import httpx
 import pytest
 
 from harness.api import API, Yard, problem
+from harness.runs import notebook, snapshot, spec
 
 DB = f"{API}/secrets/ada/db"
 VALUE = "postgresql://ada:hunter22@db/warehouse"
@@ -54,6 +56,30 @@ async def test_whose_they_are(yard: Yard) -> None:
         assert [s["owner"] for s in (await root.get(f"{API}/secrets")).json()["items"]] == ["ada", "team"]
         assert (await reads.get(DB)).status_code == 200
         problem(await reads.put(DB, json={"value": "mine now"}), 403, "Forbidden")
+
+
+async def test_only_those_of_ones_own_are_given_to_runs(yard: Yard) -> None:
+    digest, content = snapshot(train__ipynb=notebook("1"))
+    async with yard.client("ada") as ada, yard.client("root") as root:
+        await ada.put(f"{API}/snapshots/{digest}", content=content)
+        await ada.put(DB, json={"value": VALUE})
+        await ada.put(f"{API}/secrets/team/s3", json={"value": "shared-one"})
+
+        async def submitted(client: httpx.AsyncClient, secret: str, **members: str) -> httpx.Response:
+            wanted = spec(digest, secrets=[{"secret": secret, "env": "DB_URL"}]).model_dump(mode="json")
+            return await client.post(f"{API}/runs", json={"spec": wanted, **members})
+
+        made = await submitted(ada, "db")
+        assert (made.status_code, (await submitted(ada, "team/s3")).status_code) == (201, 201)
+        assert "hunter22" not in made.text
+        for refused in (
+            await submitted(ada, "none"),
+            await submitted(ada, "eve/db"),
+            await submitted(root, "ada/db", owner="ada"),
+            await submitted(root, "db", owner="ada"),
+        ):
+            said = problem(refused, 422, "InvalidInput")
+            assert said["detail"].startswith("spec.secrets: there is no secret")
 
 
 @pytest.mark.parametrize("value", ["abc", "x" * 40_000, "hunter22\0", 17_171_717, None, ["hunter22"]])
