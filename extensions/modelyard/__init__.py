@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelyard import networks
+    from modelyard.challenge import Verdict
     from modelyard.client import AsyncClient
     from modelyard.disk import Volume
     from modelyard.disks import AsyncVolume
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         profiles,
         publish,
         recover,
+        retrain,
         runs,
         search,
         secret,
@@ -57,6 +59,7 @@ _HOME = {
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
+    "Verdict": "modelyard.challenge",
     "Volume": "modelyard.disk",
     "attach": "modelyard.sync",
     "create_volume": "modelyard.sync",
@@ -68,6 +71,7 @@ _HOME = {
     "profiles": "modelyard.sync",
     "publish": "modelyard.sync",
     "recover": "modelyard.sync",
+    "retrain": "modelyard.sync",
     "runs": "modelyard.sync",
     "search": "modelyard.sync",
     "secret": "modelyard.sync",
@@ -90,6 +94,7 @@ __all__ = [
     "RunsTable",
     "TrainPanel",
     "TrainingRun",
+    "Verdict",
     "Volume",
     "attach",
     "create_volume",
@@ -100,6 +105,7 @@ __all__ = [
     "profiles",
     "publish",
     "recover",
+    "retrain",
     "runs",
     "search",
     "secret",

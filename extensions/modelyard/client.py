@@ -23,6 +23,7 @@ from modelyard_api.names import check_label
 from modelyard_api.profiles import Profile, ProfileList
 
 if TYPE_CHECKING:
+    from modelyard.challenge import Rules, Verdict
     from modelyard.disks import AsyncVolume
     from modelyard.publishing import PublishOptions
     from modelyard.remote import AsyncEndpoint
@@ -135,6 +136,17 @@ class AsyncClient:
         from modelyard import disks
 
         return await disks.recover(self, volume, name)
+
+    async def retrain(
+        self, model: Any, name: str, holdout: tuple[Any, Any], *, rules: Rules | None = None, **fields: Any
+    ) -> Verdict:
+        """A new model against the one that serves; see `modelyard.sync.retrain`. `fields`: those of `publish`."""
+        from modelyard import challenge
+        from modelyard.publishing import PublishOptions
+
+        return await challenge.challenge(
+            self, model, name, holdout, rules or challenge.Rules(), PublishOptions(**fields)
+        )
 
     async def secrets(self) -> list[Secret]:
         """The secrets of the user and of their groups, without values."""

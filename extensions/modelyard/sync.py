@@ -15,6 +15,7 @@ from modelyard.handle import Endpoint
 from modelyard.loop import run
 
 if TYPE_CHECKING:
+    from modelyard.challenge import Verdict
     from modelyard.disk import Volume
     from modelyard.publishing import PublishOptions
     from modelyard.training.run import TrainingRun
@@ -267,6 +268,33 @@ def recover(volume: Resource | str, name: str | None = None) -> Volume:
     from modelyard.disk import Volume
 
     return Volume(run(client().recover(volume, name)))
+
+
+def retrain(
+    model: Any,
+    name: str,
+    holdout: tuple[Any, Any],
+    *,
+    metric: str | Callable[[Any, Any], float] = "accuracy",
+    margin: float = 0.0,
+    percent: int = 10,
+    **fields: Any,
+) -> Verdict:
+    """Publish a new `model` as the endpoint `name` only as far as it is better: the last line of a notebook that a
+    schedule runs.
+
+    The model becomes a version, and both it and the one with most of the calls answer the `holdout` (X, y), rows that
+    neither was trained on, over the endpoint. Where it is better in `metric` by at least `margin`, it gets `percent` of
+    the calls (a canary); else it is taken off the endpoint again, and all stays as it was. Either way the registry's
+    description of the version says what was compared. Without an endpoint of that name, it is the first.
+
+    `metric`: accuracy, balanced_accuracy, f1, roc_auc, r2, log_loss, mae, rmse, or a function of the true and the
+    predicted values of which more is better. `fields`: those of `publish`, such as `example`.
+    """
+    from modelyard.challenge import Rules
+
+    rules = Rules(metric, margin, percent)
+    return run(client().retrain(model, name, holdout, rules=rules, **fields))
 
 
 def secrets() -> list[Secret]:
