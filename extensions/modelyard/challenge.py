@@ -27,8 +27,8 @@ Metric = str | Callable[[Any, Any], float]
 
 @dataclass(frozen=True)
 class Rules:
-    """`metric`: one of METRICS, or a function of the true and the predicted values of which more is better. `margin`: by
-    how much the new one must be better. `percent` of the calls that it then gets."""
+    """`metric`: one of METRICS, or a function of the true and the predicted values of which more is better. `margin`:
+    by how much the new one must be better. `percent` of the calls that it then gets."""
 
     metric: Metric = "accuracy"
     margin: float = 0.0
@@ -117,7 +117,8 @@ async def _judge(endpoint: AsyncEndpoint, added: int, holdout: tuple[Any, Any], 
     score = await _score(endpoint, new.number, *holdout, rules.metric)
     before = await _score(endpoint, champion.number, *holdout, rules.metric)
     better = rules.better(score, before)
-    said = f"{rules.named} {score:.6g} against {before:.6g} of version {champion.version} on {len(holdout[1])} held-out rows"
+    against = f"{before:.6g} of version {champion.version}"
+    said = f"{rules.named} {score:.6g} against {against}, on {len(holdout[1])} held-out rows"
     end = (
         f"better by {rules.gain(score, before):.3g}: it gets {rules.percent} % of the calls"
         if better

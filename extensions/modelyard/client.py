@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -25,10 +26,13 @@ from modelyard_api.profiles import Profile, ProfileList
 if TYPE_CHECKING:
     from modelyard.challenge import Rules, Verdict
     from modelyard.disks import AsyncVolume
+    from modelyard.grouped import AsyncGroup, Step
     from modelyard.publishing import PublishOptions
     from modelyard.remote import AsyncEndpoint
     from modelyard.standstill import Say
+    from modelyard.timetable import AsyncSchedule
     from modelyard.training.run import TrainingRun
+    from modelyard.unattended import AsyncRun
     from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume
 
@@ -148,6 +152,44 @@ class AsyncClient:
             self, model, name, holdout, rules or challenge.Rules(), PublishOptions(**fields)
         )
 
+    async def schedule(self, notebook: str | Path, cron: str, **fields: Any) -> AsyncSchedule:
+        """A cron line that creates runs of a notebook, made or changed; see `modelyard.schedule` for the fields."""
+        from modelyard import timetable
+
+        return await timetable.schedule(self, notebook, *timetable.split(cron, fields))
+
+    async def schedules(self, owner: str | None = None) -> list[AsyncSchedule]:
+        """The schedules of the user and of their groups."""
+        from modelyard import timetable
+
+        return await timetable.schedules(self, owner)
+
+    async def sweep(self, notebook: str | Path, **fields: Any) -> AsyncGroup:
+        """A run of a notebook for each point of a grid or a list; see `modelyard.sweep` for the fields."""
+        from modelyard import grouped
+        from modelyard.unattended import Submission
+
+        plan = {name: fields.pop(name) for name in ("grid", "points", "parallel") if name in fields}
+        return await grouped.sweep(self, notebook, grouped.SweepPlan(**plan), Submission(**fields))
+
+    async def pipeline(self, name: str, steps: Mapping[str, Step], *, owner: str | None = None) -> AsyncGroup:
+        """Runs that need each other, queued together; see `modelyard.pipeline`."""
+        from modelyard import grouped
+
+        return await grouped.pipeline(self, name, steps, owner)
+
+    async def group(self, group_id: str) -> AsyncGroup:
+        """The sweep or pipeline of that id; NotFound."""
+        from modelyard import grouped
+
+        return await grouped.group(self, group_id)
+
+    async def groups(self, limit: int = 50) -> list[AsyncGroup]:
+        """Sweeps and pipelines of the user and of their groups, newest first."""
+        from modelyard import grouped
+
+        return await grouped.groups(self, limit)
+
     async def secrets(self) -> list[Secret]:
         """The secrets of the user and of their groups, without values."""
         from modelyard import confidential
@@ -215,6 +257,24 @@ class AsyncClient:
         from modelyard.training.order import start, to_search
 
         return await asyncio.to_thread(lambda: start(to_search(estimator, X, y, **fields)))
+
+    async def submit(self, notebook: str | Path, **fields: Any) -> AsyncRun:
+        """A notebook executed unattended, queued; see `modelyard.submit` for the fields."""
+        from modelyard import unattended
+
+        return await unattended.submit(self, notebook, unattended.Submission(**fields))
+
+    async def run(self, run_id: str) -> AsyncRun:
+        """The run of that id; NotFound."""
+        from modelyard import unattended
+
+        return await unattended.run(self, run_id)
+
+    async def runs(self, **query: Any) -> list[AsyncRun]:
+        """The user's runs and those of their groups, newest first: `state`, `schedule`, `group`, `limit`."""
+        from modelyard import unattended
+
+        return await unattended.runs(self, **query)
 
     async def wait(self, run: TrainingRun) -> TrainingRun:
         """`run`, once it has succeeded; raises as `TrainingRun.wait` does. Cancelled, it leaves the run running."""

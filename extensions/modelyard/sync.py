@@ -17,7 +17,10 @@ from modelyard.loop import run
 if TYPE_CHECKING:
     from modelyard.challenge import Verdict
     from modelyard.disk import Volume
+    from modelyard.group_view import Group
+    from modelyard.grouped import FromMember, Step
     from modelyard.publishing import PublishOptions
+    from modelyard.timetable import Schedule
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
     from modelyard_api.secrets import Secret
@@ -152,7 +155,7 @@ def attach(run_id: str) -> TrainingRun:
     return found
 
 
-def runs() -> list[TrainingRun]:
+def trainings() -> list[TrainingRun]:
     """The training runs on this machine, newest first."""
     from modelyard.training.run import TrainingRun
 
@@ -295,6 +298,104 @@ def retrain(
 
     rules = Rules(metric, margin, percent)
     return run(client().retrain(model, name, holdout, rules=rules, **fields))
+
+
+def schedule(
+    notebook: str | Path,
+    cron: str,
+    *,
+    name: str | None = None,
+    time_zone: str = "UTC",
+    catch_up: str = "last",
+    overlap: bool = False,
+    deadline: float | None = None,
+    paused: bool = False,
+    description: str = "",
+    **fields: Any,
+) -> Schedule:
+    """Have a notebook run by the clock: make the schedule `name` (by default the notebook's), or put this in its place.
+
+    `cron`: minute, hour, day of the month, month, day of the week, such as "30 2 * * MON-FRI", in the IANA
+    `time_zone`. `catch_up`: what becomes of times that had no run because the one before had not ended or Modelyard was
+    away: "last" of them, "skip", "all". `overlap`: whether a run starts while the one before it goes on. `deadline`:
+    seconds after its time in which a run may start. `fields`: those of `submit`. The notebook is taken as it is now:
+    call this again when it has changed.
+
+    InvalidInput for a line that is never due and a zone that there is not.
+    """
+    from modelyard.timetable import Schedule
+
+    times: dict[str, Any] = {
+        "name": name,
+        "time_zone": time_zone,
+        "catch_up": catch_up,
+        "overlap": overlap,
+        "deadline": deadline,
+        "paused": paused,
+        "description": description,
+    }
+    return Schedule(run(client().schedule(notebook, cron, **times, **fields)))
+
+
+def schedules(owner: str | None = None) -> list[Schedule]:
+    """Your schedules, and those of your groups."""
+    from modelyard.timetable import Schedule
+
+    return [Schedule(found) for found in run(client().schedules(owner))]
+
+
+def sweep(
+    notebook: str | Path,
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    points: Sequence[Mapping[str, Any]] | None = None,
+    parallel: int = 0,
+    **fields: Any,
+) -> Group:
+    """A run of a notebook for each combination of the `grid`'s values, or for each of the `points`; at most `parallel`
+    of them at work at once, 0 for as many as there is room for. A member that fails does not stop the others.
+
+    `fields`: those of `submit`; `parameters` are for all of them. Then `sweep.wait()`, `sweep.table("auc")`,
+    `sweep.plot("auc")`, `sweep.best("auc")`, of what the notebook recorded with `yard.record("auc", …)`.
+    """
+    from modelyard.group_view import Group
+
+    return Group(run(client().sweep(notebook, grid=grid, points=points, parallel=parallel, **fields)))
+
+
+def step(notebook: str | Path, *, needs: Sequence[str] = (), **fields: Any) -> Step:
+    """A notebook of a `pipeline`. `needs`: names of steps that must have succeeded before it starts; those are needed
+    too of which a parameter is a result (`result_of`). `fields`: those of `submit`."""
+    from modelyard.grouped import Step
+    from modelyard.unattended import Submission
+
+    return Step(notebook, Submission(**fields), tuple(needs))
+
+
+def result_of(step: str, name: str) -> FromMember:
+    """A parameter of a step: what the step of that name records with `yard.record(name, …)`."""
+    from modelyard.grouped import FromMember
+
+    return FromMember(step, name)
+
+
+def pipeline(name: str, steps: Mapping[str, Step], *, owner: str | None = None) -> Group:
+    """Notebooks that need each other, queued together: `pipeline("churn", {"load": step("load.ipynb"), "train":
+    step("train.ipynb", parameters={"path": result_of("load", "path")})})`.
+
+    A step starts when those that it needs have succeeded; when one fails, those that need it do not run, and
+    `pipeline.rerun()` goes on from there. InvalidInput where steps need each other in a circle.
+    """
+    from modelyard.group_view import Group
+
+    return Group(run(client().pipeline(name, steps, owner=owner)))
+
+
+def group(group_id: str) -> Group:
+    """The sweep or pipeline of that id, at any later time."""
+    from modelyard.group_view import Group
+
+    return Group(run(client().group(group_id)))
 
 
 def secrets() -> list[Secret]:

@@ -266,6 +266,7 @@ class RunReport(BaseModel):
     failure: Failure | None = None
     reason: str = ""
     message: str = ""
+    peak_memory: int | None = None
     mlflow_run_id: str = ""
 
 

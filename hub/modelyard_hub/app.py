@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -15,13 +16,17 @@ from modelyard_hub.artifacts import Artifacts, FolderArtifacts, S3Artifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.hub_tokens import HubTokens
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
+from modelyard_hub.reconcile.run_loop import Queue, RunController
+from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
 from modelyard_hub.reconcile.schedules import Clockwork
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
+from modelyard_hub.run_secrets import StoredSecrets
 from modelyard_hub.runtimes.base import Runtime
 from modelyard_hub.runtimes.local import LocalOptions, LocalRuntime
 from modelyard_hub.runtimes.local.options import workloads_folder
@@ -61,6 +66,9 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             stack.push_async_callback(_end, task)
             clockwork = asyncio.create_task(Clockwork(parts.store.schedules, parts.store).run(), name="schedules")
             stack.push_async_callback(_end, clockwork)
+            batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
+            batch.add_done_callback(_say_why)
+            stack.push_async_callback(_end, batch)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield
@@ -118,6 +126,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         shelf=Shelf(disks, Bounds.from_settings(settings)),
         artifacts=artifacts,
         vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
+        queue=Queue(),
         routing_token=settings.routing_token.get_secret_value(),
     )
 
@@ -126,6 +135,20 @@ def _artifacts(settings: Settings) -> Artifacts:
     if settings.artifacts_url:
         return S3Artifacts(settings.artifacts_url)
     return FolderArtifacts(settings.artifacts or settings.home / "mlflow" / "artifacts")
+
+
+def _runs(parts: Parts) -> RunController:
+    settings, hub = parts.settings, parts.hub
+    environment = {"MODELYARD_URL": settings.base_url}
+    if settings.inner_url:
+        environment["MODELYARD_INNER_URL"] = settings.inner_url
+    options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
+    tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
+    steps = RunSteps(parts.store, parts.runtime, tokens, StoredSecrets(parts.store.secrets, parts.vault), options)
+    slots = settings.run_slots
+    if slots is None:
+        slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1
+    return RunController(parts.store, parts.runtime, steps, parts.queue, slots)
 
 
 def _audit(store: Store) -> Audit:
@@ -143,4 +166,4 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _say_why(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("the controller ended; endpoints are not looked after", exc_info=error)
+        logger.critical("the controller of %s ended; nobody looks after it", task.get_name(), exc_info=error)

@@ -133,7 +133,7 @@ def _roles(c: Any, admin: str) -> None:
         {"name": "modelyard-admin", "scopes": [READ, WRITE, ADMIN], "users": [admin]},
         {"name": "modelyard-cli", "scopes": ["admin:users", "tokens", "list:users", READ, WRITE, ADMIN],
          "services": [CLI_SERVICE]},
-        {"name": "modelyard-service", "scopes": ["read:metrics"], "services": ["modelyard"]},
+        {"name": "modelyard-service", "scopes": ["read:metrics", "tokens", READ, WRITE], "services": ["modelyard"]},
     ]  # fmt: skip
 
 

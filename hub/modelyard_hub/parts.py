@@ -14,6 +14,7 @@ from modelyard_api.endpoints import Identity
 from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.registry import Registry
 from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import Runtime
@@ -41,6 +42,7 @@ class Parts:
     shelf: Shelf
     artifacts: Artifacts
     vault: Callable[[], Vault]
+    queue: Queue
     routing_token: str = field(repr=False)
 
 

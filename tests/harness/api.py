@@ -23,6 +23,7 @@ from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
+from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import ObservedServer, Package, ReplicaLog, Server
@@ -141,6 +142,7 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 shelf=Shelf(disks, Bounds.from_settings(config)),
                 artifacts=FolderArtifacts(home / "kept"),
                 vault=lambda: open_vault(config.vault_keys, home),
+                queue=Queue(),
                 routing_token="traefik",
             )
             app = build(env.root, config.max_body, snapshots=config.run_snapshot_max)

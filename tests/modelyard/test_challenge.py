@@ -19,7 +19,7 @@ X = CHANCE.normal(size=(300, 4))
 
 @pytest.mark.parametrize("classes", [["stay", "leave"], ["a", "b", "c"], [0, 1], [1, 0]])
 def test_metrics_of_probabilities_whatever_the_order_of_the_classes(classes: list[Any]) -> None:
-    y = np.array(classes)[np.clip((X[:, 0] + CHANCE.normal(size=300) > 0) + (X[:, 1] > 1), 0, len(classes) - 1)]
+    y = np.array(classes)[np.clip(1 * (X[:, 0] + CHANCE.normal(size=300) > 0) + (X[:, 1] > 1), 0, len(classes) - 1)]
     model = LogisticRegression().fit(X, y)
     given = model.predict_proba(X)
     order = [list(model.classes_).index(c) for c in reversed(model.classes_)]

@@ -1,4 +1,4 @@
-"""The retraining loop on the real thing: a better model becomes a canary, a worse one leaves a note and nothing else."""
+"""The retraining loop on the real thing: a better model becomes a canary, a worse one only leaves a note."""
 
 from __future__ import annotations
 

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
 
 from modelyard_api.choices import Choice, choose
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import InvalidChoice, InvalidInput, NotFound
+from modelyard_api.errors import InvalidChoice, InvalidInput, NotFound, Unavailable
 from modelyard_api.names import Label, owner_name
 from modelyard_api.parameters import check
-from modelyard_api.runs import Run, RunList, RunSpec, RunState, RunWrite, snapshot_folder
+from modelyard_api.runs import (
+    NOTEBOOK,
+    PROGRESS,
+    Run,
+    RunList,
+    RunLog,
+    RunSpec,
+    RunState,
+    RunWrite,
+    attempt_folder,
+    snapshot_folder,
+    task_name,
+)
+from modelyard_api.tasks import RESULTS
 from modelyard_hub.api.problems import responses
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
 from modelyard_hub.profiles import offered
+from modelyard_hub.reconcile.run_steps import report_of
+from modelyard_hub.render import POLICY, to_html
+from modelyard_hub.runtimes.outputs import TaskOutput, open_output, read_log
 from modelyard_hub.store.run_rows import RunQuery
 
 SNAPSHOT = "snapshot.zip"
@@ -59,7 +77,8 @@ async def list_runs(
     if owner is not None:
         owners = frozenset({owner}) if owners is None or owner in owners else frozenset()
     query = RunQuery(owners=owners, states=state, schedule=schedule, group=group, before=before, limit=limit)
-    return RunList(items=list(await parts.store.list_runs(query)))
+    found = await parts.store.list_runs(query)
+    return RunList(items=list(await asyncio.gather(*(_told(parts, run) for run in found))))
 
 
 @router.post(
@@ -82,7 +101,7 @@ async def post_run(body: RunWrite, parts: PartsDep, identity: Writer, actor: Act
 @router.get("/runs/{run_id}", responses=responses(404), summary="One run")
 async def get_run(run_id: str, parts: PartsDep, identity: Reader) -> Run:
     """With what its process told a few seconds ago."""
-    return await readable(parts, identity, run_id)
+    return await _told(parts, await readable(parts, identity, run_id))
 
 
 @router.delete("/runs/{run_id}", status_code=202, responses=responses(404), summary="Cancel a run")
@@ -91,6 +110,48 @@ async def cancel_run(run_id: str, parts: PartsDep, identity: Writer, actor: Acto
     run = await readable(parts, identity, run_id)
     require_owner(identity, run.owner, run.id)
     return await parts.store.cancel_run(run_id, actor)
+
+
+@router.get("/runs/{run_id}/logs", responses=responses(404), summary="The last lines of a run's log")
+async def get_logs(
+    run_id: str,
+    parts: PartsDep,
+    identity: Reader,
+    lines: Annotated[int, Query(ge=1, le=10_000)] = 200,
+    attempt: Annotated[int | None, Query(ge=1, description="Left out: the last one.")] = None,
+) -> RunLog:
+    """Of one attempt: what its cells put out, and what was said about it."""
+    run = await readable(parts, identity, run_id)
+    number = attempt or run.status.attempt
+    if number == run.status.attempt and not run.ended:
+        with suppress(NotFound):
+            (found, *_) = await parts.runtime.logs(task_name(run.id, number), lines=lines)
+            return RunLog(attempt=number, lines=found.lines)
+    return RunLog(attempt=number, lines=await read_log(_output(parts, run, number), lines) if number else ())
+
+
+@router.get(
+    "/runs/{run_id}/notebook",
+    responses={200: {"content": {"application/x-ipynb+json": {}, "text/html": {}}}, **responses(404, 504)},
+    response_class=Response,
+    summary="The output notebook, as far as it is",
+)
+async def get_notebook(
+    run_id: str,
+    parts: PartsDep,
+    identity: Reader,
+    format: Annotated[Literal["ipynb", "html"], Query(description="html: as a page, sanitized.")] = "ipynb",
+    attempt: Annotated[int | None, Query(ge=1, description="Left out: the last one.")] = None,
+) -> Response:
+    """While it runs, as it was a few seconds ago."""
+    run = await readable(parts, identity, run_id)
+    number = attempt or run.status.attempt
+    found = await _output(parts, run, number).read(f"{RESULTS}/{NOTEBOOK}") if number else None
+    if found is None:
+        raise NotFound(f"run {run_id} has no output notebook yet", remedy="It has one once its first cell runs.")
+    if format == "html":
+        return HTMLResponse(await to_html(found), headers={"Content-Security-Policy": POLICY})
+    return Response(found, media_type="application/x-ipynb+json")
 
 
 @router.get("/runs/{run_id}/input", responses={**_ZIP, **responses(404)}, summary="The files that a run was given")
@@ -112,6 +173,27 @@ async def readable(parts: Parts, identity: Identity, run_id: str) -> Run:
     if not owns(identity, run.owner):
         raise NotFound(f"there is no run {run_id}")
     return run
+
+
+async def _told(parts: Parts, run: Run) -> Run:
+    """With its place in the queue, and what its process told meanwhile."""
+    if run.status.state is RunState.queued:
+        place = parts.queue.places.get(run.id)
+        return run.model_copy(update={"status": run.status.model_copy(update={"place": place})})
+    if run.status.state is not RunState.running:
+        return run
+    try:
+        told = await _output(parts, run, run.status.attempt).read(f"{RESULTS}/{PROGRESS}")
+    except Unavailable:
+        return run  # what is known without it is worth more than an error
+    report = report_of(told)
+    change = {"progress": report.progress, "results": report.results, "peak_memory": report.peak_memory,
+              "mlflow_run_id": report.mlflow_run_id} if told else {}  # fmt: skip
+    return run.model_copy(update={"status": run.status.model_copy(update=change)})
+
+
+def _output(parts: Parts, run: Run, attempt: int) -> TaskOutput:
+    return open_output(parts.artifacts.place(attempt_folder(run.owner, run.id, attempt)))
 
 
 async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> RunSpec:

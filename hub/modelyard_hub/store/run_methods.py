@@ -113,9 +113,9 @@ class RunMethods:
         written, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return written
 
-    async def write_run_token(self, run_id: str, token_id: str | None) -> None:
-        """Keep the id of the token that a run was given, until it is revoked."""
-        await self._database.write(lambda c: run_rows.write_token(c, run_id, token_id))
+    async def write_run_token(self, run_id: str, token_id: str | None, before: str | None = None) -> bool:
+        """Keep the id of the token that a run was given, until it is revoked; False where it is not `before`."""
+        return await self._database.write(lambda c: run_rows.write_token(c, run_id, token_id, before))
 
     def _audit_run(self, connection: Connection, actor: Actor, action: str, run: Run, detail: dict[str, str]) -> None:
         history_rows.write_audit(connection, actor, action, f"run/{run.owner}/{run.id}", detail, self._now())

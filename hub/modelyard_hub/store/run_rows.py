@@ -147,9 +147,10 @@ def write_status(
     return connection.execute(update(runs).where(where).values(**values, updated_at=now)).rowcount == 1
 
 
-def write_token(connection: Connection, run_id: str, token_id: str | None) -> None:
-    """Keep the id (not the secret) of the token that a run was given."""
-    connection.execute(update(runs).where(runs.c.id == run_id).values(token_id=token_id))
+def write_token(connection: Connection, run_id: str, token_id: str | None, before: str | None) -> bool:
+    """Keep the id (not the secret) of the token that a run was given; False where it has another than `before`."""
+    where = (runs.c.id == run_id) & runs.c.token_id.is_not_distinct_from(before)
+    return connection.execute(update(runs).where(where).values(token_id=token_id)).rowcount == 1
 
 
 def _same(connection: Connection, owner: str, origin: Origin) -> StoredRun | None:

@@ -99,11 +99,12 @@ async def test_what_is_open_is_oldest_first_with_what_is_to_be_revoked(store: St
     first, second = [await store.submit_run("ada", spec()) for _ in range(2)]
     at = datetime(2026, 1, 1, tzinfo=UTC)
     await store.write_run_status(second.id, RunStatus(), not_before=at)
-    await store.write_run_token(first.id, "a7")
+    assert await store.write_run_token(first.id, "a7")
+    assert not await store.write_run_token(first.id, "a8"), "another one was faster"
     await store.write_run_status(first.id, RunStatus(state=RunState.failed))
     found = await store.open_runs()
     assert [(s.run.id, s.token_id, s.not_before) for s in found] == [(first.id, "a7", None), (second.id, None, at)]
-    await store.write_run_token(first.id, None)
+    assert await store.write_run_token(first.id, None, "a7")
     assert [s.run.id for s in await store.open_runs()] == [second.id]
 
 
