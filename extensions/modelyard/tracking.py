@@ -166,6 +166,11 @@ class Tracking:
         body = {"name": model, "source": source, "run_id": run.id}
         return str((await self._post("model-versions/create", body))["model_version"]["version"])
 
+    async def note(self, model: str, version: str, text: str) -> None:
+        """Put a text where the registry describes a version."""
+        body = {"name": model, "version": version, "description": text}
+        await self._ask(Request("PATCH", f"{self._base}/mlflow/model-versions/update", body=body))
+
     async def manifest(self, model: str, version: str) -> PackageManifest:
         """The manifest of a registered version's package."""
         found = await self._get("model-versions/get", name=model, version=version)

@@ -212,11 +212,24 @@ async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) ->
             )
     if spec.score is not None:
         await check_score(parts.registry, owner, spec.score)
+    await _check_secrets(parts, identity, owner, spec)
     needed = await parts.store.runs_by_id(spec.needs)
     for run_id in spec.needs:
         if run_id not in needed or not owns(identity, needed[run_id].owner):
             raise InvalidInput(f"spec.needs: there is no run {run_id}")
     return await asyncio.to_thread(_sized, parts, identity, spec)
+
+
+async def _check_secrets(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> None:
+    """Administrators too give only secrets of their own, or of their groups: a run can be made to tell them."""
+    for use in spec.secrets:
+        whose, name = use.key(owner)
+        try:
+            if whose not in audience(identity):
+                raise NotFound(f"there is no secret {whose}/{name} that you may give to a run")
+            await parts.store.secrets.get(whose, name)
+        except NotFound as error:
+            raise InvalidInput(f"spec.secrets: {error.detail}", remedy=error.remedy) from error
 
 
 def _sized(parts: Parts, identity: Identity, spec: RunSpec) -> RunSpec:
