@@ -273,7 +273,8 @@ class AsyncClient:
         from modelyard import offline
         from modelyard_api.scoring import ScoreOptions
 
-        return await offline.submit(self, model, data, output, options or ScoreOptions(), offline.submission_of(fields))
+        table = offline.Table(model, data, output, options or ScoreOptions())
+        return await offline.submit(self, table, offline.submission_of(fields))
 
     async def run(self, run_id: str) -> AsyncRun:
         """The run of that id; NotFound."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelyard import loop, sync, unattended
+from modelyard import loop, sync, timetable, unattended
 from modelyard.errors import InvalidInput, NotFound
 from modelyard.submitting import Run
+from modelyard.timetable import AsyncSchedule, Schedule, Times
 from modelyard.tracking import Tracking
 from modelyard.unattended import AsyncRun, Submission
 from modelyard_api.locations import parse_s3
 from modelyard_api.models import PackageManifest
-from modelyard_api.scoring import ModelRef, ScoreOptions, parse_model
+from modelyard_api.runs import RunSpec
+from modelyard_api.scoring import ModelRef, ScoreOptions, parse_model, placed
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
@@ -38,8 +42,9 @@ def score(
     overwrite: bool = False,
     max_rejects: float = 1.0,
     part_rows: int = 1_000_000,
+    schedule: str | None = None,
     **run: Any,
-) -> Run:
+) -> Run | Schedule:
     """Score a table with a registered model, as its endpoint would, in a run of its own; a `Run` at once, whose
     `wait()` tells how far it is.
 
@@ -50,7 +55,10 @@ def score(
     arrays, those that make its rows. `outputs`: of the model's, all by default. `overwrite`: what an earlier scoring
     left there. `max_rejects`: the share of rows, 0 to 1, that may be rejected. `part_rows`: rows of one output file,
     about. `run`: as `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
-    needs, name, owner, idempotency_key.
+    needs, name, owner, idempotency_key. `schedule`: a cron line, such as "30 2 * * *": a `Schedule` that scores at
+    those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone, catch_up,
+    overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and `output` are those of
+    each run.
 
     Rows that cannot be scored are in `_rejects` below the output; `_manifest.json` is written last. Scored again after
     a failure, to the same output, it goes on. NotFound, InvalidInput (a column that is missing), Conflict (the output
@@ -66,29 +74,61 @@ def score(
         max_rejects=max_rejects,
         part_rows=part_rows,
     )
-    submission = submission_of(run)
-    return Run(loop.run(submit(sync.client(), model, str(data), str(output), options, submission)))
+    table = Table(model, str(data), str(output), options)
+    if schedule is not None:
+        times, submission = times_of(schedule, run)
+        return Schedule(loop.run(put_schedule(sync.client(), table, times, submission)))
+    return Run(loop.run(submit(sync.client(), table, submission_of(run))))
 
 
-async def submit(
-    client: AsyncClient, model: str, data: str, output: str, options: ScoreOptions, submission: Submission
-) -> AsyncRun:
+@dataclass(frozen=True)
+class Table:
+    """What is scored: the model's name, where the rows are, where the answers go, and how."""
+
+    model: str
+    data: str
+    output: str
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+
+
+async def submit(client: AsyncClient, table: Table, submission: Submission) -> AsyncRun:
     """For `async` code; see `score`."""
     tracking = Tracking(client)
-    wanted = parse_model(model, submission.owner or (await client.me()).owner)
+    wanted = await _wanted(client, table, submission)
     version = wanted.version or await tracking.version(wanted.name, wanted.alias)
-    manifest = await tracking.manifest(wanted.name, version)
-    data = data if options.sql else _place(client, data)
-    output = _place(client, output)
-    await asyncio.to_thread(_look, client, data, output, options, manifest)
-    work = {
-        "model": str(ModelRef(wanted.name, version)),
-        "data": data,
-        "output": output,
-        "options": options.model_dump(mode="json", exclude_defaults=True),
-    }
-    spec = submission.spec({"kind": "score", "score": work})
+    spec = await _spec(client, table, ModelRef(wanted.name, version), version, submission)
     return await unattended.post(client, spec, submission)
+
+
+async def put_schedule(client: AsyncClient, table: Table, times: Times, submission: Submission) -> AsyncSchedule:
+    """A schedule of such runs; each looks up which version the model then has."""
+    own = any(name in table.output for name in ("{date}", "{time}", "{run}"))
+    if not own and not table.options.overwrite:
+        raise InvalidInput(
+            f"all runs of the schedule would write to {table.output}",
+            remedy="Put {date} or {run} into the output, or give overwrite=True.",
+        )
+    wanted = await _wanted(client, table, submission)
+    version = wanted.version or await Tracking(client).version(wanted.name, wanted.alias)
+    spec = await _spec(client, table, wanted, version, submission)
+    return await timetable.put(client, spec, times, (submission.owner, f"score-{wanted.name.partition('.')[2]}"))
+
+
+async def _wanted(client: AsyncClient, table: Table, submission: Submission) -> ModelRef:
+    return parse_model(table.model, submission.owner or (await client.me()).owner)
+
+
+async def _spec(client: AsyncClient, table: Table, model: ModelRef, version: str, submission: Submission) -> RunSpec:
+    """The run, if nothing is wrong with it by what `version` of the model takes."""
+    manifest = await Tracking(client).manifest(model.name, version)
+    data = table.data if table.options.sql else _place(client, table.data)
+    output = _place(client, table.output)
+    now = datetime.now(UTC)
+    seen = data if table.options.sql else placed(data, now, "run")
+    await asyncio.to_thread(_look, client, (seen, placed(output, now, "run")), table.options, manifest)
+    options = table.options.model_dump(mode="json", exclude_defaults=True)
+    work = {"model": str(model), "data": data, "output": output, "options": options}
+    return submission.spec({"kind": "score", "score": work})
 
 
 def _options(**given: Any) -> ScoreOptions:
@@ -101,6 +141,12 @@ def _options(**given: Any) -> ScoreOptions:
         where = ".".join(map(str, first["loc"]))
         said = first["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"{where}: {said}" if where else said) from None
+
+
+def times_of(cron: str, run: Mapping[str, Any]) -> tuple[Times, Submission]:
+    """When, and what of it is about the runs."""
+    times = {name: value for name, value in run.items() if name in Times.__dataclass_fields__}
+    return Times(cron, **times), submission_of({name: value for name, value in run.items() if name not in times})
 
 
 def submission_of(run: Mapping[str, Any]) -> Submission:
@@ -125,8 +171,9 @@ def _place(client: AsyncClient, location: str) -> str:
     return str(Path(plain).expanduser().absolute())
 
 
-def _look(client: AsyncClient, data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
+def _look(client: AsyncClient, places: tuple[str, str], options: ScoreOptions, manifest: PackageManifest) -> None:
     """What is wrong with the data and the output, where they can be seen from here."""
+    data, output = places
     from modelyard.batch.scoring.engine import check_with
 
     beside = urlsplit(client.connection.url).hostname in ("127.0.0.1", "localhost", "::1")

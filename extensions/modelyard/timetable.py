@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelyard.client import AsyncClient
     from modelyard.submitting import Run
     from modelyard.unattended import AsyncRun, Submission
+    from modelyard_api.runs import RunSpec
 
 _ATTEMPTS = 8
 
@@ -90,14 +91,21 @@ def split(cron: str, fields: Mapping[str, Any]) -> tuple[Times, Submission]:
 
 async def schedule(client: AsyncClient, notebook: str | Path, times: Times, submission: Submission) -> AsyncSchedule:
     """Make the schedule, or put this in its place."""
-    from modelyard.changes import checked
     from modelyard.grouped import prepared
 
-    owner, name = split_name(times.name or _label(Path(notebook).stem), submission.owner)
+    work = await prepared(client, notebook, submission)
+    return await put(client, work, times, (submission.owner, Path(notebook).stem))
+
+
+async def put(client: AsyncClient, work: RunSpec, times: Times, whose: tuple[str | None, str]) -> AsyncSchedule:
+    """Make the schedule of such runs, or put this in its place. `whose`: its owner, and its name where `times` has
+    none."""
+    from modelyard.changes import checked
+
+    owner, name = split_name(times.name or _label(whose[1]), whose[0])
     if owner is None:
         owner = (await client.me()).owner
     members = {key: value for key, value in vars(times).items() if key != "name"}
-    work = await prepared(client, notebook, submission)
     spec = checked(ScheduleSpec, run=work, **members)
     return AsyncSchedule(client, await _put(client, f"/schedules/{owner}/{name}", spec))
 

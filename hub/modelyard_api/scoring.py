@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -133,3 +134,13 @@ def parse_model(text: str, owner: str) -> ModelRef:
             f"{text!r} names no model version", remedy="Such as models:/churn/3 or models:/churn@champion."
         )
     return ModelRef(registered_model(owner, name), "" if version == "latest" else version, alias)
+
+
+def placed(location: str, at: datetime, run: str) -> str:
+    """A location with `{date}` and `{time}` (UTC, such as 2026-11-27 and 0230) and `{run}` filled in, so that each run
+    of a schedule has an output of its own."""
+    moment = at.astimezone(UTC)
+    filled = {"{date}": f"{moment:%Y-%m-%d}", "{time}": f"{moment:%H%M}", "{run}": run}
+    for name, value in filled.items():
+        location = location.replace(name, value)
+    return location

@@ -79,6 +79,25 @@ def test_a_table_is_scored_as_the_endpoint_answers(published: Stack, rows: Path,
     assert again.status.mlflow_run_id
 
 
+def test_a_schedule_scores_to_an_output_for_each_run(published: Stack, rows: Path, tmp_path: Path) -> None:
+    table = offline.Table("score-me", str(rows), f"{tmp_path}/out/{{date}}/{{run}}", ScoreOptions(keys=("id",)))
+    times, submission = offline.times_of("0 3 * * *", {"name": "nightly", "time_zone": "Europe/Berlin"})
+
+    async def both(client: AsyncClient) -> tuple[Any, AsyncRun]:
+        made = await offline.put_schedule(client, table, times, submission)
+        run = await client.score(table.model, table.data, table.output, options=table.options)
+        await made.delete()
+        return made, await run.wait(120)
+
+    made, run = ask(published, both)
+    assert made.resource.spec.run.score.model == "models:/ada.score-me/latest"
+    assert made.resource.spec.run.score.output.endswith("/out/{date}/{run}")
+    assert len(answers(tmp_path / "out" / f"{run.resource.created_at:%Y-%m-%d}" / run.id)) == ROWS
+    same = offline.Table("score-me", str(rows), str(tmp_path / "out"))
+    with pytest.raises(InvalidInput, match=r"all runs of the schedule would write to .*Put \{date\}"):
+        ask(published, lambda client: offline.put_schedule(client, same, times, submission))
+
+
 async def _logs(client: AsyncClient, run_id: str) -> list[str]:
     return await (await client.run(run_id)).logs()
 

@@ -22,7 +22,7 @@ from modelyard.errors import ModelyardError
 from modelyard.tracking import Tracking
 from modelyard_api.errors import Conflict, Forbidden, InvalidInput, ModelFailed, NotFound, StorageFull, Unsupported
 from modelyard_api.runs import CANNOT_SCORE
-from modelyard_api.scoring import ScoreOptions, ScoreReport, parse_model
+from modelyard_api.scoring import ScoreOptions, ScoreReport, parse_model, placed
 
 _FINAL = (InvalidInput, NotFound, Conflict, Unsupported, Forbidden)
 """What a further attempt would meet again."""
@@ -98,9 +98,10 @@ def _order(
         reporter.progress(last_output=progress.in_words())
         print(progress.in_words(), flush=True)  # noqa: T201
 
+    at = order.run.due or order.run.created_at
     return Order(
-        data=work.data,
-        output=work.output,
+        data=work.data if work.options.get("sql") else placed(work.data, at, order.run.id),
+        output=placed(work.output, at, order.run.id),
         package=package,
         model=model[0],
         version=model[1],
