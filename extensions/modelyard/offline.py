@@ -56,8 +56,8 @@ def score(
     left there. `max_rejects`: the share of rows, 0 to 1, that may be rejected. `part_rows`: rows of one output file,
     about. `run`: as `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
     needs, name, owner, idempotency_key. `schedule`: a cron line, such as "30 2 * * *": a `Schedule` that scores at
-    those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone, catch_up,
-    overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and `output` are those of
+    those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone,
+    catch_up, overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and `output` are those of
     each run.
 
     Rows that cannot be scored are in `_rejects` below the output; `_manifest.json` is written last. Scored again after
