@@ -57,8 +57,8 @@ def score(
     about. `run`: as `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
     needs, name, owner, idempotency_key. `schedule`: a cron line, such as "30 2 * * *": a `Schedule` that scores at
     those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone,
-    catch_up, overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and `output` are those of
-    each run.
+    catch_up, overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and
+    `output` are those of each run.
 
     Rows that cannot be scored are in `_rejects` below the output; `_manifest.json` is written last. Scored again after
     a failure, to the same output, it goes on. NotFound, InvalidInput (a column that is missing), Conflict (the output
