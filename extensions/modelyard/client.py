@@ -26,12 +26,17 @@ from modelyard_api.profiles import Profile, ProfileList
 from modelyard_api.servers import Server, ServerList, ServerSize
 
 if TYPE_CHECKING:
+    from modelyard.challenge import Rules, Verdict
     from modelyard.disks import AsyncVolume
+    from modelyard.grouped import AsyncGroup, Step
     from modelyard.publishing import PublishOptions
     from modelyard.remote import AsyncEndpoint
     from modelyard.standstill import Say
+    from modelyard.timetable import AsyncSchedule
     from modelyard.training.run import TrainingRun
     from modelyard.unattended import AsyncRun
+    from modelyard_api.scoring import ScoreOptions
+    from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume
 
 TOKEN_MARGIN = timedelta(seconds=60)
@@ -165,6 +170,73 @@ class AsyncClient:
 
         return await disks.recover(self, volume, name)
 
+    async def retrain(
+        self, model: Any, name: str, holdout: tuple[Any, Any], *, rules: Rules | None = None, **fields: Any
+    ) -> Verdict:
+        """A new model against the one that serves; see `modelyard.sync.retrain`. `fields`: those of `publish`."""
+        from modelyard import challenge
+        from modelyard.publishing import PublishOptions
+
+        return await challenge.challenge(
+            self, model, name, holdout, rules or challenge.Rules(), PublishOptions(**fields)
+        )
+
+    async def schedule(self, notebook: str | Path, cron: str, **fields: Any) -> AsyncSchedule:
+        """A cron line that creates runs of a notebook, made or changed; see `modelyard.schedule` for the fields."""
+        from modelyard import timetable
+
+        return await timetable.schedule(self, notebook, *timetable.split(cron, fields))
+
+    async def schedules(self, owner: str | None = None) -> list[AsyncSchedule]:
+        """The schedules of the user and of their groups."""
+        from modelyard import timetable
+
+        return await timetable.schedules(self, owner)
+
+    async def sweep(self, notebook: str | Path, **fields: Any) -> AsyncGroup:
+        """A run of a notebook for each point of a grid or a list; see `modelyard.sweep` for the fields."""
+        from modelyard import grouped
+        from modelyard.unattended import Submission
+
+        plan = {name: fields.pop(name) for name in ("grid", "points", "parallel") if name in fields}
+        return await grouped.sweep(self, notebook, grouped.SweepPlan(**plan), Submission(**fields))
+
+    async def pipeline(self, name: str, steps: Mapping[str, Step], *, owner: str | None = None) -> AsyncGroup:
+        """Runs that need each other, queued together; see `modelyard.pipeline`."""
+        from modelyard import grouped
+
+        return await grouped.pipeline(self, name, steps, owner)
+
+    async def group(self, group_id: str) -> AsyncGroup:
+        """The sweep or pipeline of that id; NotFound."""
+        from modelyard import grouped
+
+        return await grouped.group(self, group_id)
+
+    async def groups(self, limit: int = 50) -> list[AsyncGroup]:
+        """Sweeps and pipelines of the user and of their groups, newest first."""
+        from modelyard import grouped
+
+        return await grouped.groups(self, limit)
+
+    async def secrets(self) -> list[Secret]:
+        """The secrets of the user and of their groups, without values."""
+        from modelyard import confidential
+
+        return await confidential.listed(self)
+
+    async def set_secret(self, name: str, value: str, *, owner: str | None = None, description: str = "") -> Secret:
+        """Set a secret of the user's (or of `owner`, a group of theirs), or give it a new value."""
+        from modelyard import confidential
+
+        return await confidential.put(self, name, value, owner, description)
+
+    async def delete_secret(self, name: str, owner: str | None = None) -> None:
+        """Forget a secret; runs that need it fail from then on, and say so."""
+        from modelyard import confidential
+
+        await confidential.delete(self, name, owner)
+
     async def endpoints(self, owner: str | None = None) -> list[AsyncEndpoint]:
         """The endpoints that the user sees: their own, those of their groups, and those shared with these."""
         from modelyard.remote import AsyncEndpoint
@@ -220,6 +292,17 @@ class AsyncClient:
         from modelyard import unattended
 
         return await unattended.submit(self, notebook, unattended.Submission(**fields))
+
+    async def score(
+        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, **fields: Any
+    ) -> AsyncRun:
+        """A table scored by a registered model, queued; see `modelyard.score`. `options`: all of it that is about the
+        table; `fields`: all that is about the run."""
+        from modelyard import offline
+        from modelyard_api.scoring import ScoreOptions
+
+        table = offline.Table(model, data, output, options or ScoreOptions())
+        return await offline.submit(self, table, offline.submission_of(fields))
 
     async def run(self, run_id: str) -> AsyncRun:
         """The run of that id; NotFound."""

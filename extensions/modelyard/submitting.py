@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ def describe(status: RunStatus, *, times: bool = True) -> str:
         if times and progress.elapsed is not None:
             expected = f" of about {display.duration(progress.expected)}" if progress.expected else ""
             words.append(f"{display.duration(progress.elapsed)}{expected}")
+    elif status.state is RunState.running and progress.last_output:
+        words.append(progress.last_output)
     if status.message and status.state is not RunState.running:
         words.append(status.message)
     return ", ".join(words)
@@ -125,7 +127,7 @@ def submit(
     gpu: int = 0,
     shm: int | str | None = None,
     environment: dict[str, str] | None = None,
-    secrets: Sequence[dict[str, str]] = (),
+    secrets: Mapping[str, str] | Sequence[str | Mapping[str, str]] = (),
     timeout: float | None = None,
     retries: int = 0,
     backoff: float = 30.0,
@@ -141,8 +143,9 @@ def submit(
     The notebook is taken as it is on disk now, with the files beside it that its cells name (and `files`); it is never
     written to. `parameters`: for its cell with the tag `parameters`; one that is `other.result("auc")` is what the run
     `other` records, which then must have succeeded first. Size: by `profile`, one of `profiles()`, or `cpu` cores,
-    `memory` and `shm` such as "2Gi", `gpu`. `environment`: variables. `secrets`: such as {"secret": "db", "env":
-    "DB_URL"}. `timeout` seconds for each attempt, `retries` further ones, the first after `backoff` seconds. A higher
+    `memory` and `shm` such as "2Gi", `gpu`. `environment`: variables. `secrets`: {"DB_URL": "db"} has the secret db in
+    the variable DB_URL, ["db"] gives it to `secret("db")` in the run.
+    `timeout` seconds for each attempt, `retries` further ones, the first after `backoff` seconds. A higher
     `priority` starts first. `needs`: runs that must have succeeded. `owner`: one of your groups. `idempotency_key`: of
     two submits with one key, one is a run.
 

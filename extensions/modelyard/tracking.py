@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from modelyard.client import Request
 from modelyard.errors import Conflict, ModelyardError, NotFound, Unsupported
@@ -166,11 +166,52 @@ class Tracking:
         body = {"name": model, "source": source, "run_id": run.id}
         return str((await self._post("model-versions/create", body))["model_version"]["version"])
 
+    async def note(self, model: str, version: str, text: str) -> None:
+        """Put a text where the registry describes a version."""
+        body = {"name": model, "version": version, "description": text}
+        await self._ask(Request("PATCH", f"{self._base}/mlflow/model-versions/update", body=body))
+
     async def manifest(self, model: str, version: str) -> PackageManifest:
         """The manifest of a registered version's package."""
         found = await self._get("model-versions/get", name=model, version=version)
         url = self._artifact(f"{found['model_version']['source']}/{MANIFEST_PATH}")
         return PackageManifest.model_validate_json((await self._client.send(Request("GET", url))).content)
+
+    async def version(self, model: str, alias: str = "") -> str:
+        """The number of the version that has the alias, or of the newest one. NotFound."""
+        if alias:
+            found = await self._get("registered-models/alias", name=model, alias=alias)
+            return str(found["model_version"]["version"])
+        query = {"filter": f"name='{model.replace(chr(39), '')}'", "max_results": "1000"}
+        versions = (await self._get("model-versions/search", **query)).get("model_versions", [])
+        if not versions:
+            raise NotFound(f"the registry has no model {model!r} that has a version")
+        return str(max(int(one["version"]) for one in versions))
+
+    async def download(self, model: str, version: str, folder: Path) -> None:
+        """All files of a registered version's package, into the new folder."""
+        found = await self._get("model-versions/get", name=model, version=version)
+        source = str(found["model_version"]["source"]).rstrip("/")
+        gate = asyncio.Semaphore(_UPLOADS)
+
+        async def get(path: str) -> None:
+            async with gate:
+                answer = await self._client.send(Request("GET", self._artifact(f"{source}/{path}")))
+            await asyncio.to_thread(_write, folder, path, answer.content)
+
+        await _all(get(path) for path in await self._files(source))
+
+    async def _files(self, source: str, below: str = "") -> list[str]:
+        base = self._artifact(source).removeprefix(f"{self._base}/mlflow-artifacts/artifacts/")
+        where = f"{self._base}/mlflow-artifacts/artifacts"
+        path = unquote(base) + (f"/{below}" if below else "")
+        answer = (await self._client.send(Request("GET", where, query={"path": path}))).json()
+        found = []
+        for entry in answer.get("files", ()):
+            name = str(entry["path"]).rsplit("/", 1)[-1]
+            inside = f"{below}/{name}" if below else name
+            found += await self._files(source, inside) if entry.get("is_dir") else [inside]
+        return found
 
     def _artifact(self, uri: str) -> str:
         parts = urlsplit(uri)
@@ -191,6 +232,14 @@ class Tracking:
             if "RESOURCE_ALREADY_EXISTS" in str(error.extra.get("error_code", "")) or "already exists" in error.detail:
                 raise Conflict(error.detail) from error
             raise
+
+
+def _write(folder: Path, path: str, content: bytes) -> None:
+    target = folder / path
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise Unsupported(f"the package has a file outside of its folder: {path!r}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def _metric(name: str, value: float, at: int, step: int) -> dict[str, Any]:

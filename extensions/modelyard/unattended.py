@@ -16,7 +16,7 @@ from modelyard.errors import InvalidInput, RunFailed, TimedOut
 from modelyard_api.parameters import check
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.resources import Resources
-from modelyard_api.runs import ResultOf, RunList, RunLog, RunSpec, RunState, RunStatus, SecretUse
+from modelyard_api.runs import ResultOf, RunList, RunLog, RunSpec, RunState, RunStatus
 from modelyard_api.runs import Run as Resource
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Submission:
     gpu: int = 0
     shm: int | str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    secrets: Sequence[Mapping[str, str]] = ()
+    secrets: Mapping[str, str] | Sequence[str | Mapping[str, str]] = ()
     timeout: float | None = None
     retries: int = 0
     backoff: float = 30.0
@@ -60,7 +60,7 @@ class Submission:
         members: dict[str, Any] = {
             "parameters": _json(plain),
             "environment": dict(self.environment),
-            "secrets": [SecretUse.model_validate(dict(one)) for one in self.secrets],
+            "secrets": _uses(self.secrets),
             "needs": list(dict.fromkeys(needs)),
             "results_of": {name: ResultOf(run=r.run, result=r.name) for name, r in later.items()},
             "resources": self._resources(),
@@ -204,6 +204,15 @@ async def runs(client: AsyncClient, **query: Any) -> list[AsyncRun]:
     given = {name: value for name, value in query.items() if value is not None}
     found = await client.fetch(Request("GET", "/runs", query=given), RunList)
     return [AsyncRun(client, item) for item in found.items]
+
+
+def _uses(secrets: Mapping[str, str] | Sequence[str | Mapping[str, str]]) -> list[dict[str, str]]:
+    """Secrets by the variables that hold them; or names, for `yard.secret(name)` in the run; or as the API has them."""
+    if isinstance(secrets, Mapping):
+        return [{"secret": secret, "env": variable} for variable, secret in secrets.items()]
+    if isinstance(secrets, str):
+        raise InvalidInput(f"secrets={secrets!r} is no list", remedy=f"secrets=[{secrets!r}]")
+    return [{"secret": one, "file": one.replace("/", ".")} if isinstance(one, str) else dict(one) for one in secrets]
 
 
 def _json(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,10 +67,11 @@ def decode_csv(text: str, signature: Signature) -> dict[str, Any]:
         raise InvalidInput(f"a line has not {len(header)} fields", remedy="As many fields as the header has.")
     kinds = {spec.name: spec.kind for spec in signature.inputs}
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return {name: [_field(name, v, kinds.get(name)) for v in column] for name, column in columns.items()}
+    return {name: [read_field(name, v, kinds.get(name)) for v in column] for name, column in columns.items()}
 
 
-def _field(name: str, text: str, kind: ColumnKind | None) -> Any:
+def read_field(name: str, text: str, kind: ColumnKind | None) -> Any:
+    """A field of CSV as a value; InvalidInput for a number that is none."""
     if text == "":
         return None
     if kind is ColumnKind.number:

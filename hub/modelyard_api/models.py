@@ -94,3 +94,37 @@ class PackageManifest(BaseModel):
     trusted: tuple[str, ...] = Field(default=(), description="skops: types that the owner's own trial found and named.")
     size_bytes: int = 0
     created_with: dict[str, str] = Field(default_factory=dict, description="Package versions at publish.")
+
+
+REFERENCE_PATH = "modelyard/reference.json"
+"""A `TrainingReference`, in packages that were published with their training rows."""
+
+
+class ColumnReference(BaseModel):
+    """How one column was spread over the training rows. `edges` between bins of a number, or `levels` of a text (one
+    more bin for all others); `shares` of the bins, the last one of missing values."""
+
+    model_config = ConfigDict(frozen=True)
+
+    edges: tuple[float, ...] = ()
+    levels: tuple[str, ...] | None = None
+    shares: tuple[float, ...]
+
+    def words(self) -> tuple[str, ...]:
+        """The bins, said."""
+        if self.levels is not None:
+            return (*self.levels, "others", "missing")
+        if not self.edges:
+            return ("all", "missing")
+        pairs = zip(self.edges, self.edges[1:], strict=False)
+        between = [f"{low:g} to {high:g}" for low, high in pairs]
+        return (f"below {self.edges[0]:g}", *between, f"from {self.edges[-1]:g}", "missing")
+
+
+class TrainingReference(BaseModel):
+    """`modelyard/reference.json`: statistics of the rows that a model was trained on, to tell drift by."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    columns: dict[str, ColumnReference]

@@ -16,9 +16,12 @@ from modelyard_api.resources import MiB, Resources
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hexadecimal digits.")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["9f2c1d77a0b3e854"])]
+_SECRET = r"^([a-z0-9-]{1,63}/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 NEED_FAILED = "NeedFailed"
 """The reason of a run of which another one, that it needs, did not succeed."""
 CANCELLED = "Cancelled"
+CANNOT_SCORE = "CannotScore"
+"""The reason of a scoring that no further attempt would help: its data, output or model are not as they must be."""
 
 
 class RunState(StrEnum):
@@ -39,7 +42,7 @@ class RunState(StrEnum):
 class SecretUse(Spec):
     """A named secret, given to the run as a variable or as a file (whose path `env` then is told, where it is set)."""
 
-    secret: Label
+    secret: Annotated[str, Field(pattern=_SECRET, examples=["warehouse", "team/warehouse"])]
     env: Variable | None = None
     file: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = None
 
@@ -47,7 +50,14 @@ class SecretUse(Spec):
     def _somewhere(self) -> Self:
         if self.env is None and self.file is None:
             raise ValueError(f"the secret {self.secret!r} goes neither to a variable (env) nor to a file")
+        if self.env is not None and self.env.startswith("MODELYARD_"):
+            raise ValueError(f"env: {self.env} is not yours to set; choose another variable")
         return self
+
+    def key(self, owner: str) -> tuple[str, str]:
+        """Owner and name of the secret, for a run of `owner`."""
+        whose, _, name = self.secret.rpartition("/")
+        return whose or owner, name
 
 
 class GitState(Spec):

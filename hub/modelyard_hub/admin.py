@@ -49,6 +49,10 @@ class Admin:
             raise from_problem(Problem.model_validate(answer.json()))
         return answer
 
+    def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """The REST API's answer to an administrator; raises the error that it answers."""
+        return self._api(method, path, **arguments)
+
     def status(self) -> list[dict[str, Any]]:
         """One row for each part: `part`, `url`, `state`."""
         base = f"http://{self._settings.host}:{self._settings.port}"

@@ -21,10 +21,12 @@ from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
 from modelyard_hub.reconcile.run_loop import Queue, RunController
-from modelyard_hub.reconcile.run_steps import NoSecrets, RunOptions, RunSteps
+from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
+from modelyard_hub.reconcile.schedules import Clockwork
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
+from modelyard_hub.run_secrets import StoredSecrets
 from modelyard_hub.runtimes.base import Runtime
 from modelyard_hub.runtimes.local import LocalOptions, LocalRuntime
 from modelyard_hub.runtimes.local.options import workloads_folder
@@ -32,6 +34,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer, load_or_make
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.vault import open_vault, reseal
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.keeper import Audit, Keeper
 from modelyard_hub.volumes.local import LocalDisks
@@ -61,6 +64,8 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             task = asyncio.create_task(controller.run(), name="controller")
             task.add_done_callback(_say_why)
             stack.push_async_callback(_end, task)
+            clockwork = asyncio.create_task(Clockwork(parts.store.schedules, parts.store).run(), name="schedules")
+            stack.push_async_callback(_end, clockwork)
             batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
             batch.add_done_callback(_say_why)
             stack.push_async_callback(_end, batch)
@@ -97,6 +102,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     store = Store(settings.store_url)
     stack.push_async_callback(store.close)
     await store.open()
+    await reseal(store.secrets, settings.vault_keys, settings.home)
     stack.push_async_callback(runtime.close)
     await runtime.open()
     disks = make_disks(settings)
@@ -119,6 +125,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         router=router,
         shelf=Shelf(disks, Bounds.from_settings(settings)),
         artifacts=artifacts,
+        vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
         queue=Queue(),
         routing_token=settings.routing_token.get_secret_value(),
     )
@@ -137,7 +144,7 @@ def _runs(parts: Parts) -> RunController:
         environment["MODELYARD_INNER_URL"] = settings.inner_url
     options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
     tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
-    steps = RunSteps(parts.store, parts.runtime, tokens, NoSecrets(), options)
+    steps = RunSteps(parts.store, parts.runtime, tokens, StoredSecrets(parts.store.secrets, parts.vault), options)
     slots = settings.run_slots
     if slots is None:
         slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1

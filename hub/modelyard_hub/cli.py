@@ -25,6 +25,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 endpoints = typer.Typer(no_args_is_help=True, help="Endpoints of everybody (administrators).")
 app.add_typer(endpoints, name="endpoints")
 app.add_typer(cli_volumes.app, name="volumes")
+schedules = typer.Typer(no_args_is_help=True, help="Schedules of everybody (administrators).")
+app.add_typer(schedules, name="schedules")
+secrets = typer.Typer(no_args_is_help=True, help="Secrets of everybody (administrators).")
+app.add_typer(secrets, name="secrets")
 
 
 @app.command()
@@ -93,6 +97,83 @@ def delete_endpoint(owner: str, name: str) -> None:
     """Delete an endpoint; it is gone when its replicas are."""
     Admin(Settings()).delete(owner, name)
     _console.print(f"deleting {owner}/{name}", highlight=False)
+
+
+@schedules.command("list")
+def list_schedules(as_json: Json = False) -> None:
+    """All schedules, when each is due next, and how its last run is."""
+    _show([_schedule_row(item) for item in Admin(Settings()).call("GET", "/schedules").json()["items"]], as_json)
+
+
+@schedules.command("show")
+def show_schedule(owner: str, name: str) -> None:
+    """A schedule with its spec and status, as JSON."""
+    print(json.dumps(Admin(Settings()).call("GET", f"/schedules/{owner}/{name}").json(), indent=2))
+
+
+@schedules.command("pause")
+def pause_schedule(owner: str, name: str) -> None:
+    """Start nothing until it is resumed."""
+    _pause_schedule(owner, name, True)
+
+
+@schedules.command("resume")
+def resume_schedule(owner: str, name: str) -> None:
+    """Go on with what is due from now on."""
+    _pause_schedule(owner, name, False)
+
+
+@schedules.command("delete")
+def delete_schedule(owner: str, name: str) -> None:
+    """Forget a schedule; its runs stay."""
+    Admin(Settings()).call("DELETE", f"/schedules/{owner}/{name}")
+    _console.print(f"deleted {owner}/{name}", highlight=False)
+
+
+def _pause_schedule(owner: str, name: str, paused: bool) -> None:
+    admin = Admin(Settings())
+    answer = admin.call("POST", f"/schedules/{owner}/{name}/{'pause' if paused else 'resume'}").json()
+    upcoming = ", ".join(answer["status"]["next"][:1])
+    _console.print(f"{owner}/{name} " + ("is paused" if paused else f"goes on, next at {upcoming}"), highlight=False)
+
+
+def _schedule_row(item: dict[str, Any]) -> dict[str, Any]:
+    spec, status = item["spec"], item["status"]
+    last = status["last"] or {}
+    return {
+        "owner": item["owner"],
+        "schedule": item["name"],
+        "cron": spec["cron"],
+        "time zone": spec["time_zone"],
+        "next": "paused" if spec["paused"] else next(iter(status["next"]), ""),
+        "last run": last.get("id", ""),
+        "state": last.get("state", ""),
+    }
+
+
+@secrets.command("list")
+def list_secrets(as_json: Json = False) -> None:
+    """All secrets, without their values."""
+    items = Admin(Settings()).call("GET", "/secrets").json()["items"]
+    shown = ("owner", "name", "version", "updated_by", "updated_at", "description")
+    _show([{column: item[column] for column in shown} for item in items], as_json)
+
+
+@secrets.command("set")
+def set_secret(owner: str, name: str, description: str = "") -> None:
+    """Set a secret, or give it a new value: asked for at a terminal, else read from standard input."""
+    terminal = sys.stdin.isatty()
+    value = typer.prompt("Value", hide_input=True) if terminal else sys.stdin.read().removesuffix("\n")
+    body = {"value": value, "description": description}
+    made = Admin(Settings()).call("PUT", f"/secrets/{owner}/{name}", json=body).json()
+    _console.print(f"{owner}/{name} has its value number {made['version']}", highlight=False)
+
+
+@secrets.command("delete")
+def delete_secret(owner: str, name: str) -> None:
+    """Forget a secret; runs that need it fail from then on."""
+    Admin(Settings()).call("DELETE", f"/secrets/{owner}/{name}")
+    _console.print(f"deleted {owner}/{name}", highlight=False)
 
 
 @app.command()

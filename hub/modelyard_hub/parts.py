@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.vault import Vault
 from modelyard_hub.volumes.shelf import Shelf
 
 
@@ -39,6 +41,7 @@ class Parts:
     router: TraefikRouter
     shelf: Shelf
     artifacts: Artifacts
+    vault: Callable[[], Vault]
     queue: Queue
     routing_token: str = field(repr=False)
 

@@ -7,7 +7,22 @@ from starlette.types import Lifespan
 
 from modelyard_api import __version__
 from modelyard_api.problem import Problem
-from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles, runs, servers, volumes
+from modelyard_hub.api import (
+    endpoints,
+    events,
+    groups,
+    internal,
+    keys,
+    me,
+    observe,
+    problems,
+    profiles,
+    runs,
+    schedules,
+    secrets,
+    servers,
+    volumes,
+)
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import actions, routes
 from modelyard_hub.parts import scheme
@@ -21,8 +36,11 @@ _TAGS = [
     {"name": "endpoints", "description": "Stable URLs with revisions and traffic."},
     {"name": "keys", "description": "Named keys for callers that have no account."},
     {"name": "runs", "description": "Notebooks and scoring jobs, executed once, to their end."},
+    {"name": "groups", "description": "Sweeps and pipelines: runs that are queued together."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
+    {"name": "schedules", "description": "Cron lines that create runs."},
+    {"name": "secrets", "description": "Named values for runs, which nobody reads back."},
     {"name": "servers", "description": "Notebook servers, what they wait for, and their sizes."},
     {"name": "volumes", "description": "Disks of notebook servers, their snapshots, and the trash."},
     {"name": "events", "description": "Changes, as they happen."},
@@ -52,7 +70,7 @@ def build(
     larger = {f"{root}/api/v1/snapshots/": snapshots or max_body}
     app.add_middleware(BodyLimit, limit=max_body, larger=larger)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, runs, observe, me, profiles, servers, volumes, events):
+    for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, servers, volumes, events):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)

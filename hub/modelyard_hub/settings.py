@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     traefik_api_url: str = Field("", description="URL of Traefik's API, as the hub service reaches it.")
     routing_token: SecretStr = Field(SecretStr(""), description="Bearer with which Traefik pulls the routing document.")
     signing_key: Path | None = Field(None, description="PEM file of the Ed25519 key that signs call tokens.")
+    vault_keys: Path | None = Field(None, description="File with the keys of secrets, one a line: the first seals, all "
+                                                     "open; none: made in the state folder.")  # fmt: skip
     artifacts: Path | None = Field(None, description="Directory of MLflow's artifacts.")
     artifacts_url: str = Field("", description="s3://BUCKET/PREFIX of MLflow's artifacts, with keys and endpoint in "
                                                "the AWS_* variables; empty: the directory.")  # fmt: skip

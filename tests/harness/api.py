@@ -31,6 +31,7 @@ from modelyard_hub.service import build
 from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer
 from modelyard_hub.store.store import Store
+from modelyard_hub.vault import open_vault
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.local import LocalDisks
 from modelyard_hub.volumes.shelf import Bounds, Shelf
@@ -140,6 +141,7 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 router=router,
                 shelf=Shelf(disks, Bounds.from_settings(config)),
                 artifacts=FolderArtifacts(home / "kept"),
+                vault=lambda: open_vault(config.vault_keys, home),
                 queue=Queue(),
                 routing_token="traefik",
             )

@@ -22,3 +22,9 @@ def test_every_public_name_loads() -> None:
         assert getattr(modelyard, name) is not None
     assert callable(modelyard.publish)
     assert callable(modelyard.train)
+
+
+def test_every_name_that_is_promised_is_there() -> None:
+    import modelyard
+
+    assert [name for name in modelyard.__all__ if not hasattr(modelyard, name)] == []

@@ -16,6 +16,7 @@ import pytest
 from harness.disk import small_disk
 from harness.s3 import S3, server
 from harness.wait import eventually
+from modelyard_api.redact import GIVEN, Given, told
 from modelyard_api.tasks import TaskState, TaskStatus
 
 PYTHON = sys.executable
@@ -91,6 +92,41 @@ def test_the_command_has_its_variables_and_not_the_keys_of_the_store(s3: S3, tmp
     assert told["COLOUR"] == "green"
     assert told["MODELYARD_FILES"] == "/files"
     assert told["HOME"] == str(tmp_path / "run" / "home")
+
+
+LEAKS = """
+import os, sys, time
+folder, password = os.environ["MODELYARD_OUTPUT"], os.environ["DB"]
+open(folder + "/out.ipynb", "w").write('{"text": "' + password + '"}')
+print("path", os.environ["KEY"])
+sys.stdout.write("password " + password[:5]); sys.stdout.flush(); time.sleep(0.3)
+print(password[5:], open(os.environ["KEY"]).read())
+raise SystemExit("cannot connect to " + password)
+"""
+
+
+def test_secrets_are_in_nothing_that_it_leaves(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "key.pem").write_text("private-line")
+    given = told((Given("db", env="DB"), Given("key", env="KEY", file="key.pem")))
+    (files / "environment.json").write_text(json.dumps({"DB": "hunter22", GIVEN: given}))
+    options = ("--environment", str(files / "environment.json"), "--files", str(files), "--tee")
+    code, said = run(tmp_path / "run", "--output", str(tmp_path / "out"), *options, code=LEAKS)
+    assert code == 1
+    assert (
+        said
+        == (tmp_path / "out" / "log").read_text()
+        == (f"path {files / 'key.pem'}\npassword [secret] [secret]\ncannot connect to [secret]\n")
+    )
+    assert (tmp_path / "out" / "output" / "out.ipynb").read_text() == '{"text": "[secret]"}'
+    found = status(tmp_path / "out")
+    assert found.message == "It ended with exit code 1: cannot connect to [secret]"
+    everything = b"".join(
+        p.read_bytes() for folder in ("run", "out") for p in (tmp_path / folder).rglob("*") if p.is_file()
+    )
+    assert b"hunter22" not in everything
+    assert b"private-line" not in everything
 
 
 @pytest.mark.parametrize(

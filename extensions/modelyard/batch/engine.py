@@ -13,6 +13,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from papermill.iorw import write_ipynb
 
+from modelyard.batch.hidden import redactor
 from modelyard.batch.report import Reporter
 
 _SAVE_AFTER = 1.0
@@ -113,6 +114,8 @@ def write_notebook(notebook: Any, path: Path) -> None:
     """In one step: what is read is never half of it."""
     pending = path.with_name(f".{path.stem}.{threading.get_ident()}.ipynb")
     write_ipynb(notebook, str(pending))
+    if redactor():
+        pending.write_bytes(redactor().redact(pending.read_bytes()))
     os.replace(pending, path)
 
 

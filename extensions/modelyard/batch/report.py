@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from modelyard import recorded
+from modelyard.batch.hidden import redactor
 from modelyard.batch.order import Order
 from modelyard_api.runs import NOTEBOOK, PROGRESS, Failure, Progress, RunReport
 
@@ -57,7 +58,8 @@ class Reporter:
     def progress(self, **fields: Any) -> None:
         """How far it is: members of `Progress`."""
         if "last_output" in fields:
-            fields["last_output"] = fields["last_output"][-_LONGEST:]
+            # Hidden before it is cut: what is left of a value is none that would be found.
+            fields["last_output"] = redactor().text(fields["last_output"])[-_LONGEST:]
         with self._lock:
             told = self._report.progress.model_copy(update=fields)
             self._report = self._report.model_copy(update={"progress": told})
@@ -91,7 +93,7 @@ class Reporter:
 def put(path: Path, text: str) -> None:
     """In one step: what is read is never half of it."""
     pending = path.with_name(f".{path.name}.{os.getpid()}")
-    pending.write_text(text, encoding="utf-8")
+    pending.write_text(redactor().text(text), encoding="utf-8")
     os.replace(pending, path)
 
 

@@ -16,6 +16,7 @@ from modelyard.packaging.mlmodel import Source, save_python, save_sklearn
 from modelyard.packaging.options import BuildOptions
 from modelyard.packaging.probes import Probe, probes
 from modelyard.packaging.python import resolve
+from modelyard.packaging.reference import reference_of
 from modelyard.packaging.requirements import versions
 from modelyard.packaging.rows import EXAMPLE_ROWS, json_rows
 from modelyard.packaging.serialize import check_picklable
@@ -23,7 +24,7 @@ from modelyard.packaging.signature import check_example, inputs_of, is_table
 from modelyard.packaging.sklearn import NotSkops, trusted_types
 from modelyard.packaging.trial import Trial, check_outputs
 from modelyard_api.errors import InvalidInput, PublishFailed, StorageFull
-from modelyard_api.models import MANIFEST_PATH, Conversion, Flavor, PackageManifest, Signature
+from modelyard_api.models import MANIFEST_PATH, REFERENCE_PATH, Conversion, Flavor, PackageManifest, Signature
 
 _ONNX_FILE = "modelyard/model.onnx"
 _TORCH_FILE = "modelyard/model.pt2"
@@ -101,6 +102,7 @@ class _Builder:
         self._read()
         candidate = self._choose()
         self._write(candidate)
+        self._refer()
         expected = self._expected()
         if not self.options.trial:
             self._save_mlflow(candidate)
@@ -129,6 +131,12 @@ class _Builder:
         )
         self.probes: list[Probe] = probes(self.example, self.options.training, inputs)
         self.options.progress("signature", f"{contract.task}, {len(inputs)} input{'s' * (len(inputs) != 1)}")
+
+    def _refer(self) -> None:
+        """What the training rows were like, where they are given."""
+        told = reference_of(self.options.training, self.signature)
+        if told is not None:
+            (self.directory / REFERENCE_PATH).write_text(told.model_dump_json() + "\n")
 
     def _choose(self) -> _Candidate:
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}

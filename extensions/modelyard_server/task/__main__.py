@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard_api.errors import InvalidInput
+from modelyard_api.redact import paths_of, values_of
 from modelyard_api.tasks import TaskState, TaskStatus
 from modelyard_server.task.deliver import Courier, Delivery, deliver, upload_failed
 from modelyard_server.task.folder import TaskFolder
@@ -52,14 +53,16 @@ def main() -> int:
 
 
 def _run(given: argparse.Namespace, folder: TaskFolder, target: Target | None) -> int:
+    environment = _environment(given, folder)
     order = Order(
         command=given.command,
-        environment=_environment(given, folder),
+        environment=environment,
         timeout=given.timeout,
         grace=given.grace,
         memory=given.memory,
         log_size=given.log_size,
         tee=given.tee,
+        secrets=values_of(environment, given.files),
     )
     runner = Runner(folder, order)
     signal.signal(signal.SIGTERM, lambda *_: runner.stop())
@@ -109,6 +112,8 @@ def _environment(given: argparse.Namespace, folder: TaskFolder) -> dict[str, str
     places = {OUTPUT: str(folder.results)}
     if given.files is not None:
         places[FILES] = str(given.files)
+        told = {k: v for k, v in own.items() if v is not None}
+        places |= {k: v for k, v in paths_of(told, given.files).items() if k not in places}
     made = {**passed, **({"HOME": str(folder.home)} if given.home else {}), **own, **places}
     return {k: v for k, v in made.items() if v is not None}
 

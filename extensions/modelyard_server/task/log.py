@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from modelyard_api.redact import Redactor
 from modelyard_server.task.folder import last_lines
 
 _BLOCK = 64 * 1024
@@ -14,8 +15,10 @@ _BLOCK = 64 * 1024
 class Log:
     """Written by one thread. Larger than `size` bytes, it becomes the older half; what was the older half is gone."""
 
-    def __init__(self, path: Path, older: Path, size: int, *, tee: bool) -> None:
+    def __init__(self, path: Path, older: Path, size: int, *, tee: bool, redactor: Redactor | None = None) -> None:
+        """`redactor` hides what nobody may read in it."""
         self._path, self._older, self._size, self._tee = path, older, size, tee
+        self._redactor = redactor or Redactor(())
         self._file = self._open()
         self._recent = b""
 
@@ -26,13 +29,17 @@ class Log:
     def pump(self, pipe: int) -> None:
         """Take what comes out of a pipe until nobody holds its other end."""
         while data := os.read(pipe, _BLOCK):
-            self._recent = (self._recent + data)[-_BLOCK:]
-            # A full disk costs lines; the command must not wait for anybody to read what it says.
+            self._take(self._redactor.feed(data))
+        self._take(self._redactor.flush())
+
+    def _take(self, data: bytes) -> None:
+        self._recent = (self._recent + data)[-_BLOCK:]
+        # A full disk costs lines; the command must not wait for anybody to read what it says.
+        with suppress(OSError):
+            self._write(data)
+        if self._tee:
             with suppress(OSError):
-                self._write(data)
-            if self._tee:
-                with suppress(OSError):
-                    _write_all(1, data)
+                _write_all(1, data)
 
     def _write(self, data: bytes) -> None:
         _write_all(self._file, data)

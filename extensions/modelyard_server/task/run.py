@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
+from modelyard_api.redact import Redactor, redact_files
 from modelyard_api.tasks import TaskState, TaskStatus
 from modelyard_server.task.folder import TaskFolder
 from modelyard_server.task.log import Log
@@ -27,7 +28,7 @@ _NOT_FOUND, _NOT_STARTED = 127, 126
 class Order:
     """What to run. `timeout` in seconds, None for as long as it takes; `grace`: seconds between SIGTERM and SIGKILL;
     `memory` bytes, 0 where something else sees to it; `log_size` bytes, twice of which are kept; `tee`: say all that it
-    says."""
+    says; `secrets`: values that are hidden in all that it leaves."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -36,6 +37,7 @@ class Order:
     memory: int = 0
     log_size: int = 10 * 1024 * 1024
     tee: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Runner:
@@ -56,7 +58,10 @@ class Runner:
         self._folder.make()
         self._began = _now()
         self._folder.write_status(TaskStatus(TaskState.running, started=self._began))
-        log = Log(self._folder.log, self._folder.older_log, self._order.log_size, tee=self._order.tee)
+        redactor = Redactor(self._order.secrets)
+        log = Log(
+            self._folder.log, self._folder.older_log, self._order.log_size, tee=self._order.tee, redactor=redactor
+        )
         kills = oom_kills()
         try:
             # A session of its own: what it starts ends with it, and a terminal's Ctrl-C is ours alone.
@@ -79,6 +84,8 @@ class Runner:
         code = child.wait()
         # Not for ever: something that it left behind in another session may hold the pipe.
         pump.join(_LAST_WORDS)
+        if redactor:
+            redact_files(self._folder.results, redactor)
         return self._ended(code, log.recent(), oom_kills() > kills)
 
     def _await(self, pid: int) -> None:

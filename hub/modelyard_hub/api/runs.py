@@ -30,6 +30,7 @@ from modelyard_api.runs import (
 )
 from modelyard_api.tasks import RESULTS
 from modelyard_hub.api.problems import responses
+from modelyard_hub.api.scorable import check_score
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
 from modelyard_hub.profiles import offered
@@ -197,7 +198,7 @@ def _output(parts: Parts, run: Run, attempt: int) -> TaskOutput:
 
 
 async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> RunSpec:
-    """The spec with its size filled in, if nothing is wrong with it: parameters, snapshot, needed runs, size.
+    """The spec with its size filled in, if nothing is wrong with it: parameters, snapshot, model, needed runs, size.
 
     InvalidInput, InvalidChoice, NotFound."""
     if spec.notebook is not None:
@@ -209,11 +210,26 @@ async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) ->
                 f"spec.notebook.snapshot: {owner!r} has no snapshot {spec.notebook.snapshot}",
                 remedy="Upload it first: PUT /snapshots/{digest}.",
             )
+    if spec.score is not None:
+        await check_score(parts.registry, owner, spec.score)
+    await _check_secrets(parts, identity, owner, spec)
     needed = await parts.store.runs_by_id(spec.needs)
     for run_id in spec.needs:
         if run_id not in needed or not owns(identity, needed[run_id].owner):
             raise InvalidInput(f"spec.needs: there is no run {run_id}")
     return await asyncio.to_thread(_sized, parts, identity, spec)
+
+
+async def _check_secrets(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> None:
+    """Administrators too give only secrets of their own, or of their groups: a run can be made to tell them."""
+    for use in spec.secrets:
+        whose, name = use.key(owner)
+        try:
+            if whose not in audience(identity):
+                raise NotFound(f"there is no secret {whose}/{name} that you may give to a run")
+            await parts.store.secrets.get(whose, name)
+        except NotFound as error:
+            raise InvalidInput(f"spec.secrets: {error.detail}", remedy=error.remedy) from error
 
 
 def _sized(parts: Parts, identity: Identity, spec: RunSpec) -> RunSpec:

@@ -6,6 +6,7 @@ killed at any point sees whether it was ordered; an attempt is over when it is a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from modelyard_api.errors import InvalidParameter
 from modelyard_api.parameters import check
 from modelyard_api.runs import (
     CANCELLED,
+    CANNOT_SCORE,
     NEED_FAILED,
     Attempt,
     Run,
@@ -31,20 +33,23 @@ from modelyard_hub.store.records import StoredRun
 RUN_LABEL = "modelyard.dev/run"
 LOST_AFTER = timedelta(seconds=20)
 """A task that was ordered and is not observed for so long is gone."""
-FINAL = frozenset({"InvalidParameters", "InvalidNotebook", "NoKernel", "NoInput", "NoSecret", "ResultMissing"})
+FINAL = frozenset(
+    {"InvalidParameters", "InvalidNotebook", "NoKernel", "NoInput", "NoSecret", "ResultMissing", CANNOT_SCORE}
+)
 """Reasons that a further attempt would meet again."""
 
 
 @dataclass(frozen=True)
 class World:
     """What is wanted, oldest first, and what is seen. `needed`: runs that others need, by id. `missing`: since when the
-    task of an attempt was not observed. `slots`: how many run at once, 0 any number."""
+    task of an attempt was not observed. `slots`: how many run at once, 0 any number; `limits`: how many of a group."""
 
     runs: Sequence[StoredRun]
     tasks: Mapping[str, ObservedTask]
     needed: Mapping[str, Run] = field(default_factory=dict)
     missing: Mapping[str, datetime] = field(default_factory=dict)
     slots: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class _Planner:
         self.places: dict[str, int] = {}
         self.wake: datetime | None = None
         self._used = 0
+        self._members: Counter[str] = Counter()
         self._ready: list[StoredRun] = []
         self._kept: set[str] = set()
 
@@ -144,13 +150,13 @@ class _Planner:
                 self.actions.append(Settle(stored, attempt, None))
                 return
             self.missing[name] = since
-            self._used += 1
+            self._count(run)
             self._wake(since + LOST_AFTER)
             return
         if task.state.ended:
             self.actions.append(Settle(stored, attempt, task))
             return
-        self._used += 1
+        self._count(run)
         if run.cancelling and not task.deleting:
             self.actions.append(Delete(name))
         now = observed(run.status, attempt, task)
@@ -191,11 +197,24 @@ class _Planner:
         room = len(ready) if self.world.slots == 0 else max(0, self.world.slots - self._used)
         waiting = 0
         for stored in ready:
+            if self._is_full(stored.run):  # it waits for its group, and nobody for it
+                limit = self.world.limits[stored.run.group or ""]
+                self._note(stored, "GroupLimit", f"Not more than {limit} of its group run at once.")
+                continue
             if waiting == 0 and room > 0:
                 room -= self._start(stored)
                 continue
             waiting += 1
             self.places[stored.run.id] = waiting
+
+    def _count(self, run: Run) -> None:
+        self._used += 1
+        if run.group is not None:
+            self._members[run.group] += 1
+
+    def _is_full(self, run: Run) -> bool:
+        limit = self.world.limits.get(run.group or "", 0)
+        return 0 < limit <= self._members[run.group or ""]
 
     def _start(self, stored: StoredRun) -> int:
         """How many slots it takes."""
@@ -215,6 +234,7 @@ class _Planner:
         attempt = run.status.attempt + 1
         self._kept.add(task_name(run.id, attempt))
         self.actions.append(Start(stored, attempt, values))
+        self._members[run.group or ""] += 1
         return 1
 
     def forget(self) -> None:

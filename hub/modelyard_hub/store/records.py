@@ -58,3 +58,13 @@ class StoredEvent(Event):
     """An event with the owner names (the owner and the groups it is shared with) that may learn of it."""
 
     audience: frozenset[str] = Field(default=frozenset(), exclude=True)
+
+
+@dataclass(frozen=True)
+class RunsOf:
+    """What there is of a schedule's runs: the latest due time that has one, how many have not ended, and the oldest one
+    of these that has not started (its id and due time)."""
+
+    latest: datetime | None = None
+    open: int = 0
+    waiting: tuple[str, datetime] | None = None

@@ -25,8 +25,11 @@ from modelyard_hub.store import endpoint_rows, history_rows, key_rows, rules
 from modelyard_hub.store.database import Database, T
 from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
+from modelyard_hub.store.group_store import GroupStore
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 from modelyard_hub.store.run_methods import RunMethods
+from modelyard_hub.store.schedule_store import ScheduleStore
+from modelyard_hub.store.secret_store import SecretStore
 
 _HUB_ROUTES = "hub-routes"
 
@@ -46,6 +49,12 @@ class Store(RunMethods):
         self._database = Database(url)
         self._feed = Feed()
         self._now = now
+        self.groups = GroupStore(self._database, self._feed, now)
+        """Sweeps and pipelines."""
+        self.schedules = ScheduleStore(self._database, self._feed, now)
+        """Schedules, and the runs that they start."""
+        self.secrets = SecretStore(self._database, now)
+        """Names of secrets, and their values as the vault sealed them."""
 
     async def open(self) -> None:
         """Connect and migrate to the newest schema."""

@@ -125,6 +125,54 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("description", String(500), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_by", String(255), nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("runs_as", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("cursor", UtcDateTime, nullable=False),
+    Column("skipped", JSON, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(63), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("parallel", Integer, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("idempotency_key", String(255)),
+    UniqueConstraint("owner", "idempotency_key"),
+    Index(None, "created_at"),
+)
+
 documents = Table(
     "documents",
     metadata,

@@ -173,3 +173,24 @@ async def test_log_and_notebook_are_those_of_the_attempt(yard: Yard, taken: str)
             assert shown["status"]["results"] == {"auc": 0.9}
         for what in ("logs", "notebook"):
             problem(await bob.get(f"{API}/runs/{run}/{what}"), 404, "NotFound")
+
+
+async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:
+    async def asked(**work: Any) -> Any:
+        given = {"model": "models:/churn/3", "data": "/data/in", "output": "s3://lake/out", **work}
+        async with yard.client("ada") as ada:
+            return await ada.post(f"{API}/runs", json={"spec": {"kind": "score", "score": given}})
+
+    assert (await asked()).status_code == 201
+    assert (await asked(model="models:/churn@champion", options={"sql": "DB_URL"}, data="SELECT 1")).status_code == 201
+    for work, words in (
+        ({"model": "models:/churn/9"}, "no version 9; it has 1, 2, 3, 4"),
+        ({"model": "models:/churn/two"}, "names no model version"),
+        ({"data": "in.parquet"}, "spec.score.data: 'in.parquet' is neither an absolute path nor s3://bucket/key"),
+        ({"output": "out"}, "spec.score.output: 'out' is neither"),
+        ({"options": {"max_rejects": 2}}, "spec.score.options.max_rejects"),
+        ({"options": {"speed": "fast"}}, "spec.score.options.speed"),
+    ):
+        answer = await asked(**work)
+        assert answer.status_code == 422, answer.text
+        assert words in answer.json()["detail"]

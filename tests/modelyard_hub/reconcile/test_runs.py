@@ -35,6 +35,7 @@ OVER = Attempt(number=1, reason="CellFailed")
 
 def stored(number: int, status: RunStatus | None = None, **members: Any) -> StoredRun:
     outer = {k: members.pop(k) for k in ("not_before", "token_id") if k in members}
+    group = members.pop("group", None)
     cancelling = members.pop("cancelling", False)
     run = Run(
         id=f"{number:016x}",
@@ -42,6 +43,7 @@ def stored(number: int, status: RunStatus | None = None, **members: Any) -> Stor
         created_by="ada",
         created_at=NOW,
         cancelling=cancelling,
+        group=group,
         spec=spec(**members),
         status=status or RunStatus(),
     )
@@ -222,3 +224,21 @@ def test_out_of_memory_says_peak_and_limit() -> None:
 def test_one_that_is_gone_without_a_word_says_so() -> None:
     status, _ = settle(stored(1, RUNNING).run, 1, Left(TaskState.failed), NOW)
     assert (status.state, status.reason) == (RunState.failed, "Lost")
+
+
+def test_of_a_group_no_more_run_at_once_than_it_allows() -> None:
+    members = [stored(number, group="g") for number in range(1, 5)]
+    others = [stored(number, group="h") for number in range(5, 7)]
+    found = plan(*members, stored(7), *others, limits={"g": 2})
+    assert said(found) == [
+        *("start 1/1", "start 2/1", "note 3 queued GroupLimit", "note 4 queued GroupLimit"),
+        *("start 5/1", "start 6/1", "start 7/1"),
+    ]
+    assert found.places == {}
+    running = [stored(1, RUNNING, group="g"), stored(2, BEGUN, group="g")]
+    assert said(plan(*running, *members[2:], tasks=(task(1),), limits={"g": 2}, missing={}))[-2:] == [
+        "note 3 queued GroupLimit",
+        "note 4 queued GroupLimit",
+    ]
+    assert said(plan(running[0], members[2], members[3], tasks=(task(1),), limits={"g": 2}))[0] == "start 3/1"
+    assert said(plan(*members, stored(7), slots=3, limits={"g": 2}))[-1] == "start 7/1"

@@ -1,0 +1,130 @@
+"""One attempt of a run that scores: the package fetched, the table scored, the run told how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelyard import recorded
+from modelyard.batch.order import Order as RunOrder
+from modelyard.batch.report import Reporter
+from modelyard.batch.scoring.engine import Order, Progress, Stopped, score
+from modelyard.batch.track import Tracked, begin, finish
+from modelyard.client import AsyncClient
+from modelyard.errors import ModelyardError
+from modelyard.tracking import Tracking
+from modelyard_api.errors import Conflict, Forbidden, InvalidInput, ModelFailed, NotFound, StorageFull, Unsupported
+from modelyard_api.runs import CANNOT_SCORE
+from modelyard_api.scoring import ScoreOptions, ScoreReport, parse_model, placed
+
+_FINAL = (InvalidInput, NotFound, Conflict, Unsupported, Forbidden)
+"""What a further attempt would meet again."""
+
+
+def run(order: RunOrder, reporter: Reporter) -> int:
+    """The exit code."""
+    os.environ[recorded.RECORDS] = str(reporter.records)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    tracked: Tracked | None = None
+    status = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory(prefix="package-") as folder:
+            made, tracked = asyncio.run(_prepare(order, reporter, Path(folder)))
+            report = score(_order(order, made, Path(folder), reporter, stopped))
+        assert report is not None, "a run is one shard"
+        _record(report)
+        print(report.in_words(), flush=True)  # noqa: T201
+        status = "FINISHED"
+    except Stopped as error:
+        reporter.fail("Stopped", str(error))
+        status = "KILLED"
+    except ModelyardError as error:
+        reporter.fail(_reason(error), str(error))
+    except ValidationError as error:
+        reporter.fail(CANNOT_SCORE, f"score.options: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
+    if tracked is not None:
+        reporter.write()
+        asyncio.run(_close(order, reporter, tracked, status))
+    return 0 if status == "FINISHED" else 1
+
+
+def _reason(error: ModelyardError) -> str:
+    if isinstance(error, StorageFull):
+        return "StorageFull"
+    if isinstance(error, ModelFailed):
+        return "ModelFailed"
+    return CANNOT_SCORE if isinstance(error, _FINAL) else type(error).__name__
+
+
+async def _prepare(order: RunOrder, reporter: Reporter, folder: Path) -> tuple[tuple[str, str], Tracked | None]:
+    """The model's name and version, and MLflow's run; the package is in the folder then."""
+    work = order.run.spec.score
+    assert work is not None, "the kind says so"
+    wanted = parse_model(work.model, order.run.owner)
+    async with AsyncClient() as client:
+        begun = asyncio.create_task(begin(client, order))
+        try:
+            tracking = Tracking(client)
+            version = wanted.version or await tracking.version(wanted.name, wanted.alias)
+            reporter.progress(last_output=f"fetching version {version} of {wanted.name}")
+            await tracking.download(wanted.name, version, folder)
+        finally:
+            tracked = await begun
+        if tracked is not None:
+            reporter.tracked(tracked.run.id)
+    return (wanted.name, version), tracked
+
+
+async def _close(order: RunOrder, reporter: Reporter, tracked: Tracked, status: str) -> None:
+    async with AsyncClient() as client:
+        await finish(client, order, reporter, tracked, status)
+
+
+def _order(
+    order: RunOrder, model: tuple[str, str], package: Path, reporter: Reporter, stopped: threading.Event
+) -> Order:
+    work = order.run.spec.score
+    assert work is not None, "the kind says so"
+
+    def tell(progress: Progress) -> None:
+        reporter.progress(last_output=progress.in_words())
+        print(progress.in_words(), flush=True)  # noqa: T201
+
+    at = order.run.due or order.run.created_at
+    return Order(
+        data=work.data if work.options.get("sql") else placed(work.data, at, order.run.id),
+        output=placed(work.output, at, order.run.id),
+        package=package,
+        model=model[0],
+        version=model[1],
+        options=ScoreOptions.model_validate(work.options),
+        run=order.run.id,
+        threads=_threads(order),
+        tell=tell,
+        stopped=stopped.is_set,
+    )
+
+
+def _threads(order: RunOrder) -> int:
+    """As many as its size has processors: in a container all of the node's can be seen."""
+    there = len(os.sched_getaffinity(0))
+    resources = order.run.spec.resources
+    return there if resources is None else max(1, min(there, math.ceil(resources.cpu)))
+
+
+def _record(report: ScoreReport) -> None:
+    """What is queryable over runs; all else is in the manifest."""
+    for name in ("rows", "scored", "rejected", "rate", "seconds", "resumed", "version"):
+        recorded.record(name, getattr(report, name))
+    recorded.record("reasons", report.reasons)
+    recorded.record("drift", {name: found.psi for name, found in report.drift.items()} or report.drift_note)
+    if report.drift:
+        recorded.record("drift_max", max(found.psi for found in report.drift.values()))

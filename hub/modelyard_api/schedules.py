@@ -1,0 +1,111 @@
+"""Schedules: a cron line with a time zone that creates runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from modelyard_api.bounds import Strict
+from modelyard_api.runs import RunSpec
+
+SHOWN = 5
+"""How many of the next times are shown."""
+KEPT = 20
+"""How many of the due times without a run are kept."""
+
+
+class CatchUp(StrEnum):
+    """What becomes of due times that had no run in time: they are skipped, the last of them has one, or all have."""
+
+    skip = "skip"
+    last = "last"
+    all = "all"
+
+
+class ScheduleSpec(Strict):
+    """When, and what. `deadline`: seconds after a due time in which its run may start.
+
+    `overlap`: whether a run starts while the one before it has not ended; where it may not, due times meanwhile are
+    such that had no run in time.
+    """
+
+    cron: Annotated[str, Field(min_length=1, max_length=200, examples=["30 2 * * MON-FRI", "@daily"])]
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, examples=["Europe/Berlin"])] = "UTC"
+    run: RunSpec
+    catch_up: CatchUp = CatchUp.last
+    overlap: bool = False
+    deadline: Annotated[float | None, Field(ge=1, le=366 * 86400)] = None
+    paused: bool = False
+    description: Annotated[str, Field(max_length=500)] = ""
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        if self.run.needs:
+            raise ValueError("run.needs: what a schedule starts needs no other runs")
+        return self
+
+
+class ScheduleWrite(Strict):
+    """The body of a PUT."""
+
+    spec: ScheduleSpec
+
+
+class Skipped(Strict):
+    """A due time that has no run, and why: `reason` is a word, `message` a sentence. `count` of them, the last at
+    `due`."""
+
+    due: datetime
+    count: int = 1
+    reason: str
+    message: str
+
+
+class LastRun(Strict):
+    """The newest run of a schedule."""
+
+    id: str
+    due: datetime | None
+    state: str
+
+
+class ScheduleStatus(Strict):
+    """What is observed. `next`: the next due times; none while it is paused. `cursor`: until when all is decided."""
+
+    next: tuple[datetime, ...] = ()
+    last: LastRun | None = None
+    skipped: Annotated[tuple[Skipped, ...], Field(description="The latest due times without a run, newest first.")] = ()
+    cursor: datetime | None = None
+
+
+class Schedule(Strict):
+    """A schedule. `runs_as`: JupyterHub's name of who wrote it last, as whom its runs run."""
+
+    owner: str
+    name: str
+    generation: int
+    runs_as: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    spec: ScheduleSpec
+    status: ScheduleStatus = ScheduleStatus()
+
+    @property
+    def etag(self) -> str:
+        """Of the desired state."""
+        return f'"{self.generation}"'
+
+    @property
+    def key(self) -> str:
+        """As runs name it."""
+        return f"{self.owner}/{self.name}"
+
+
+class ScheduleList(Strict):
+    """By owner and name."""
+
+    items: tuple[Schedule, ...]

@@ -1,0 +1,147 @@
+"""The store's face for groups of runs."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from modelyard_api.endpoints import EventKind
+from modelyard_api.errors import Conflict
+from modelyard_api.groups import Group, GroupWrite
+from modelyard_api.runs import ResultOf, Run, RunSpec, RunState
+from modelyard_hub.store import group_rows, history_rows, run_rows
+from modelyard_hub.store.database import Database
+from modelyard_hub.store.feed import Feed
+from modelyard_hub.store.records import Actor, StoredEvent
+from modelyard_hub.store.run_rows import Origin
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A member that is to run; `needs` and `results_of` (parameter to member and result) name members."""
+
+    member: str
+    spec: RunSpec
+    needs: tuple[str, ...] = ()
+    results_of: Mapping[str, tuple[str, str]] | None = None
+
+
+class GroupStore:
+    """Sweeps and pipelines: their runs are made in one transaction, all or none. Raises as the store does."""
+
+    def __init__(self, database: Database, feed: Feed, now: Callable[[], datetime]) -> None:
+        self._database, self._feed, self._now = database, feed, now
+
+    async def create(self, owner: str, wanted: GroupWrite, members: Sequence[Planned], actor: Actor) -> Group:
+        """`members` in an order in which each comes after those that it needs. The group that there is already, where
+        it was made of the same key."""
+
+        def change(connection: Connection) -> tuple[Group, builtins.list[StoredEvent]]:
+            key = wanted.idempotency_key
+            known = None if key is None else group_rows.find_by_key(connection, owner, key)
+            if known is not None:
+                return group_rows.get(connection, known), []
+            new = Group(
+                id=secrets.token_hex(8),
+                owner=owner,
+                name=wanted.name,
+                kind=wanted.kind,
+                parallel=wanted.parallel,
+                created_by=actor.who,
+                created_at=self._now(),
+            )
+            if not group_rows.create(connection, new, key):
+                raise Conflict(f"the key {key!r} is being used just now", remedy="Ask once more.")
+            events = self._submit(connection, new, members, {}, actor)
+            detail = {"name": wanted.name, "members": len(members)}
+            self._audit(connection, actor, f"{wanted.kind}.submit", new, detail)
+            return group_rows.get(connection, new.id), events
+
+        group, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return group
+
+    async def rerun(self, group_id: str, actor: Actor) -> Group:
+        """New runs of the members that have not succeeded; what those need that have is taken from their runs.
+
+        NotFound; Conflict while a member has not ended, or where all have succeeded."""
+
+        def change(connection: Connection) -> tuple[Group, builtins.list[StoredEvent]]:
+            group = group_rows.get(connection, group_id)
+            runs = group_rows.newest(connection, group_id)
+            if any(not run.ended for run in runs):
+                raise Conflict(f"the group {group_id} has not ended", remedy="Wait until it has, or cancel it.")
+            failed = [run for run in runs if run.status.state is not RunState.succeeded]
+            if not failed:
+                raise Conflict(f"all members of the group {group_id} have succeeded")
+            names = {one.run: one.member for one in group.members}
+            done = {run.member or "": run.id for run in runs if run.status.state is RunState.succeeded}
+            events = self._submit(connection, group, [_again(run, names) for run in failed], done, actor)
+            self._audit(connection, actor, f"{group.kind}.rerun", group, {"members": len(failed)})
+            return group_rows.get(connection, group_id), events
+
+        after, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return after
+
+    async def get(self, group_id: str) -> Group:
+        """With its members; NotFound."""
+        return await self._database.read(lambda c: group_rows.get(c, group_id))
+
+    async def list(self, owners: Collection[str] | None = None, limit: int = 200) -> tuple[Group, ...]:
+        """Newest first, without members; `owners` None: all."""
+        return await self._database.read(lambda c: group_rows.list_(c, owners, limit))
+
+    async def limits(self) -> Mapping[str, int]:
+        """How many members of a group may be at work at once, by the group's id; of those that have runs to come."""
+        return await self._database.read(group_rows.limits)
+
+    async def cancel(self, group_id: str, actor: Actor) -> Group:
+        """None of its members is to run. NotFound."""
+
+        def change(connection: Connection) -> tuple[Group, builtins.list[StoredEvent]]:
+            group, now = group_rows.get(connection, group_id), self._now()
+            events = []
+            for run in group_rows.newest(connection, group_id):
+                if not run.ended and not run.cancelling:
+                    after = run_rows.mark_cancelling(connection, run.id, now)
+                    events.append(history_rows.write_run_event(connection, EventKind.changed, after.run, now))
+            self._audit(connection, actor, f"{group.kind}.cancel", group, {"members": len(events)})
+            return group_rows.get(connection, group_id), events
+
+        after, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return after
+
+    def _submit(
+        self, connection: Connection, group: Group, members: Sequence[Planned], known: Mapping[str, str], actor: Actor
+    ) -> builtins.list[StoredEvent]:
+        """`known`: runs of members that have succeeded already."""
+        ids, now, events = dict(known), self._now(), []
+        for one in members:
+            sources = (one.results_of or {}).items()
+            document = one.spec.model_dump() | {
+                "needs": tuple(ids[need] for need in one.needs),
+                "results_of": {name: ResultOf(run=ids[member], result=result) for name, (member, result) in sources},
+            }
+            origin = Origin(actor.who, group=group.id, member=one.member)
+            stored, _ = run_rows.submit(connection, group.owner, RunSpec.model_validate(document), origin, now)
+            ids[one.member] = stored.run.id
+            events.append(history_rows.write_run_event(connection, EventKind.changed, stored.run, now))
+        return events
+
+    def _audit(
+        self, connection: Connection, actor: Actor, action: str, group: Group, detail: Mapping[str, object]
+    ) -> None:
+        history_rows.write_audit(connection, actor, action, f"group/{group.owner}/{group.id}", detail, self._now())
+
+
+def _again(run: Run, names: Mapping[str, str]) -> Planned:
+    """The member of a run, to be run once more. Runs name runs; of what it needs, those are the newest but for
+    members that ran again since: their names are what stays."""
+    spec = run.spec
+    plain = RunSpec.model_validate(spec.model_dump() | {"needs": (), "results_of": {}})
+    made = Planned(run.member or "", plain, tuple(names[need] for need in spec.needs))
+    return replace(made, results_of={p: (names[s.run], s.result) for p, s in spec.results_of.items()})

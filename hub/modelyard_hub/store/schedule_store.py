@@ -1,0 +1,140 @@
+"""The store's face for schedules."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from modelyard_api.endpoints import EventKind
+from modelyard_api.errors import StaleWrite
+from modelyard_api.runs import Run
+from modelyard_api.schedules import Schedule, ScheduleSpec, Skipped
+from modelyard_hub.store import history_rows, run_rows, schedule_rows
+from modelyard_hub.store.database import Database
+from modelyard_hub.store.feed import Feed
+from modelyard_hub.store.records import Actor, RunsOf, StoredEvent
+from modelyard_hub.store.run_rows import Origin
+
+_SOURCE = "schedule"
+
+
+class ScheduleStore:
+    """Schedules, and the runs that they start: each change one transaction. Raises as the store does."""
+
+    def __init__(self, database: Database, feed: Feed, now: Callable[[], datetime]) -> None:
+        self._database, self._feed, self._now = database, feed, now
+
+    async def get(self, owner: str, name: str) -> Schedule:
+        """NotFound. The next times are not filled in."""
+        return await self._database.read(lambda c: schedule_rows.get(c, owner, name))
+
+    async def list(self, owners: Collection[str] | None = None) -> tuple[Schedule, ...]:
+        """By owner and name; `owners` None: all."""
+        return await self._database.read(lambda c: schedule_rows.list_(c, owners))
+
+    async def create(self, owner: str, name: str, spec: ScheduleSpec, actor: Actor) -> Schedule:
+        """Conflict when the name is taken."""
+
+        def change(connection: Connection) -> Schedule:
+            made = schedule_rows.create(connection, (owner, name), spec, actor, self._now())
+            self._audit(connection, actor, "schedule.create", made)
+            return made
+
+        return await self._database.write(change)
+
+    async def write(self, owner: str, name: str, spec: ScheduleSpec, expected: int, actor: Actor) -> Schedule:
+        """Another spec in place of the one with that generation; NotFound, StaleWrite."""
+
+        def change(connection: Connection) -> Schedule:
+            before = schedule_rows.get(connection, owner, name)
+            if before.generation != expected:
+                raise StaleWrite(f"the schedule {before.key} is at generation {before.generation}, not {expected}")
+            if before.spec == spec and before.runs_as == actor.who:
+                return before
+            after = schedule_rows.write(connection, before, spec, actor, self._now())
+            self._audit(connection, actor, "schedule.write", after)
+            return after
+
+        return await self._database.write(change)
+
+    async def pause(self, owner: str, name: str, paused: bool, actor: Actor) -> Schedule:
+        """Pause it, or go on; its runs run as before. NotFound."""
+
+        def change(connection: Connection) -> Schedule:
+            before = schedule_rows.get(connection, owner, name)
+            if before.spec.paused == paused:
+                return before
+            spec = before.spec.model_copy(update={"paused": paused})
+            after = schedule_rows.write(connection, before, spec, Actor(before.runs_as), self._now())
+            self._audit(connection, actor, "schedule.pause" if paused else "schedule.resume", after)
+            return after
+
+        return await self._database.write(change)
+
+    async def remove(self, owner: str, name: str, actor: Actor) -> None:
+        """NotFound. Runs that it started go on."""
+
+        def change(connection: Connection) -> None:
+            before = schedule_rows.get(connection, owner, name)
+            schedule_rows.remove(connection, before)
+            self._audit(connection, actor, "schedule.delete", before)
+
+        await self._database.write(change)
+
+    async def runs_of(self) -> Mapping[str, RunsOf]:
+        """What there is of each schedule's runs, by the schedules' keys."""
+        return await self._database.read(schedule_rows.runs_of)
+
+    async def start(self, schedule: Schedule, due: datetime) -> Run | None:
+        """The run of a due time. None where it is decided already, by this process or another one, the schedule was
+        changed meanwhile, or a run of it that may not overlap has not ended."""
+
+        def change(connection: Connection) -> tuple[Run | None, builtins.list[StoredEvent]]:
+            if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
+                return None, []
+            if not schedule_rows.advance(connection, schedule, due):
+                return None, []
+            if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
+                raise _StartedMeanwhile
+            now = self._now()
+            origin = Origin(schedule.runs_as, schedule=schedule.key, due=due)
+            stored, new = run_rows.submit(connection, schedule.owner, schedule.spec.run, origin, now)
+            if not new:
+                return None, []
+            run, actor = stored.run, Actor(schedule.runs_as, _SOURCE)
+            detail = {"name": run.spec.called, "kind": run.spec.kind, "schedule": schedule.key, "due": due.isoformat()}
+            history_rows.write_audit(connection, actor, "submit", f"run/{run.owner}/{run.id}", detail, now)
+            return run, [history_rows.write_run_event(connection, EventKind.changed, run, now)]
+
+        try:
+            run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        except _StartedMeanwhile:
+            return None
+        return run
+
+    async def skip(self, schedule: Schedule, what: Skipped) -> bool:
+        """No run for the due times up to that one, and a note that says so; False where that was decided already."""
+
+        def change(connection: Connection) -> bool:
+            if not schedule_rows.advance(connection, schedule, what.due):
+                return False
+            schedule_rows.note(connection, schedule, what)
+            return True
+
+        return await self._database.write(change)
+
+    async def note(self, schedule: Schedule, what: Skipped) -> None:
+        """A due time has no run after all."""
+        await self._database.write(lambda c: schedule_rows.note(c, schedule, what))
+
+    def _audit(self, connection: Connection, actor: Actor, action: str, schedule: Schedule) -> None:
+        detail = {"cron": schedule.spec.cron, "time_zone": schedule.spec.time_zone, "paused": schedule.spec.paused}
+        subject = schedule_rows.subject(schedule.owner, schedule.name)
+        history_rows.write_audit(connection, actor, action, subject, detail, self._now())
+
+
+class _StartedMeanwhile(Exception):
+    """Another process started a run between our look and our turn; nothing of this transaction stays."""

@@ -1,0 +1,91 @@
+"""`/schedules`: made, changed, shown with what comes next; what could never work is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from harness.api import API, Yard, problem
+from harness.runs import notebook, snapshot
+from harness.schedules import spec
+from modelyard_api.runs import Declared
+
+NIGHTLY = f"{API}/schedules/ada/nightly"
+NEW = {"If-None-Match": "*"}
+
+
+@pytest.fixture
+async def taken(yard: Yard) -> str:
+    """A snapshot of ada's."""
+    digest, body = snapshot(train__ipynb=notebook("1"))
+    async with yard.client("ada") as ada:
+        assert (await ada.put(f"{API}/snapshots/{digest}", content=body)).status_code == 204
+    return digest
+
+
+def body(taken: str, cron: str = "30 2 * * *", run: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
+    wanted = spec(cron, run={"snapshot": taken, **(run or {})}, **{"time_zone": "Europe/Berlin", **members})
+    return {"spec": wanted.model_dump(mode="json")}
+
+
+async def test_a_schedule_through_its_life(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada:
+        made = await ada.put(NIGHTLY, json=body(taken), headers=NEW)
+        assert made.status_code == 201, made.text
+        assert made.headers["location"] == NIGHTLY
+        shown = (await ada.get(NIGHTLY)).json()
+        times = [datetime.fromisoformat(time) for time in shown["status"]["next"]]
+        assert len(times) == 5
+        assert {(time.hour, time.minute) for time in times} <= {(2, 30), (3, 0)}
+        assert all(time.utcoffset() in (timedelta(hours=1), timedelta(hours=2)) for time in times)
+        assert (shown["runs_as"], shown["spec"]["catch_up"], shown["spec"]["overlap"]) == ("ada", "last", False)
+        problem(await ada.put(NIGHTLY, json=body(taken), headers=NEW), 409, "Conflict")
+        problem(await ada.put(NIGHTLY, json=body(taken)), 428, "PreconditionRequired")
+        problem(await ada.put(NIGHTLY, json=body(taken), headers={"If-Match": '"7"'}), 412, "StaleWrite")
+        paused = await ada.put(NIGHTLY, json=body(taken, paused=True), headers={"If-Match": made.headers["etag"]})
+        assert (paused.status_code, paused.headers["etag"], paused.json()["status"]["next"]) == (200, '"2"', [])
+        assert [s["name"] for s in (await ada.get(f"{API}/schedules")).json()["items"]] == ["nightly"]
+        assert (await ada.delete(NIGHTLY)).status_code == 204
+        problem(await ada.get(NIGHTLY), 404, "NotFound")
+        problem(await ada.delete(NIGHTLY), 404, "NotFound")
+
+
+async def test_whose_they_are(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada, yard.client("bob") as bob, yard.client("root") as root:
+        await ada.put(NIGHTLY, json=body(taken), headers=NEW)
+        problem(await bob.get(NIGHTLY), 404, "NotFound")
+        problem(await bob.delete(NIGHTLY), 403, "Forbidden")
+        problem(await bob.post(f"{NIGHTLY}/pause"), 403, "Forbidden")
+        for _ in "12":
+            paused = (await root.post(f"{NIGHTLY}/pause")).json()
+            assert (paused["spec"]["paused"], paused["generation"], paused["runs_as"]) == (True, 2, "ada")
+        resumed = (await ada.post(f"{NIGHTLY}/resume")).json()
+        assert (resumed["spec"]["paused"], len(resumed["status"]["next"])) == (False, 5)
+        problem(await bob.put(NIGHTLY, json=body(taken), headers=NEW), 403, "Forbidden")
+        assert (await bob.get(f"{API}/schedules")).json() == {"items": []}
+        assert len((await root.get(f"{API}/schedules")).json()["items"]) == 1
+        assert (await root.get(f"{API}/schedules?owner=bob")).json() == {"items": []}
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"cron": "0 0 30 2 *"}, "spec.cron: '0 0 30 2 *' is never due"),
+        ({"cron": "every day"}, "spec.cron: 'every day' has 2 fields"),
+        ({"time_zone": "Europe/Berln"}, "spec.time_zone: there is no time zone 'Europe/Berln'"),
+        ({"run": {"parameters": {"dept": 1}, "declared": (Declared(name="depth", default="3"),)}}, "'dept'"),
+        ({"run": {"snapshot": "1" * 64}}, "spec.run.notebook.snapshot"),
+    ],
+)
+async def test_what_could_never_work(yard: Yard, taken: str, members: dict[str, Any], words: str) -> None:
+    async with yard.client("ada") as ada:
+        answer = await ada.put(NIGHTLY, json=body(taken, **members), headers=NEW)
+        assert answer.status_code == 422
+        assert words in answer.json()["detail"]
+        assert answer.json()["remedy"]
+        needs = body(taken)
+        needs["spec"]["run"]["needs"] = ["0" * 16]
+        said = problem(await ada.put(NIGHTLY, json=needs, headers=NEW), 422, "InvalidInput")
+        assert "needs no other runs" in said["detail"]
