@@ -13,14 +13,23 @@ from modelyard_api.models import ColumnKind, Signature, TensorSpec
 
 
 def check(signature: Signature, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Arrays in the signature's order and types. Values may be lists (None: missing) or arrays."""
+    """Arrays in the signature's order and types. Values may be lists (None: missing) or arrays.
+
+    A table of numbers may come as one array `input` too, with a column for each of them, in order."""
+    columns = _side_by_side(signature, columns)
     names = [spec.name for spec in signature.inputs]
     missing = [n for n in names if n not in columns]
     extra = [n for n in columns if n not in names]
     if missing or extra:
         said = [f"missing column{'s' * (len(missing) > 1)}: {', '.join(missing)}"] if missing else []
         said += [f"unknown column{'s' * (len(extra) > 1)}: {', '.join(map(str, extra))}"] if extra else []
-        raise InvalidInput("; ".join(said), remedy=f"Send exactly: {', '.join(names)}.")
+        rule = "missing" if missing else "unknown"
+        raise InvalidInput(
+            "; ".join(said)[:2000],
+            remedy=f"Send exactly: {', '.join(names)}.",
+            input=(missing or extra)[0],
+            rule=rule,
+        )
     if signature.layout == "tensor":
         return {spec.name: _tensor(spec, columns[spec.name]) for spec in signature.inputs}
     checked = {spec.name: _column(spec, columns[spec.name]) for spec in signature.inputs}
@@ -30,6 +39,18 @@ def check(signature: Signature, columns: Mapping[str, Any]) -> dict[str, NDArray
     if not next(iter(lengths.values())):
         raise InvalidInput("no rows", remedy="Send at least one row.")
     return checked
+
+
+def _side_by_side(signature: Signature, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Columns of the one array `input`, where that is what came."""
+    if signature.layout != "table" or list(columns) != ["input"] or signature.inputs[0].name == "input":
+        return columns
+    array = columns["input"]
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != len(signature.inputs):
+        return columns
+    if any(spec.kind is not ColumnKind.number for spec in signature.inputs):
+        return columns
+    return {spec.name: array[:, i] for i, spec in enumerate(signature.inputs)}
 
 
 def _tensor(spec: TensorSpec, values: Any) -> NDArray[Any]:

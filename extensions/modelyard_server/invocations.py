@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, MalformedRequest
@@ -84,13 +85,17 @@ def _field(name: str, text: str, kind: ColumnKind | None) -> Any:
 
 
 def encode(outputs: Mapping[str, NDArray[Any]], params: Any) -> dict[str, Any]:
-    """`{"predictions": …}` as MLflow answers; `params` {"output": name} chooses another output than the first."""
+    """`{"predictions": …}` as MLflow answers; `params` {"output": name} chooses another output than the first.
+
+    With an array, for orjson, where it is one of numbers."""
     if params is not None and not isinstance(params, dict):
         raise MalformedRequest("params is no JSON object", remedy='Send "params": {"output": name} or leave it out.')
     chosen = params.get("output") if params else None
     if chosen is not None and (not isinstance(chosen, str) or chosen not in outputs):
         raise InvalidInput(f"unknown output {chosen!r}", remedy=f"One of {', '.join(outputs)}.")
     array = outputs[chosen or next(iter(outputs))]
+    if array.dtype.kind in "fiub":
+        return {"predictions": np.ascontiguousarray(array if array.ndim == 2 else array.reshape(-1))}
     flat = values(array)
     width = array.shape[1] if array.ndim == 2 else 0
     return {"predictions": [flat[i : i + width] for i in range(0, len(flat), width)] if width else flat}
