@@ -21,7 +21,7 @@ from modelyard_api.errors import (
     Unsupported,
 )
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
-from modelyard_server import v2
+from modelyard_server import openapi, v2
 from modelyard_server.access import Guard
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.metrics import Metrics
@@ -140,6 +140,8 @@ class App:
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
             return v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
+        if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
+            return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
         raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")
 
 
@@ -153,7 +155,9 @@ def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
         headers = ((b"retry-after", b"1"),)
     if error.status == 401:
         headers = ((b"www-authenticate", b'Bearer realm="modelyard"'),)
-    return Answer(error.status, orjson.dumps(error.problem().model_dump(), default=str), _PROBLEM, headers, last)
+    # `error` is the protocol's own word for it; its clients read nothing else.
+    document = error.problem().model_dump() | {"error": str(error)}
+    return Answer(error.status, orjson.dumps(document, default=str), _PROBLEM, headers, last)
 
 
 def _failed(request: Request, error: Exception) -> Answer:

@@ -61,9 +61,14 @@ def _positional(rows: list[Any], signature: Signature) -> dict[str, Any]:
 
 def decode_csv(text: str, signature: Signature) -> dict[str, Any]:
     """Columns of a CSV with a header line; an empty field is a missing value."""
-    reader = csv.reader(io.StringIO(text))
-    header = next(reader, [])
-    rows = [row for row in reader if row]
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = next(reader, [])
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise MalformedRequest(
+            f"the body is no CSV: {error}", remedy="Send a header line and a line for each row."
+        ) from None
     if any(len(row) != len(header) for row in rows):
         raise InvalidInput(f"a line has not {len(header)} fields", remedy="As many fields as the header has.")
     kinds = {spec.name: spec.kind for spec in signature.inputs}
@@ -78,7 +83,9 @@ def _field(name: str, text: str, kind: ColumnKind | None) -> Any:
         try:
             return float(text) if any(c in text for c in ".eEnN") else int(text)
         except ValueError:
-            raise InvalidInput(f"column {name!r} holds {text!r}, not a number") from None
+            raise InvalidInput(
+                f"column {name[:80]!r} holds {text[:80]!r}, not a number", input=name[:80], rule="type"
+            ) from None
     if kind is ColumnKind.boolean:
         return {"true": True, "false": False}.get(text.lower(), text)
     return text

@@ -1,4 +1,4 @@
-"""What a model server cannot do without: parse, ONNX Runtime, serialize. No checks, no access, no metrics, no batches."""
+"""What a model server cannot do without: parse, ONNX Runtime, serialize. No checks, no access, no metrics."""
 
 from __future__ import annotations
 

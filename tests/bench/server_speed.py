@@ -3,7 +3,7 @@
 python tests/bench/server_speed.py [--peers DIR] [--seconds 3] [--rounds 3] [--models lr,hgb]
 
 The server is bound to one core and `wrk` to another; each figure is the median of the rounds, and a round asks each
-server in turn, so that what else the machine does hits all alike. The floors are a bare ASGI application (uvicorn) and a
+server in turn: what else the machine does hits all alike. The floors are a bare ASGI application (uvicorn) and a
 bare RSGI one (granian) that parse, call ONNX Runtime and serialize: no checks, no access, no metrics. `DIR` holds a
 folder with an environment for each peer (`mlserver`, `kserve`; `granian` in `base`), as `python -m venv` and pip make
 them. On a shared machine the processor's time per request tells more than the rate.
