@@ -43,11 +43,12 @@ def warm(plane: DataPlane) -> Pace:
     """Predict the package's own example until it is as fast as it gets; how fast that is."""
     try:
         one, many = _tables(plane)
+        if not plane.concurrent:
+            plane.run(one)
+            return SLOW
         single, block = _least(plane, one), _least(plane, many)
     except (ModelyardError, IndexError) as error:
         _log.warning("the example was not predicted before the first request: %s", error)
-        return SLOW
-    if not plane.concurrent:
         return SLOW
     return Pace(single, max(block - single, 0.0) / rows(many))
 
