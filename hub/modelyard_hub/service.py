@@ -7,7 +7,7 @@ from starlette.types import Lifespan
 
 from modelyard_api import __version__
 from modelyard_api.problem import Problem
-from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles, volumes
+from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles, servers, volumes
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import actions, routes
 from modelyard_hub.parts import scheme
@@ -22,6 +22,7 @@ _TAGS = [
     {"name": "keys", "description": "Named keys for callers that have no account."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
+    {"name": "servers", "description": "Notebook servers that run, and their sizes."},
     {"name": "volumes", "description": "Disks of notebook servers, their snapshots, and the trash."},
     {"name": "events", "description": "Changes, as they happen."},
     {"name": "audit", "description": "Who did what, when, from where."},
@@ -47,7 +48,7 @@ def build(root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None) -
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, observe, me, profiles, volumes, events):
+    for part in (endpoints, keys, observe, me, profiles, servers, volumes, events):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)

@@ -110,6 +110,11 @@ class Release:
         base = f"{self.url}/services/modelyard/api/v1"
         return httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
 
+    def hub(self) -> httpx.Client:
+        """JupyterHub's API as the command line has it: users, their tokens and servers."""
+        headers = {"Authorization": f"token {self.secret('cli_token')}"}
+        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30, trust_env=False)
+
     def ready(self, component: str) -> bool:
         """Whether a part has pods, and all are ready."""
         pods = self.pods(component)
