@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
             self._listener.in_flight -= 1
         self._waiting.clear()
         if self._task is not None:
+            self._listener.in_flight -= 1
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(431, f"the head is larger than {self._limits.head} bytes")
 
     def eof_received(self) -> bool:
+        self._last = True
         return self._task is not None  # an answer under way is still written
 
     def pause_writing(self) -> None:
@@ -152,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._waiting.append((request, keep))
         self._transport.pause_reading()
         if len(self._waiting) > _PIPELINED:
-            self._refuse(429, f"more than {_PIPELINED} requests were sent without waiting for an answer")
+            self._transport.abort()
 
     # answering
 
@@ -201,6 +203,9 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(head)
 
     def _refuse(self, status: int, detail: str) -> None:
+        if self._task is not None:  # an answer to it would come before that of an earlier request
+            self._transport.abort()
+            return
         self._drop(self._app.malformed(status, detail))
 
     def _drop(self, answer: Answer) -> None:
@@ -233,7 +238,7 @@ class Connection(asyncio.Protocol):
         elif self._blocked is not None:
             if now - self._blocked > limits.patience:
                 self._transport.abort()
-        elif self._request is not None:
+        elif self._request is not None and self._task is None:
             if now - self._since > limits.patience + self._size / _LEAST_RATE:
                 self._refuse(408, "the request came too slowly")
         elif self._task is None and now - self._since > limits.idle:
