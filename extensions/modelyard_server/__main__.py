@@ -5,37 +5,57 @@ Exit codes: 0 stopped, 2 wrong settings, 3 the package cannot be loaded, 4 the p
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
-import math
 import os
 import signal
 import socket
 import sys
 import traceback
 
-import uvicorn
+import uvloop
 from pydantic import ValidationError
 
+from modelyard_api.names import REVISION_HEADER
 from modelyard_server.app import App
-from modelyard_server.dataplane import load
+from modelyard_server.dataplane import DataPlane, load
+from modelyard_server.pace import warm
 from modelyard_server.settings import ServerSettings
+from modelyard_server.web.listener import Limits, Listener
 
 EXIT_SETTINGS, EXIT_PACKAGE, EXIT_PORT = 2, 3, 4
+_SWITCH = 0.0005
+"""Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
 
-class _Server(uvicorn.Server):
-    """Turns readiness off as soon as a signal comes, before connections are closed."""
+async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.socket) -> None:
+    """Until SIGTERM or SIGINT: then readiness goes off, no more connections are taken, and what has begun is answered.
 
-    def __init__(self, config: uvicorn.Config, app: App) -> None:
-        super().__init__(config)
-        self._app = app
+    A second SIGINT ends at once."""
+    app = App(settings, plane, warm(plane))
+    limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
+    revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
+    listener = Listener(app, limits, (revision,))
+    app.bind(listener)
+    loop = asyncio.get_running_loop()
+    ended, forced = asyncio.Event(), asyncio.Event()
 
-    def handle_exit(self, sig: int, frame: object) -> None:
-        # Not handed on: uvicorn raises the signal again at the end, and a server that drained has exit code 0.
-        self._app.draining = True
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
+    def end(signum: int) -> None:
+        if ended.is_set() and signum == signal.SIGINT:
+            forced.set()
+        ended.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, end, signum)
+    await listener.listen(listening)
+    await ended.wait()
+    draining = asyncio.create_task(listener.drain(settings.drain_timeout), name="drain")
+    hurry = asyncio.create_task(forced.wait(), name="hurry")
+    await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, hurry):
+        task.cancel()
+    await app.close()
 
 
 def main() -> int:
@@ -55,13 +75,9 @@ def main() -> int:
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
-    app = App(settings, plane)
-    config = uvicorn.Config(
-        app, access_log=False, log_config=None, timeout_graceful_shutdown=max(1, math.ceil(settings.drain_timeout))
-    )
-    server = _Server(config, app)
     logging.info("serving %s version %s (%s)", settings.model, settings.version, plane.manifest.flavor)
-    server.run(sockets=[listener])
+    sys.setswitchinterval(_SWITCH)
+    uvloop.run(serve(settings, plane, listener))
     logging.info("stopped")
     return 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,17 +20,17 @@ class Guard:
     """Decides by the access file, which is read again when it was replaced. `path` None: everybody may call."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self._path = None if path is None else str(path)
         self._seen: tuple[int, int, int] | None = None
         self._access: Access | None = None
         self._decoded: dict[str, Claims] = {}
 
-    def check(self, authorization: str | None) -> None:
+    def check(self, authorization: bytes | None) -> None:
         """Raises Unauthenticated, TokenExpired, Forbidden, or Unavailable when the access file cannot be read."""
         if self._path is None:
             return
         access = self._current(self._path)
-        scheme, _, bearer = (authorization or "").partition(" ")
+        scheme, _, bearer = (authorization or b"").decode("latin-1").partition(" ")
         bearer = bearer.strip()
         if scheme.lower() != "bearer" or not bearer:
             raise Unauthenticated("no bearer token")
@@ -37,12 +39,12 @@ class Guard:
         else:
             self._check_token(access, bearer)
 
-    def _current(self, path: Path) -> Access:
+    def _current(self, path: str) -> Access:
         try:
-            stat = path.stat()
+            stat = os.stat(path)
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if self._access is None or seen != self._seen:
-                self._access = Access.model_validate_json(path.read_bytes())
+                self._access = Access.model_validate_json(Path(path).read_bytes())
                 self._seen = seen
                 self._decoded.clear()
         except (OSError, ValidationError) as error:
@@ -50,12 +52,14 @@ class Guard:
         return self._access
 
     def _check_key(self, access: Access, bearer: str) -> None:
+        """In a time that tells neither how much of a key is right nor which one it is."""
         digest = hashlib.sha256(bearer.encode()).hexdigest()
-        for key in access.keys:
-            if hmac.compare_digest(digest, key.sha256):
-                if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-                    raise TokenExpired("the key has expired", remedy="Ask the endpoint's owner for a new key.")
-                return
+        found = [key for key in access.keys if hmac.compare_digest(digest, key.sha256)]
+        if found:
+            expires = found[0].expires_at
+            if expires is not None and expires <= datetime.now(UTC):
+                raise TokenExpired("the key has expired", remedy="Ask the endpoint's owner for a new key.")
+            return
         raise Unauthenticated("unknown key", remedy="Ask the endpoint's owner for a key; this one may be revoked.")
 
     def _check_token(self, access: Access, bearer: str) -> None:
@@ -76,7 +80,7 @@ class Guard:
             if len(self._decoded) >= 1024:
                 self._decoded.clear()
             self._decoded[bearer] = known
-        elif known.exp <= datetime.now(UTC).timestamp():
+        elif known.exp <= time.time():
             raise TokenExpired("the token has expired")
         return known
 

@@ -1,11 +1,13 @@
-"""HTTP only: an ASGI application that routes, reads bodies and writes answers."""
+"""Routes: what is asked, whether the caller may, and how an error is said."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+import uuid
+from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -14,159 +16,155 @@ from modelyard_api.errors import (
     MalformedRequest,
     ModelyardError,
     NotFound,
+    TooLarge,
     Unavailable,
     Unsupported,
 )
-from modelyard_api.names import REVISION_HEADER
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
-from modelyard_server import invocations, v2
+from modelyard_server import openapi, v2
 from modelyard_server.access import Guard
-from modelyard_server.batching import Batcher
-from modelyard_server.body import Receive, compress, read
-from modelyard_server.dataplane import DataPlane, rows
+from modelyard_server.dataplane import DataPlane
 from modelyard_server.metrics import Metrics
+from modelyard_server.pace import Pace
+from modelyard_server.predictor import Predictor
 from modelyard_server.settings import ServerSettings
+from modelyard_server.web.listener import Listener
+from modelyard_server.web.messages import Answer, Request
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
-_JSON = "application/json"
+_PROBLEM = PROBLEM_MEDIA_TYPE.encode()
+_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class App:
     """One model behind the Open Inference Protocol and `/invocations`."""
 
-    def __init__(self, settings: ServerSettings, plane: DataPlane) -> None:
+    def __init__(self, settings: ServerSettings, plane: DataPlane, pace: Pace) -> None:
         self._settings = settings
         self._plane = plane
         self._guard = Guard(settings.access)
         self._metrics = Metrics(settings.model, settings.version, plane.manifest.flavor)
-        self._headers = [(REVISION_HEADER.lower().encode(), str(settings.revision).encode())]
-        self._batcher: Batcher | None = None
-        self.draining = False
+        self._predictor = Predictor(settings, plane, pace, self._metrics)
+        self._listener: Listener | None = None
         model = f"/v2/models/{settings.endpoint}"
         self._models = (model, f"{model}/versions/{settings.version}")
+        self._inferring = {f"{m}/infer".encode(): False for m in self._models} | {b"/invocations": True}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+    def bind(self, listener: Listener) -> None:
+        """The listener whose requests these are."""
+        self._listener = listener
+        self._metrics.in_flight = lambda: listener.in_flight
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        limits = {"max_batch": self._settings.max_batch, "max_queue": self._settings.max_queue}
-        self._batcher = Batcher(self._plane, **limits)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._batcher.close()
-        await send({"type": "lifespan.shutdown.complete"})
+    async def close(self) -> None:
+        await self._predictor.close()
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        path: str = scope["path"].rstrip("/") or "/"
+    def admit(self, request: Request) -> Answer | None:
+        """Refuses by the head alone what would be refused anyway: its body is never read."""
         try:
-            if scope["method"] == "POST" and path in self._inferring():
-                status, body, kind = await self._predict(path, headers, receive)
-            else:
-                status, body, kind = self._get(scope["method"], path, headers)
+            if self._invoked(request) is None:
+                raise NotFound(f"no POST {request.path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
+            self._guard.check(request.headers.get(b"authorization"))
+            length = request.headers.get(b"content-length", b"0")
+            if len(length) > 18 or int(length) > self._settings.max_body:
+                raise _too_large(self._settings.max_body)
+            encoding = request.headers.get(b"content-encoding", b"identity").lower()
+            if encoding not in (b"identity", b"gzip"):
+                raise Unsupported(f"content encoding {encoding.decode('latin-1')[:80]!r}", remedy="Send gzip or none.")
         except ModelyardError as error:
-            status, body, kind = error.status, orjson.dumps(error.problem().model_dump()), PROBLEM_MEDIA_TYPE
-        except Exception:
-            _log.exception("%s %s failed", scope["method"], path)
-            failure = ModelyardError("the model server failed on this request", remedy="See the endpoint's log.")
-            status, body, kind = 500, orjson.dumps(failure.problem().model_dump()), PROBLEM_MEDIA_TYPE
-        zipped = await compress(body, headers) if status == 200 else None
-        await self._answer(send, status, body if zipped is None else zipped, kind, zipped is not None)
+            return self._counted(request, _answer(error))
+        except Exception as error:
+            return self._counted(request, _failed(request, error))
+        return None
 
-    async def _answer(self, send: Send, status: int, body: bytes, kind: str, zipped: bool) -> None:
-        headers = [*self._headers, (b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-        if zipped:
-            headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
-        if status == 503:
-            headers.append((b"retry-after", b"1"))
-        if status == 401:
-            headers.append((b"www-authenticate", b'Bearer realm="modelyard"'))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def handle(self, request: Request) -> Answer | Awaitable[Answer]:
+        """The answer to a whole request. Does not raise."""
+        invoked = self._invoked(request) if request.method == b"POST" else None
+        try:
+            if invoked is None:
+                return self._get(request)
+            answer = self._predictor.answer(request, invoked=invoked)
+        except ModelyardError as error:
+            answer = _answer(error) if error.status != 500 else _failed(request, error)
+        except Exception as error:
+            answer = _failed(request, error)
+        if type(answer) is not Answer:
+            assert isinstance(answer, Awaitable)
+            return self._later(request, answer)
+        return answer if invoked is None else self._counted(request, answer)
 
-    def _inferring(self) -> tuple[str, ...]:
-        return (f"{self._models[0]}/infer", f"{self._models[1]}/infer", "/invocations")
+    def malformed(self, status: int, detail: str) -> Answer:
+        """The answer to what is no request, or one beyond a limit."""
+        error = Unavailable(detail) if status == 503 else MalformedRequest(detail)
+        error.status = status
+        self._metrics.codes[status] += 1
+        return _answer(error, last=True)
 
-    def _get(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes, str]:
-        if method not in ("GET", "HEAD"):
+    async def _later(self, request: Request, coming: Awaitable[Answer]) -> Answer:
+        try:
+            answer = await coming
+        except ModelyardError as error:
+            answer = _answer(error) if error.status != 500 else _failed(request, error)
+        except Exception as error:
+            answer = _failed(request, error)
+        return self._counted(request, answer)
+
+    def _counted(self, request: Request, answer: Answer) -> Answer:
+        self._metrics.codes[answer.status] += 1
+        self._metrics.request.observe(time.perf_counter() - request.started)
+        return answer
+
+    def _invoked(self, request: Request) -> bool | None:
+        """Whether it is one to `/invocations`; None: it asks for no prediction."""
+        invoked = self._inferring.get(request.target)
+        return invoked if invoked is not None else self._inferring.get(unquote(request.path).encode())
+
+    def _get(self, request: Request) -> Answer:
+        path = unquote(request.path)
+        if request.method not in (b"GET", b"HEAD"):
+            method = request.method.decode("latin-1")
             raise NotFound(f"no {method} {path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
         if path in ("/v2/health/live", "/ping"):
-            return 200, b'{"live":true}', _JSON
+            return Answer(200, b'{"live":true}')
         if path == "/v2/health/ready" or path in tuple(f"{m}/ready" for m in self._models):
-            if self.draining:
+            if self._listener is not None and self._listener.draining:
                 raise Unavailable("the server is stopping")
-            return 200, b'{"ready":true}', _JSON
-        if path == "/metrics" and "x-forwarded-for" not in headers:
-            return 200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8"
-        self._guard.check(headers.get("authorization"))
+            return Answer(200, b'{"ready":true}')
+        if path == "/metrics" and b"x-forwarded-for" not in request.headers:
+            return Answer(200, self._metrics.text(), _TEXT)
+        self._guard.check(request.headers.get(b"authorization"))
+        return Answer(200, orjson.dumps(self._described(path)))
+
+    def _described(self, path: str) -> dict[str, Any]:
+        settings = self._settings
         if path == "/v2":
-            answer: dict[str, Any] = {"name": "modelyard", "version": __version__, "extensions": []}
-            return 200, orjson.dumps(answer), _JSON
+            return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            settings = self._settings
-            answer = v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
-            return 200, orjson.dumps(answer), _JSON
-        raise NotFound(
-            f"no {path} here", remedy=f"This server has {self._models[0]}, version {self._settings.version}."
-        )
-
-    async def _predict(self, path: str, headers: dict[str, str], receive: Receive) -> tuple[int, bytes, str]:
-        start = time.perf_counter()
-        code = 500
-        self._metrics.in_flight.inc()
-        try:
-            self._guard.check(headers.get("authorization"))
-            raw = await read(receive, headers, self._settings.max_body)
-            body = await self._infer(path, headers, raw)
-            code = 200
-            return 200, body, _JSON
-        except ModelyardError as error:
-            code = error.status
-            raise
-        finally:
-            self._metrics.in_flight.dec()
-            self._metrics.requests.labels(str(code)).inc()
-            self._metrics.latency.observe(time.perf_counter() - start)
-
-    async def _infer(self, path: str, headers: dict[str, str], raw: bytes) -> bytes:
-        assert self._batcher is not None  # the lifespan made it before the first request
-        signature = self._plane.manifest.signature
-        kind = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
-        csv = path == "/invocations" and kind == "text/csv"
-        if not csv and kind not in (_JSON, "", "application/x-www-form-urlencoded"):
-            raise Unsupported(f"content type {kind!r}", remedy="Send application/json, or text/csv to /invocations.")
-        body = None if csv else _json(raw)
-        if csv:
-            columns = invocations.decode_csv(_utf8(raw), signature)
-        elif path == "/invocations":
-            columns = invocations.decode(body, signature)
-        else:
-            columns = v2.decode(body)
-        checked = self._plane.check(columns)
-        outputs = await self._batcher.predict(checked)
-        self._metrics.rows.inc(rows(checked))
-        if path == "/invocations":
-            return orjson.dumps(invocations.encode(outputs, body.get("params") if isinstance(body, dict) else None))
-        return orjson.dumps(v2.encode(self._settings.endpoint, self._settings.version, outputs, body))
+            return v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
+        if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
+            return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
+        raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")
 
 
-def _utf8(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise MalformedRequest("the body is not UTF-8") from None
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes", remedy="Send fewer rows at once.")
 
 
-def _json(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(
-            f"the body is not JSON: {error}", remedy="JSON has no NaN and no Infinity: send null for a missing value."
-        ) from None
+def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.status == 503:
+        headers = ((b"retry-after", b"1"),)
+    if error.status == 401:
+        headers = ((b"www-authenticate", b'Bearer realm="modelyard"'),)
+    # `error` is the protocol's own word for it; its clients read nothing else.
+    document = error.problem().model_dump() | {"error": str(error)}
+    return Answer(error.status, orjson.dumps(document, default=str), _PROBLEM, headers, last)
+
+
+def _failed(request: Request, error: Exception) -> Answer:
+    """500, with an id that stands in the log beside the traceback; never a traceback in the answer."""
+    name = uuid.uuid4().hex
+    _log.error("%s: %r %s failed", name, request.method.decode("latin-1"), request.path[:200], exc_info=error)
+    if not isinstance(error, ModelyardError):
+        error = ModelyardError("the model server failed on this request", remedy="See the endpoint's log.")
+    error.extra["id"] = name
+    return _answer(error)

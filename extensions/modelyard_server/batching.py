@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from modelyard_api.errors import ModelyardError, Unavailable
+from modelyard_server.block import Block
 from modelyard_server.dataplane import DataPlane, concatenate, rows
 from modelyard_server.flavors.base import Columns
+from modelyard_server.metrics import Metrics
 
 Outputs = dict[str, NDArray[Any]]
 _log = logging.getLogger(__name__)
@@ -24,13 +27,18 @@ class _Waiting:
     columns: Columns
     rows: int
     answer: asyncio.Future[Outputs]
+    since: float = field(default_factory=time.perf_counter)
 
 
 class Batcher:
     """One worker thread calls the model; requests that come meanwhile queue up to `max_queue`."""
 
-    def __init__(self, plane: DataPlane, *, max_batch: int, max_queue: int) -> None:
+    def __init__(
+        self, plane: DataPlane, *, max_batch: int, max_queue: int, max_delay: float = 0.0, metrics: Metrics
+    ) -> None:
         self._plane = plane
+        self._metrics = metrics
+        self._max_delay = max_delay
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._mergeable = plane.manifest.task != "other"
@@ -39,10 +47,19 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._task = asyncio.create_task(self._work(), name="batcher")
 
-    async def predict(self, columns: Columns) -> Outputs:
-        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    def admit(self) -> None:
+        """Raises Unavailable when the queue is full."""
         if len(self._queue) >= self._max_queue:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
+
+    async def predict(self, columns: Columns) -> Outputs:
+        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
+        self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(columns, rows(columns), answer))
         self._wake.set()
@@ -59,10 +76,13 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
+            if self._max_delay and 0 < len(self._queue) < self._max_batch:
+                await asyncio.sleep(self._max_delay)
             batch = self._next()
             if not batch:
                 self._wake.clear()
                 continue
+            self._started(batch)
             try:
                 answers = await loop.run_in_executor(self._thread, self._run, batch)
             except Exception as error:
@@ -76,6 +96,12 @@ class Batcher:
                 else:
                     waiting.answer.set_result(answer)
 
+    def _started(self, batch: list[_Waiting]) -> None:
+        now = time.perf_counter()
+        for waiting in batch:
+            self._metrics.queue.observe(now - waiting.since)
+        self._metrics.batch.observe(sum(waiting.rows for waiting in batch))
+
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         total = 0
@@ -83,18 +109,22 @@ class Batcher:
             waiting = self._queue[0]
             if batch and not (self._mergeable and self._fits(batch[0], waiting, total)):
                 break
-            batch.append(self._queue.popleft())
-            total += waiting.rows
+            self._queue.popleft()
+            if not waiting.answer.done():  # else its caller has gone
+                batch.append(waiting)
+                total += waiting.rows
         return batch
 
     def _fits(self, first: _Waiting, further: _Waiting, total: int) -> bool:
+        if isinstance(first.columns, Block) and isinstance(further.columns, Block):
+            return total + further.rows <= self._max_batch
         same = all(first.columns[n].shape[1:] == further.columns[n].shape[1:] for n in first.columns)
         return same and total + further.rows <= self._max_batch
 
     def _run(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
         if len(batch) > 1:
             try:
-                whole = self._plane.run(concatenate([w.columns for w in batch]))
+                whole = self._timed(concatenate([w.columns for w in batch]))
                 total = sum(w.rows for w in batch)
                 if all(len(array) == total for array in whole.values()):
                     return _split(whole, [w.rows for w in batch])
@@ -104,10 +134,16 @@ class Batcher:
 
     def _one(self, waiting: _Waiting) -> Outputs | Exception:
         try:
-            return self._plane.run(waiting.columns)
+            return self._timed(waiting.columns)
         except ModelyardError as error:
-            _log.warning("a request failed", exc_info=error)
             return error
+
+    def _timed(self, columns: Columns) -> Outputs:
+        start = time.perf_counter()
+        try:
+            return self._plane.run(columns)
+        finally:
+            self._metrics.predict.observe(time.perf_counter() - start)
 
 
 def _split(whole: Outputs, sizes: list[int]) -> list[Outputs | Exception]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_api.models import PackageManifest
+from modelyard_server.block import Block
 from modelyard_server.columns import check
 from modelyard_server.flavors.base import Columns, Model
 from modelyard_server.manifest import read_manifest
@@ -31,6 +32,18 @@ class DataPlane:
     def __init__(self, manifest: PackageManifest, model: Model) -> None:
         self.manifest = manifest
         self._model = model
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether the model may run in several threads at once."""
+        return bool(getattr(self._model, "concurrent", False))
+
+    def example(self) -> dict[str, Any]:
+        """The package's own example as columns, not checked."""
+        signature, rows = self.manifest.signature, self.manifest.example
+        if signature.layout == "tensor":
+            return {signature.inputs[0].name: rows}
+        return {spec.name: [row[spec.name] for row in rows] for spec in signature.inputs}
 
     def check(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Columns with the signature's types, in its order; InvalidInput names the column that is wrong."""
@@ -69,11 +82,15 @@ def load(directory: Path, threads: int = 1) -> DataPlane:
         ) from error
 
 
-def concatenate(requests: list[Columns]) -> dict[str, NDArray[Any]]:
+def concatenate(requests: list[Columns]) -> Columns:
     """The rows of several checked requests as one."""
+    first = requests[0]
+    blocks = [r for r in requests[1:] if isinstance(r, Block)]
+    if isinstance(first, Block) and len(blocks) == len(requests) - 1:
+        return first.joined(blocks)
     return {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
 
 
 def rows(columns: Columns) -> int:
     """How many rows checked columns have."""
-    return len(next(iter(columns.values())))
+    return len(columns.matrix) if isinstance(columns, Block) else len(next(iter(columns.values())))

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, MalformedRequest
@@ -60,9 +61,14 @@ def _positional(rows: list[Any], signature: Signature) -> dict[str, Any]:
 
 def decode_csv(text: str, signature: Signature) -> dict[str, Any]:
     """Columns of a CSV with a header line; an empty field is a missing value."""
-    reader = csv.reader(io.StringIO(text))
-    header = next(reader, [])
-    rows = [row for row in reader if row]
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = next(reader, [])
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise MalformedRequest(
+            f"the body is no CSV: {error}", remedy="Send a header line and a line for each row."
+        ) from None
     if any(len(row) != len(header) for row in rows):
         raise InvalidInput(f"a line has not {len(header)} fields", remedy="As many fields as the header has.")
     kinds = {spec.name: spec.kind for spec in signature.inputs}
@@ -78,20 +84,26 @@ def read_field(name: str, text: str, kind: ColumnKind | None) -> Any:
         try:
             return float(text) if any(c in text for c in ".eEnN") else int(text)
         except ValueError:
-            raise InvalidInput(f"column {name!r} holds {text!r}, not a number") from None
+            raise InvalidInput(
+                f"column {name[:80]!r} holds {text[:80]!r}, not a number", input=name[:80], rule="type"
+            ) from None
     if kind is ColumnKind.boolean:
         return {"true": True, "false": False}.get(text.lower(), text)
     return text
 
 
 def encode(outputs: Mapping[str, NDArray[Any]], params: Any) -> dict[str, Any]:
-    """`{"predictions": …}` as MLflow answers; `params` {"output": name} chooses another output than the first."""
+    """`{"predictions": …}` as MLflow answers; `params` {"output": name} chooses another output than the first.
+
+    With an array, for orjson, where it is one of numbers."""
     if params is not None and not isinstance(params, dict):
         raise MalformedRequest("params is no JSON object", remedy='Send "params": {"output": name} or leave it out.')
     chosen = params.get("output") if params else None
     if chosen is not None and (not isinstance(chosen, str) or chosen not in outputs):
         raise InvalidInput(f"unknown output {chosen!r}", remedy=f"One of {', '.join(outputs)}.")
     array = outputs[chosen or next(iter(outputs))]
+    if array.dtype.kind in "fiub":
+        return {"predictions": np.ascontiguousarray(array if array.ndim == 2 else array.reshape(-1))}
     flat = values(array)
     width = array.shape[1] if array.ndim == 2 else 0
     return {"predictions": [flat[i : i + width] for i in range(0, len(flat), width)] if width else flat}

@@ -27,8 +27,18 @@ class ServerSettings(BaseModel):
     access: Path | None = Field(None, description="access.json: who may call.")
     open: bool = Field(False, description="Answer everybody. Only for tests and benchmarks.")
     max_body: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of a request body, after decompression.")
+    max_rows: int = Field(1_000_000, ge=1, description="Rows of one request.")
+    max_connections: int = Field(4096, ge=1, description="Open connections; more are answered 503.")
+    max_delay: float = Field(
+        0.0, ge=0, le=1, description="Seconds that a batch waits for more requests; 0: a lone request never waits."
+    )
     max_batch: int = Field(4096, ge=1, description="Rows of one batch.")
     max_queue: int = Field(512, ge=1, description="Requests that may wait; more are answered 503.")
+    patience: float = Field(
+        20.0,
+        gt=0,
+        description="Seconds for a request to come and for an answer to be taken; slower callers are cut off.",
+    )
     threads: int = Field(1, ge=1, description="Threads of the model's own arithmetic.")
     memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")

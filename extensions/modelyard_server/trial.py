@@ -18,12 +18,7 @@ from modelyard_server.v2 import values
 
 def predict_example(plane: DataPlane) -> dict[str, list[object]]:
     """Flat JSON values of each output for the package's own example."""
-    manifest = plane.manifest
-    if manifest.signature.layout == "tensor":
-        columns = {manifest.signature.inputs[0].name: manifest.example}
-    else:
-        columns = {s.name: [row[s.name] for row in manifest.example] for s in manifest.signature.inputs}
-    return {name: values(array) for name, array in plane.predict(columns).items()}
+    return {name: values(array) for name, array in plane.predict(plane.example()).items()}
 
 
 def main(directory: Path) -> int:

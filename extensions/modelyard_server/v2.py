@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2 in JSON: tensors in, tensors out."""
+"""The Open Inference Protocol V2: tensors in, tensors out, in JSON and with the binary tensor extension."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, MalformedRequest
 from modelyard_api.models import ColumnKind, PackageManifest, TensorSpec
+from modelyard_server.binary import Tail, pack
+from modelyard_server.fast import Ask, Wanted
 
 DTYPES: dict[str, str] = {
     "BOOL": "bool",
@@ -27,6 +29,9 @@ DTYPES: dict[str, str] = {
     "FP64": "float64",
     "BYTES": "object",
 }
+EXTENSIONS = ("binary_tensor_data", "classification", "parameters")
+_DIMENSIONS = 16
+_ELEMENTS = 2**40
 _BY_DTYPE = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -63,7 +68,7 @@ def metadata(name: str, version: str, manifest: PackageManifest) -> dict[str, An
     }
 
 
-def decode(body: Any) -> dict[str, Any]:
+def decode(body: Any, tail: Tail | None = None) -> dict[str, Any]:
     """Inputs by name as arrays or lists. Raises MalformedRequest and InvalidInput."""
     inputs = body.get("inputs") if isinstance(body, dict) else None
     if not isinstance(inputs, list) or not inputs:
@@ -73,80 +78,155 @@ def decode(body: Any) -> dict[str, Any]:
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             raise MalformedRequest("an input has no name", remedy="Give each input name, shape, datatype and data.")
         if tensor["name"] in decoded:
-            raise InvalidInput(f"input {tensor['name']!r} comes twice")
-        decoded[tensor["name"]] = _tensor(tensor)
+            raise InvalidInput(f"input {tensor['name']!r} comes twice", input=tensor["name"], rule="once")
+        decoded[tensor["name"]] = _tensor(tensor, tail)
+    if tail is not None:
+        tail.end()
     return decoded
 
 
-def _tensor(tensor: dict[str, Any]) -> NDArray[Any]:
+def _tensor(tensor: dict[str, Any], tail: Tail | None) -> NDArray[Any]:
     name, shape, kind = tensor["name"], tensor.get("shape"), tensor.get("datatype")
-    if kind not in DTYPES:
-        raise InvalidInput(f"input {name!r} has datatype {kind!r}", remedy=f"One of {', '.join(DTYPES)}.")
-    if not isinstance(shape, list) or not shape or any(not isinstance(n, int) or n < 0 for n in shape):
-        raise InvalidInput(f"input {name!r} has shape {shape!r}", remedy="A list of whole numbers, rows first.")
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise _wrong(name, "datatype", f"has datatype {kind!r}", f"One of {', '.join(DTYPES)}.")
+    if not _is_shape(shape):
+        raise _wrong(name, "shape", f"has shape {str(shape)[:80]}", "A list of whole numbers, rows first.")
+    assert isinstance(shape, list)
+    parameters = tensor.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise MalformedRequest(f"the parameters of input {name!r} are no object")
+    if "binary_data_size" in parameters:
+        if tail is None:
+            raise MalformedRequest(
+                f"input {name!r} has binary_data_size, but the request no Inference-Header-Content-Length",
+                remedy="Send that header with the number of bytes of the JSON.",
+            )
+        return tail.take(name, kind, DTYPES[kind], shape, parameters["binary_data_size"])
     data = tensor.get("data")
     if not isinstance(data, list):
-        raise InvalidInput(f"input {name!r} has no data", remedy="Send data as a list of values.")
+        raise _wrong(name, "data", "has no data", "Send data as a list of values, or binary_data_size.")
     flat = _flatten(data)
     if len(flat) != math.prod(shape):
-        raise InvalidInput(
-            f"input {name!r} has {len(flat)} values, but shape {shape} holds {math.prod(shape)}",
-            remedy="Make shape and data agree.",
-        )
-    return _array(name, kind, flat).reshape(shape)
+        said = f"has {len(flat)} values, but shape {shape} holds {math.prod(shape)}"
+        raise _wrong(name, "shape", said, "Make shape and data agree.")
+    return _array(name, kind, flat, max(1, math.prod(shape[1:]))).reshape(shape)
+
+
+def _wrong(name: str, rule: str, said: str, remedy: str) -> InvalidInput:
+    return InvalidInput(f"input {name!r} {said}", remedy=remedy, input=name, rule=rule)
+
+
+def _is_shape(shape: Any) -> bool:
+    if not isinstance(shape, list) or not 1 <= len(shape) <= _DIMENSIONS:
+        return False
+    if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in shape):
+        return False
+    return math.prod(n or 1 for n in shape) <= _ELEMENTS
 
 
 def _flatten(data: list[Any]) -> list[Any]:
-    while data and isinstance(data[0], list):
+    depth = 0
+    while data and isinstance(data[0], list) and depth <= _DIMENSIONS:
         data = [value for part in data for value in (part if isinstance(part, list) else [part])]
+        depth += 1
     return data
 
 
-def _array(name: str, kind: str, flat: list[Any]) -> NDArray[Any]:
-    wanted = {"BOOL": (bool,), "BYTES": (str,)}.get(kind, (int, float) if kind.startswith("FP") else (int,))
-    for value in flat:
-        if value is None:
-            continue
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "BOOL"):
-            raise InvalidInput(f"input {name!r} holds {value!r}, which is no {kind}", remedy=f"Send {kind} values.")
+_TYPES: dict[str, set[type]] = {"BOOL": {bool}, "BYTES": {str}}
+
+
+def _array(name: str, kind: str, flat: list[Any], width: int) -> NDArray[Any]:
+    wanted = _TYPES.get(kind, {int, float} if kind.startswith("FP") else {int})
+    if not set(map(type, flat)) <= wanted | {type(None)}:
+        at = next(i for i, value in enumerate(flat) if value is not None and type(value) not in wanted)
+        raise InvalidInput(
+            f"input {name!r} holds {_short(flat[at])} in row {at // width}, which is no {kind}",
+            remedy=f"Send {kind} values.",
+            **{"input": name, "row": at // width, "rule": "datatype"},
+        )
     if kind in ("BYTES", "BOOL") or None in flat:
         return np.array(flat, dtype=object)
     try:
-        return np.array(flat, dtype=DTYPES[kind])
+        with np.errstate(over="ignore"):
+            array = np.array(flat, dtype=DTYPES[kind])
     except OverflowError:
-        raise InvalidInput(f"input {name!r} holds a value that {kind} cannot hold") from None
+        raise _wrong(name, "datatype", f"holds a value that {kind} cannot hold", f"Send {kind} values.") from None
+    return array
 
 
-def encode(name: str, version: str, outputs: Mapping[str, NDArray[Any]], body: Any) -> dict[str, Any]:
-    """The body of an answer: all outputs, or those that the request names."""
-    wanted = _wanted(body.get("outputs"), outputs)
-    answer: dict[str, Any] = {
-        "model_name": name,
-        "model_version": version,
-        "outputs": [
-            {"name": n, "datatype": _kind(outputs[n]), "shape": list(outputs[n].shape), "data": values(outputs[n])}
-            for n in wanted
-        ],
-    }
-    if isinstance(body.get("id"), str):
-        answer["id"] = body["id"]
-    return answer
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _wanted(asked: Any, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
-    if not asked:
-        return list(outputs)
-    if not isinstance(asked, list) or any(not isinstance(o, dict) for o in asked):
+def ask(body: dict[str, Any]) -> Ask:
+    """What a request wants beside its inputs. Raises MalformedRequest."""
+    outputs, parameters = body.get("outputs"), body.get("parameters")
+    if outputs and (not isinstance(outputs, list) or any(not isinstance(o, dict) for o in outputs)):
         raise MalformedRequest("outputs is no list of objects", remedy='Send "outputs": [{"name": …}] or leave it out.')
-    names = [o.get("name") for o in asked]
-    unknown = [n for n in names if not isinstance(n, str) or n not in outputs]
-    if unknown:
-        raise InvalidInput(f"unknown output {unknown[0]!r}", remedy=f"One of {', '.join(outputs)}.")
-    return names
+    for said in [parameters, *(o.get("parameters") for o in outputs or ())]:
+        if said is not None and not isinstance(said, dict):
+            raise MalformedRequest("parameters is no object", remedy='Send "parameters": {…} or leave it out.')
+    wanted = [Wanted(o.get("name", ""), o.get("parameters")) for o in outputs] if outputs else None
+    return Ask([], body["id"] if isinstance(body.get("id"), str) else None, wanted, parameters)
 
 
-def _kind(array: NDArray[Any]) -> str:
-    return _BY_DTYPE.get(array.dtype.name, "BYTES")
+Names = tuple[str, str]
+"""The model's name in the protocol, and its version."""
+
+
+def encode(
+    names: Names, outputs: Mapping[str, NDArray[Any]], asked: Ask, classes: tuple[Any, ...] | None = None
+) -> tuple[dict[str, Any], list[bytes]]:
+    """An answer's JSON (with arrays, for orjson) and the binary tensors that follow it; the outputs asked for, or all.
+
+    Raises InvalidInput for an output that there is not.
+    """
+    binary = bool((asked.parameters or {}).get("binary_data_output", False))
+    document: dict[str, Any] = {"model_name": names[0], "model_version": names[1]}
+    if asked.id is not None:
+        document["id"] = asked.id
+    parts: list[bytes] = []
+    document["outputs"] = tensors = []
+    for wanted in asked.outputs or [Wanted(name) for name in outputs]:
+        array = outputs.get(wanted.name) if isinstance(wanted.name, str) else None
+        if array is None:
+            raise InvalidInput(
+                f"unknown output {wanted.name!r}", remedy=f"One of {', '.join(outputs)}.", rule="outputs"
+            )
+        said = wanted.parameters or {}
+        if said.get("classification"):
+            array = _classified(wanted.name, array, said["classification"], classes)
+        kind = _BY_DTYPE.get(array.dtype.name, "BYTES")
+        tensor: dict[str, Any] = {"name": wanted.name, "datatype": kind, "shape": array.shape}
+        plain = array.dtype.kind in "fiub"
+        if said.get("binary_data", binary):
+            parts.append(pack(array, None if plain else values(array)))
+            tensor["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            tensor["data"] = _plain(array) if plain else values(array)
+        tensors.append(tensor)
+    return document, parts
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Flat, and with all digits of what a narrow float is."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.astype(np.float64) if flat.dtype.kind == "f" and flat.dtype.itemsize < 8 else flat
+
+
+def _classified(name: str, array: NDArray[Any], k: Any, classes: tuple[Any, ...] | None) -> NDArray[Any]:
+    """The k highest of each row as `value:index:label`, which is Triton's classification extension."""
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise InvalidInput(f"output {name!r} has classification {k!r}", remedy="How many classes, at least 1.")
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise InvalidInput(f"output {name!r} has no classes", remedy="Ask it of probabilities.", rule="outputs")
+    order = np.argsort(-array, axis=1, kind="stable")[:, :k]
+    known = classes if classes is not None and len(classes) == array.shape[1] else None
+    texts = [
+        [f"{array[row, i]:f}:{i}" + (f":{known[i]}" if known else "") for i in best] for row, best in enumerate(order)
+    ]
+    return np.array(texts, dtype=object).reshape(order.shape)
 
 
 def values(array: NDArray[Any]) -> list[Any]:

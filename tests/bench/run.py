@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,10 @@ def main() -> None:
             panels.drawn(stack)
         finally:
             stack.stop()
+    if shutil.which("wrk") is None:
+        print("the model server's speed is not measured: wrk is not installed")
+    else:
+        subprocess.run([sys.executable, str(HERE / "server_speed.py")], check=True)
     for script in (["panels.py"], ["training.py", "sklearn"], ["training_torch.py"], ["spawn_speed.py"]):
         subprocess.run([sys.executable, str(HERE / script[0]), *script[1:]], check=True)
 

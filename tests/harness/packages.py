@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,37 @@ def write_onnx(directory: Path) -> PackageManifest:
             example=X[:2].tolist(),
         ),
     )
+
+
+_SLOW = """
+import time
+
+class Slow:
+    def predict(self, rows):
+        if (rows < 0).any():
+            raise ValueError("negative")
+        time.sleep(float(rows.sum()))
+        return rows[:, 0]
+
+def _load_pyfunc(path):
+    return Slow()
+"""
+
+
+def write_slow(directory: Path) -> PackageManifest:
+    """A model of the owner's own code that takes as many seconds as it is asked for, and refuses less than none."""
+    (directory / "modelyard").mkdir(parents=True)
+    (directory / "code").mkdir()
+    (directory / "code" / "slow.py").write_text(_SLOW)
+    loader = f"loader_module: slow\n    code: code\n    python_version: {platform.python_version()}"
+    (directory / "MLmodel").write_text(f"flavors:\n  python_function:\n    {loader}\n")
+    signature = Signature(
+        layout="tensor",
+        inputs=(TensorSpec(name="input", dtype="float64", shape=(-1, 1)),),
+        outputs=(TensorSpec(name="prediction", dtype="float64", shape=(-1,)),),
+    )
+    manifest = PackageManifest(flavor=Flavor.pyfunc, path=".", task="other", signature=signature, example=[[0.0]])
+    return _write(directory, manifest)
 
 
 def _write(directory: Path, manifest: PackageManifest) -> PackageManifest:

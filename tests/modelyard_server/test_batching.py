@@ -13,6 +13,7 @@ from modelyard_api.errors import ModelFailed, Unavailable
 from modelyard_server.batching import Batcher
 from modelyard_server.dataplane import DataPlane, load
 from modelyard_server.flavors.base import Columns
+from modelyard_server.metrics import Metrics
 
 
 class Temperamental:
@@ -35,7 +36,7 @@ def plane(tmp_path: Path) -> DataPlane:
 
 
 async def test_merges_what_queued_and_isolates_failures(plane: DataPlane) -> None:
-    batcher = Batcher(plane, max_batch=100, max_queue=100)
+    batcher = Batcher(plane, max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
     asks = [batcher.predict({"input": np.full((n, 3), float(n) if n != 3 else -1.0)}) for n in range(1, 6)]
     answers = await asyncio.gather(*asks, return_exceptions=True)
     await batcher.close()
@@ -48,7 +49,7 @@ async def test_merges_what_queued_and_isolates_failures(plane: DataPlane) -> Non
 
 
 async def test_refuses_when_the_queue_is_full(plane: DataPlane) -> None:
-    batcher = Batcher(plane, max_batch=1, max_queue=2)
+    batcher = Batcher(plane, max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
     row = {"input": np.ones((1, 3))}
     answers = await asyncio.gather(*(batcher.predict(row) for _ in range(5)), return_exceptions=True)
     await batcher.close()

@@ -45,7 +45,8 @@ def test_carries_every_datatype_both_ways(kind: str) -> None:
     array = v2.decode(body)["x"]
     assert array.shape == (2, 1)
     typed = array.astype(bool) if kind == "BOOL" else array
-    answer = orjson.loads(orjson.dumps(v2.encode("m", "3", {"y": typed}, body)))
+    document, _ = v2.encode(("m", "3"), {"y": typed}, v2.ask(body))
+    answer = orjson.loads(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
     assert answer["outputs"] == [{"name": "y", "datatype": kind, "shape": [2, 1], "data": EDGES[kind]}]
 
 
@@ -82,7 +83,7 @@ def test_what_is_not_finite_is_null() -> None:
 @pytest.mark.parametrize("outputs", [5, "label", [5]])
 def test_refuses_outputs_that_are_no_list_of_objects(outputs: Any) -> None:
     with pytest.raises(MalformedRequest, match="outputs"):
-        v2.encode("m", "1", {"y": np.ones(1)}, {"outputs": outputs})
+        v2.ask({"outputs": outputs})
 
 
 def test_refuses_an_input_that_comes_twice() -> None:

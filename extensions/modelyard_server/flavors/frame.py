@@ -9,13 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modelyard_api.models import ColumnKind, Signature, TensorSpec
+from modelyard_server.block import Block, writable
 from modelyard_server.flavors.base import Columns
 
 
 def frame(signature: Signature, columns: Columns) -> Any:
     """A DataFrame with the signature's columns and types; for a tensor its array."""
     if signature.layout == "tensor":
-        return columns["input"]
+        return writable(columns["input"])
+    if isinstance(columns, Block) and all(spec.dtype == "float64" and not spec.categories for spec in signature.inputs):
+        return pd.DataFrame(writable(columns.matrix), columns=list(columns), copy=False)
     return pd.DataFrame({spec.name: _series(spec, columns[spec.name]) for spec in signature.inputs}, copy=False)
 
 
@@ -34,7 +37,7 @@ def _series(spec: TensorSpec, column: NDArray[Any]) -> Any:
     if column.dtype.kind == "O":
         # Said outright: pandas would make text of it, and NaN of None, which scikit-learn tells apart.
         return pd.Series(column, dtype=object)
-    return column
+    return writable(column)
 
 
 _NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")

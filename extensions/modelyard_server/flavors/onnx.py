@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from modelyard_api.models import MISSING_TEXT, PackageManifest
+from modelyard_server.block import Block
 from modelyard_server.flavors.base import Columns, labels
 
 _DTYPES: dict[str, type[Any]] = {
@@ -24,6 +25,8 @@ _DTYPES: dict[str, type[Any]] = {
 
 class OnnxModel:
     """One ONNX input per column, shape (n, 1); or a single input that takes all columns side by side."""
+
+    concurrent = True
 
     def __init__(self, manifest: PackageManifest, directory: Path, threads: int) -> None:
         options = ort.SessionOptions()
@@ -55,6 +58,8 @@ class OnnxModel:
             return {name: np.ascontiguousarray(columns["input"], dtype=dtype)}
         if len(self._inputs) == 1 and len(self._names) > 1:
             name, dtype = self._inputs[0]
+            if isinstance(columns, Block):
+                return {name: columns.matrix.astype(dtype, copy=False)}
             return {name: np.column_stack([columns[n] for n in self._names]).astype(dtype)}
         return {
             name: _text(columns[column]) if dtype is np.object_ else columns[column].astype(dtype)[:, None]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from modelyard_api.models import PackageManifest
+from modelyard_server.block import writable
 from modelyard_server.flavors.base import Columns
 
 
@@ -33,7 +34,7 @@ class TorchModel:
         rows = np.column_stack([columns[name] for name in self._names]) if self._table else columns["input"]
         numbers = rows.astype("int64" if self._dtype is torch.int64 else "float64", copy=False)
         with torch.no_grad():
-            answers = [part.numpy() for part in self._program(torch.from_numpy(numbers).to(self._dtype))]
+            answers = [part.numpy() for part in self._program(torch.from_numpy(writable(numbers)).to(self._dtype))]
         if self._classes is not None:
             return {"label": self._classes[answers[0].argmax(axis=1)], "probabilities": answers[0]}
         return dict(zip(self._outputs, answers, strict=True))

@@ -1,0 +1,99 @@
+"""From a request to predict to its answer: read, run where it is quickest, write. Times each part."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+from modelyard_api.errors import ModelyardError
+from modelyard_server.batching import Batcher, Outputs
+from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, gunzip, takes_gzip, zip_small
+from modelyard_server.dataplane import DataPlane
+from modelyard_server.metrics import Metrics
+from modelyard_server.pace import Pace
+from modelyard_server.questions import Codec, Question
+from modelyard_server.settings import ServerSettings
+from modelyard_server.web.messages import Answer, Request
+
+
+class Predictor:
+    """Quick models run at once, on the event loop; others in the batcher's thread."""
+
+    def __init__(self, settings: ServerSettings, plane: DataPlane, pace: Pace, metrics: Metrics) -> None:
+        self._plane = plane
+        self._pace = pace
+        self._metrics = metrics
+        self._limit = settings.max_body
+        self._codec = Codec(plane, settings.endpoint, settings.version, settings.max_rows)
+        self._batcher = Batcher(
+            plane,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            max_delay=settings.max_delay,
+            metrics=metrics,
+        )
+        metrics.queued = lambda: self._batcher.waiting
+
+    async def close(self) -> None:
+        await self._batcher.close()
+
+    def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
+        """Raises ModelyardError, at once or when it is awaited."""
+        if b"content-encoding" in request.headers and request.header(b"content-encoding").lower() == "gzip":
+            if len(request.body) > THREAD_FROM:
+                return self._unzipped(request, invoked)
+            return self._asked(request, gunzip(request.body, self._limit), invoked)
+        return self._asked(request, request.body, invoked)
+
+    async def _unzipped(self, request: Request, invoked: bool) -> Answer:
+        body = await asyncio.to_thread(gunzip, request.body, self._limit)
+        answer = self._asked(request, body, invoked)
+        return answer if isinstance(answer, Answer) else await answer
+
+    def _asked(self, request: Request, body: bytes, invoked: bool) -> Answer | Awaitable[Answer]:
+        if not self._plane.concurrent:
+            self._batcher.admit()
+        start = time.perf_counter()
+        try:
+            question = self._codec.read(request, body, invoked=invoked)
+        except ModelyardError as error:
+            self._metrics.violations[str(error.extra.get("rule", type(error).__name__))] += 1
+            raise
+        read = time.perf_counter()
+        self._metrics.read.observe(read - start)
+        if not self._pace.quick(question.rows):
+            return self._queued(request, question)
+        outputs = self._plane.run(question.columns)
+        took = time.perf_counter() - read
+        self._pace.saw(question.rows, took)
+        self._metrics.predict.observe(took)
+        self._metrics.queue.observe(0.0)
+        self._metrics.batch.observe(question.rows)
+        return self._written(request, question, outputs, read + took)
+
+    async def _queued(self, request: Request, question: Question) -> Answer:
+        outputs = await self._batcher.predict(question.columns)
+        answer = self._written(request, question, outputs, time.perf_counter())
+        return answer if isinstance(answer, Answer) else await answer
+
+    def _written(
+        self, request: Request, question: Question, outputs: Outputs, start: float
+    ) -> Answer | Awaitable[Answer]:
+        self._metrics.rows += question.rows
+        answer = self._codec.write(question, outputs)
+        self._metrics.write.observe(time.perf_counter() - start)
+        if len(answer.body) < COMPRESS_FROM or answer.headers or b"accept-encoding" not in request.headers:
+            return answer
+        if not takes_gzip(request.header(b"accept-encoding")):
+            return answer
+        if len(answer.body) < THREAD_FROM:
+            return _zipped(zip_small(answer.body))
+        return self._zipping(answer)
+
+    async def _zipping(self, answer: Answer) -> Answer:
+        return _zipped(await asyncio.to_thread(zip_small, answer.body))
+
+
+def _zipped(body: bytes) -> Answer:
+    return Answer(200, body, headers=((b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")))

@@ -1,0 +1,255 @@
+"""One connection: httptools parses, the application answers, what is too large or too slow is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from modelyard_server.web.messages import REASONS, Answer, Request
+
+if TYPE_CHECKING:
+    from modelyard_server.web.listener import Listener
+
+_PIPELINED = 32
+_LEAST_RATE = 16 * 1024
+"""Bytes a second that a request must come with, once its time for none is over."""
+_LINGER = 2.0
+"""Seconds that a refused body is still read and dropped, so that the caller sees the answer and no reset."""
+
+
+class Connection(asyncio.Protocol):
+    """Requests are answered in order; further ones wait unread while one is under way."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._app = listener.app
+        self._limits = listener.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._request: Request | None = None
+        self._parts: list[bytes] = []
+        self._head = 0
+        self._size = 0
+        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._blocked: float | None = None
+        self._since = time.perf_counter()
+        self._ending: float | None = None
+        self._last = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        if not self._listener.join(self):
+            self._refuse(503, f"{self._limits.connections} connections are open already")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._listener.leave(self)
+        self._end_request()
+        for _ in self._waiting:
+            self._listener.in_flight -= 1
+        self._waiting.clear()
+        if self._task is not None:
+            self._listener.in_flight -= 1
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending is not None:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._last = True  # nothing to upgrade to: the request was answered as it is, and is the last
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__ or error.__cause__
+            self._listener.failed("a request could not be taken", cause or error)
+            self._refuse(500, "the model server failed on this request")
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
+        else:
+            if self._request is not None and self._head > self._limits.head and self._ending is None:
+                self._refuse(431, f"the head is larger than {self._limits.head} bytes")
+
+    def eof_received(self) -> bool:
+        self._last = True
+        return self._task is not None  # an answer under way is still written
+
+    def pause_writing(self) -> None:
+        self._blocked = time.perf_counter()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._blocked = None
+        if self._task is None:
+            self._transport.resume_reading()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._request = Request(started=time.perf_counter())
+        self._since = self._request.started
+        self._head = self._size = 0
+
+    def on_url(self, url: bytes) -> None:
+        if self._request is not None:
+            self._request.target += url
+            self._head += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._request is not None:
+            self._head += len(name) + len(value) + 4
+            if self._head <= self._limits.head:
+                self._request.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        if request is None or self._ending is not None:
+            return
+        if self._head > self._limits.head:
+            return  # said after the parser is left
+        request.method = self._parser.get_method()
+        if request.method != b"POST":
+            return
+        self._listener.in_flight += 1
+        request.admitted = True
+        if self._task is None and not self._waiting:
+            refused = self._app.admit(request)
+            if refused is not None:
+                self._drop(refused)
+                return
+            if request.headers.get(b"expect", b"").lower() == b"100-continue":
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        else:
+            request.admitted = False
+
+    def on_body(self, body: bytes) -> None:
+        if self._ending is not None or self._request is None:
+            return
+        self._size += len(body)
+        if self._size > self._limits.body:
+            self._drop(self._app.malformed(413, f"the body is larger than {self._limits.body} bytes"))
+            return
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        request = self._request
+        if request is None or self._ending is not None or self._head > self._limits.head:
+            return
+        self._request = None
+        parts = self._parts
+        if parts:
+            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._parts = []
+        if not request.method:
+            request.method = self._parser.get_method()
+        keep = self._parser.should_keep_alive()
+        if self._task is None and not self._waiting:
+            self._answer(request, keep)
+            return
+        self._waiting.append((request, keep))
+        self._transport.pause_reading()
+        if len(self._waiting) > _PIPELINED:
+            self._transport.abort()
+
+    # answering
+
+    def _answer(self, request: Request, keep: bool) -> None:
+        refused = None if request.admitted or request.method != b"POST" else self._app.admit(request)
+        answer = refused or self._app.handle(request)
+        if type(answer) is Answer:
+            self._write(answer, request, keep)
+        else:
+            assert isinstance(answer, Awaitable)
+            self._transport.pause_reading()
+            self._task = asyncio.get_running_loop().create_task(self._later(answer, request, keep))
+
+    async def _later(self, coming: Awaitable[Answer], request: Request, keep: bool) -> None:
+        answer = await coming
+        self._task = None
+        self._write(answer, request, keep)
+        while self._waiting and self._task is None and self._ending is None:
+            self._answer(*self._waiting.popleft())
+        if self._task is None and self._ending is None and self._blocked is None:
+            self._transport.resume_reading()
+
+    def _write(self, answer: Answer, request: Request, keep: bool) -> None:
+        if request.method == b"POST":
+            self._listener.in_flight -= 1
+        last = answer.last or self._last or not keep or self._listener.draining
+        self._send(answer, last=last, old=not last and b"connection" in request.headers, bare=request.method == b"HEAD")
+        self._since = time.perf_counter()
+        if last:
+            self._close()
+
+    def _send(self, answer: Answer, *, last: bool, old: bool = False, bare: bool = False) -> None:
+        head = [b"HTTP/1.1 %d %b\r\n" % (answer.status, REASONS[answer.status]), self._listener.fixed]
+        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.kind, len(answer.body)))
+        head += [b"%b: %b\r\n" % pair for pair in answer.headers]
+        if last:
+            head.append(b"connection: close\r\n")
+        elif old:
+            head.append(b"connection: keep-alive\r\n")
+        head.append(b"\r\n")
+        if not bare:
+            head.append(answer.body)
+        if len(answer.body) < 64 * 1024:
+            self._transport.write(b"".join(head))
+        else:
+            self._transport.writelines(head)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        if self._task is not None:  # an answer to it would come before that of an earlier request
+            self._transport.abort()
+            return
+        self._drop(self._app.malformed(status, detail))
+
+    def _drop(self, answer: Answer) -> None:
+        """Answer now and end; what the caller still sends is read and dropped for a moment."""
+        self._end_request()
+        self._send(answer, last=True)
+        self._ending = time.perf_counter()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def _end_request(self) -> None:
+        if self._request is not None and self._request.method == b"POST":
+            self._listener.in_flight -= 1
+        self._request = None
+        self._parts = []
+
+    def _close(self) -> None:
+        self._ending = time.perf_counter()
+        self._transport.close()
+
+    # by the listener
+
+    def sweep(self, now: float) -> None:
+        """End what is too slow: in asking, in reading the answer, in asking again."""
+        limits = self._limits
+        if self._ending is not None:
+            if now - self._ending > _LINGER:
+                self._transport.abort()
+        elif self._blocked is not None:
+            if now - self._blocked > limits.patience:
+                self._transport.abort()
+        elif self._request is not None and self._task is None:
+            if now - self._since > limits.patience + self._size / _LEAST_RATE:
+                self._refuse(408, "the request came too slowly")
+        elif self._task is None and now - self._since > limits.idle:
+            self._transport.close()
+
+    def drain(self) -> None:
+        """Answer what has begun, then end."""
+        self._last = True
+        if self._request is None and self._task is None and not self._waiting and self._ending is None:
+            self._close()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._transport.abort()

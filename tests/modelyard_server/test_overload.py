@@ -1,0 +1,126 @@
+"""More than a slow model can take: refused at once, the queue bounded, all else answered, and over when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.model_server import serving
+from harness.packages import write_slow
+from harness.wait import eventually
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    directory = tmp_path_factory.mktemp("package") / "slow"
+    write_slow(directory)
+    with serving(directory, open=True, max_batch=1, max_queue=4, max_connections=40) as (client, _):
+        yield client
+
+
+ROW = {"instances": [[0.2]]}
+
+
+async def test_refuses_what_it_cannot_take_at_once(server: httpx.Client) -> None:
+    async with httpx.AsyncClient(base_url=server.base_url, timeout=30) as client:
+
+        async def ask() -> tuple[int, float, str]:
+            start = time.perf_counter()
+            answer = await client.post("/invocations", json=ROW)
+            return answer.status_code, time.perf_counter() - start, answer.headers.get("retry-after", "")
+
+        await ask()
+        answers = await asyncio.gather(*(ask() for _ in range(30)))
+        good = [took for status, took, _ in answers if status == 200]
+        refused = [(took, again) for status, took, again in answers if status == 503]
+        assert len(good) + len(refused) == 30
+        assert len(good) >= 4
+        assert len(refused) >= 10
+        assert {again for _, again in refused} == {"1"}
+        # Five at most are before it, at 0.2 s each, not 29; a refused one waits for none of them.
+        assert max(good) < 4
+        assert max(took for took, _ in refused) < max(good)
+        assert (await ask())[0] == 200
+        metrics = (await client.get("/metrics")).text
+        assert "modelyard_queued 0.0" in metrics
+        assert "modelyard_in_flight 0.0" in metrics
+
+
+async def test_answers_health_while_the_model_is_busy(server: httpx.Client) -> None:
+    async with httpx.AsyncClient(base_url=server.base_url, timeout=30) as client:
+        long = asyncio.create_task(client.post("/invocations", json={"instances": [[1.0]]}))
+        answered = 0
+        while not long.done():
+            assert (await client.get("/v2/health/ready")).status_code == 200
+            answered += 1
+        assert long.result().status_code == 200
+        assert answered > 3
+
+
+async def test_bounds_connections(server: httpx.Client) -> None:
+    host, port = server.base_url.host, server.base_url.port
+    held = [await asyncio.open_connection(host, port) for _ in range(60)]
+    try:
+        firsts = await asyncio.gather(
+            *(asyncio.wait_for(reader.read(12), 1) for reader, _ in held), return_exceptions=True
+        )
+        # Clients of this test and of the one before may have some of the forty.
+        assert 20 <= firsts.count(b"HTTP/1.1 503") <= 25
+    finally:
+        for _, writer in held:
+            writer.close()
+
+
+def raw(client: httpx.Client, sent: bytes) -> socket.socket:
+    """A connection that has sent that."""
+    found = socket.create_connection((str(client.base_url.host), client.base_url.port or 0), timeout=20)
+    found.sendall(sent)
+    return found
+
+
+def ask(seconds: float) -> bytes:
+    body = b'{"instances": [[%g]]}' % seconds
+    return b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_forgets_callers_who_went_away(server: httpx.Client) -> None:
+    def said(line: str) -> bool:
+        return line in server.get("/metrics").text
+
+    gone = [raw(server, ask(0.3)) for _ in range(3)]
+    eventually(lambda: said("modelyard_in_flight 3.0"), what="all are under way")
+    for connection in gone:
+        connection.close()
+    eventually(lambda: said("modelyard_in_flight 0.0"), what="none is")
+    assert server.post("/invocations", json=ROW).status_code == 200
+    assert said("modelyard_rows_total 1.0") or said("modelyard_rows_total 2.0"), (
+        "whose caller went away is not predicted"
+    )
+
+
+def test_nobody_overtakes_an_earlier_request(server: httpx.Client) -> None:
+    for after in (ask(0.0) * 100, b"no HTTP\r\n\r\n"):
+        with raw(server, ask(0.3) + after) as connection, suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+    eventually(lambda: "modelyard_in_flight 0.0" in server.get("/metrics").text, what="nothing is under way")
+
+
+def test_a_failure_has_an_id_that_is_in_the_log(tmp_path: Path) -> None:
+    write_slow(tmp_path / "package")
+    with serving(tmp_path / "package", open=True) as (client, process):
+        answer = client.post("/invocations", json={"instances": [[-1.0]]})
+        assert answer.status_code == 500
+        problem = answer.json()
+        assert "Traceback" not in answer.text
+        assert str(tmp_path) not in answer.text
+        process.terminate()
+        log = process.communicate(timeout=30)[1].decode()
+        assert problem["id"] in log
+        assert "ValueError" in log.split(problem["id"])[1]
