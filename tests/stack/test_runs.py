@@ -188,7 +188,7 @@ def test_out_of_memory_is_said_with_peak_and_limit(ada: Submitter) -> None:
 
 
 def test_a_timeout_ends_it_and_the_notebook_is_kept(ada: Submitter) -> None:
-    run = ada.ended(ada.submit(SUM, "import time; time.sleep(600)", timeout=8))
+    run = ada.ended(ada.submit(SUM, "import time; time.sleep(600)", timeout=20))
     assert (run.state, run.status.reason) == ("failed", "DeadlineExceeded"), run.status
     assert "the sum is 3" in json.dumps(ada.of(run, "notebook"))
 
