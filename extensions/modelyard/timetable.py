@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from modelyard.client import Request, split_name
 from modelyard.errors import NotFound, StaleWrite
 from modelyard.loop import run
+from modelyard_api.schedules import Hook, ScheduleList, ScheduleSpec, ScheduleStatus
 from modelyard_api.schedules import Schedule as Resource
-from modelyard_api.schedules import ScheduleList, ScheduleSpec, ScheduleStatus
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
@@ -63,6 +64,20 @@ class AsyncSchedule:
         """Go on with what is due from now on."""
         self.resource = await self._client.fetch(Request("POST", f"{self.path}/resume"), Resource)
         return self
+
+    async def start(self, parameters: Mapping[str, Any] | None = None) -> AsyncRun:
+        """A run now, besides the due times; `parameters` beside those of the schedule."""
+        from modelyard.unattended import AsyncRun
+        from modelyard_api.runs import Run
+
+        body = {"parameters": dict(parameters or {}), "idempotency_key": uuid.uuid4().hex}
+        # The key makes it safe to send again.
+        request = Request("POST", f"{self.path}/start", body=body, headers={"If-None-Match": "*"})
+        return AsyncRun(self._client, await self._client.fetch(request, Run))
+
+    async def hook(self) -> str:
+        """A URL that starts a run when it is posted to, by whoever has it; it works until the schedule is deleted."""
+        return (await self._client.fetch(Request("POST", f"{self.path}/hook"), Hook)).url
 
     async def delete(self) -> None:
         """Forget it; its runs stay. Fine when it is gone already."""
@@ -169,6 +184,18 @@ class Schedule:
         """Go on with what is due from now on."""
         run(self._remote.resume())
         return self
+
+    def start(self, parameters: Mapping[str, Any] | None = None) -> Run:
+        """A run now, besides the due times; `parameters` beside those of the schedule. Conflict where runs may not
+        overlap and one has not ended."""
+        from modelyard.submitting import Run
+
+        return Run(run(self._remote.start(parameters)))
+
+    def hook(self) -> str:
+        """A URL that starts a run when it is posted to, such as by another program's webhook. Whoever has it may; it
+        works until the schedule is deleted."""
+        return run(self._remote.hook())
 
     def runs(self, limit: int = 50) -> list[Run]:
         """Its runs, newest first."""

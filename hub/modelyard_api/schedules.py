@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from modelyard_api.bounds import Strict
 from modelyard_api.runs import RunSpec
@@ -109,3 +109,24 @@ class ScheduleList(Strict):
     """By owner and name."""
 
     items: tuple[Schedule, ...]
+
+
+class StartNow(Strict):
+    """A run besides the due times. `parameters` are given beside those of the schedule."""
+
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    idempotency_key: Annotated[
+        str | None, Field(min_length=1, max_length=150, description="Of two with one key, one is a run.")
+    ] = None
+
+
+class Hook(Strict):
+    """A URL that starts a run of a schedule when it is posted to, by whoever has it."""
+
+    url: str
+
+
+class Started(Strict):
+    """What a call of a hook started."""
+
+    run: str
