@@ -141,7 +141,12 @@ def test_progress_is_told_and_a_cancelled_run_keeps_its_notebook(ada: Submitter)
 
     eventually(runs, timeout=60, what="its progress is told")
     assert ada.read(run).results == {"sum": 3}
-    assert "the sum is 3" in json.dumps(ada.of(run, "notebook")), "the output is readable meanwhile"
+
+    def readable() -> bool:
+        made = json.dumps(ada.of(run, "notebook"))
+        return "the sum is 3" in made and '"cell two' in made
+
+    eventually(readable, timeout=20, what="the output is readable meanwhile")
     ada.of(run, "cancel")
     ended = ada.ended(run)
     assert (ended.state, ended.results) == ("cancelled", {"sum": 3}), ended.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 
 from modelyard.batch.report import Reporter, put
 
-_SAVE_EVERY = 2.0
+_SAVE_AFTER = 1.0
+"""Seconds between an output and when it is saved."""
+_CHEAP = 0.05
 _SHARE = 0.1
-"""Of the time that saving may take."""
+"""Of the time, that saving may take where it is not cheap."""
 
 
 class Stopped(BaseException):
@@ -25,9 +28,10 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
     """Tells the reporter of each cell, and keeps the output notebook whole at every moment."""
 
     def __init__(self, notebook: Any, reporter: Reporter) -> None:
-        super().__init__(notebook, output_path=None, progress_bar=False, autosave_cell_every=_SAVE_EVERY)
+        super().__init__(notebook, output_path=None, progress_bar=False, autosave_cell_every=0)
         self._reporter = reporter
         self._next_save = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         code = [cell.get("cell_type") == "code" for cell in notebook.cells]
         self._numbers = [sum(code[: index + 1]) for index in range(len(code))]
         reporter.progress(cells=sum(code))
@@ -42,8 +46,18 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         began = time.monotonic()
         write_notebook(self.nb, self._reporter.notebook)
         took = time.monotonic() - began
-        self._next_save = began + max(0.2, took / _SHARE)
+        self._next_save = began + (0.0 if took < _CHEAP else took / _SHARE)
         self.last_save_time = self.now()
+
+    def save_later(self) -> None:
+        """What a cell that goes on has put out is saved soon, in the loop that its messages are read in."""
+        if self._timer is None:
+            pause = max(_SAVE_AFTER, self._next_save - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(pause, self._save_now_or_never)
+
+    def _save_now_or_never(self) -> None:
+        self._timer = None
+        self.save()
 
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
         """See papermill."""
@@ -66,6 +80,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """See nbclient."""
         output = super().process_message(*arguments, **kwargs)
         if output:
+            self.nb_man.save_later()
             text = _text(output)
             if text:
                 print(text, end="" if text.endswith("\n") else "\n", flush=True)  # noqa: T201

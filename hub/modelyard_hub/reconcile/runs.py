@@ -167,20 +167,27 @@ class _Planner:
             return
         if stored.token_id is not None and run.status.attempts:
             self.actions.append(Revoke(stored))
-        for need in run.spec.needs:
-            needed = self.world.needed.get(need)
-            state = None if needed is None else needed.status.state
-            if state is not RunState.succeeded:
-                if state is None or state.ended:
-                    said = "is not there" if needed is None else f"({needed.spec.called}) has {_ended(needed)}"
-                    self._end(stored, RunState.failed, NEED_FAILED, f"It needs run {need}, which {said}.")
-                else:
-                    self._note(stored, "Needs", f"It waits for run {need}.")
-                return
+        if self._waits_for_others(stored):
+            return
         if stored.not_before is not None and stored.not_before > self.now:
             self._wake(stored.not_before)
             return
         self._ready.append(stored)
+
+    def _waits_for_others(self, stored: StoredRun) -> bool:
+        """Whether it does, or does so in vain."""
+        waits = ""
+        for need in stored.run.spec.needs:
+            needed = self.world.needed.get(need)
+            if needed is None or (needed.ended and needed.status.state is not RunState.succeeded):
+                said = "is not there" if needed is None else f"({needed.spec.called}) has {_ended(needed)}"
+                self._end(stored, RunState.failed, NEED_FAILED, f"It needs run {need}, which {said}.")
+                return True
+            if not needed.ended:
+                waits = waits or need
+        if waits:
+            self._note(stored, "Needs", f"It waits for run {waits}.")
+        return bool(waits)
 
     def start_what_has_room(self) -> None:
         ready = sorted(self._ready, key=lambda s: (-s.run.spec.priority, s.number))
@@ -322,9 +329,12 @@ def _why(run: Run, left: Left) -> tuple[str, str]:
         return report.reason, report.message
     if left.reason != "OutOfMemory":
         return left.reason or "Lost", left.message or "Its task is gone, and left no word."
-    limit = run.spec.resources.memory >> 20 if run.spec.resources is not None else None
-    peak = f", its peak was {report.peak_memory >> 20} MiB" if report.peak_memory else ""
-    return "OutOfMemory", f"{left.message} Its limit is {limit} MiB{peak}."
+    words = [left.message]
+    if run.spec.resources is not None and "limit of" not in left.message:
+        words.append(f"Its limit is {run.spec.resources.memory >> 20} MiB.")
+    if report.peak_memory:
+        words.append(f"Its peak was {report.peak_memory >> 20} MiB.")
+    return "OutOfMemory", " ".join(words)
 
 
 def _ended(run: Run) -> str:

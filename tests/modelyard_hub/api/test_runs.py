@@ -8,7 +8,18 @@ import pytest
 
 from harness.api import API, Yard, problem
 from harness.runs import notebook, snapshot, spec
-from modelyard_api.runs import Declared, RunSpec
+from modelyard_api.runs import (
+    NOTEBOOK,
+    PROGRESS,
+    Declared,
+    Progress,
+    RunReport,
+    RunSpec,
+    RunState,
+    RunStatus,
+    attempt_folder,
+)
+from modelyard_api.tasks import RESULTS
 
 DECLARED = (
     Declared(name="depth", default="3"),
@@ -136,3 +147,29 @@ async def test_a_snapshot_is_what_its_digest_says_and_not_too_large(yard: Yard) 
         problem(await ada.put(f"{API}/snapshots/{'0' * 64}", content=b"other"), 422, "InvalidInput")
         large = b"0" * (yard.parts.settings.run_snapshot_max + 1)
         problem(await ada.put(f"{API}/snapshots/{'0' * 64}", content=large), 413, "TooLarge")
+
+
+async def test_log_and_notebook_are_those_of_the_attempt(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada, yard.client("bob") as bob:
+        run = (await ada.post(f"{API}/runs", json=body(spec(taken)))).json()["id"]
+        assert (await ada.get(f"{API}/runs/{run}/logs")).json() == {"attempt": 0, "lines": []}
+        problem(await ada.get(f"{API}/runs/{run}/notebook"), 404, "NotFound")
+        for attempt in (1, 2):
+            folder = yard.parts.artifacts.place(attempt_folder("ada", run, attempt))
+            text = notebook(f"print({attempt})")
+            await yard.parts.artifacts.write(folder, f"{RESULTS}/{NOTEBOOK}", text.encode())
+            await yard.parts.artifacts.write(folder, "log", f"attempt {attempt}\n".encode())
+        told = RunReport(progress=Progress(cell=2, cells=5), results={"auc": 0.9})
+        await yard.parts.artifacts.write(folder, f"{RESULTS}/{PROGRESS}", told.model_dump_json().encode())
+        await yard.parts.store.write_run_status(run, RunStatus(state=RunState.running, attempt=2))
+        assert (await ada.get(f"{API}/runs/{run}/logs")).json()["lines"] == ["attempt 2"]
+        assert (await ada.get(f"{API}/runs/{run}/logs?attempt=1")).json()["lines"] == ["attempt 1"]
+        assert "print(2)" in (await ada.get(f"{API}/runs/{run}/notebook")).text
+        page = await ada.get(f"{API}/runs/{run}/notebook?format=html&attempt=1")
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+        for shown in ((await ada.get(f"{API}/runs/{run}")).json(), (await ada.get(f"{API}/runs")).json()["items"][0]):
+            assert shown["status"]["progress"]["cell"] == 2
+            assert shown["status"]["results"] == {"auc": 0.9}
+        for what in ("logs", "notebook"):
+            problem(await bob.get(f"{API}/runs/{run}/{what}"), 404, "NotFound")

@@ -167,6 +167,12 @@ def test_a_run_starts_when_all_that_it_needs_have_succeeded(state: RunState | No
     assert said(plan(stored(1, needs=(f"{9:016x}",)), needed=needed)) == [expected]
 
 
+def test_one_that_failed_counts_before_one_that_is_waited_for() -> None:
+    needed = {**_needed(RunState.failed), f"{8:016x}": stored(8).run}
+    found = plan(stored(1, needs=(f"{8:016x}", f"{9:016x}")), needed=needed)
+    assert said(found) == ["note 1 failed NeedFailed"]
+
+
 def test_results_of_others_become_parameters() -> None:
     source = {"auc": ResultOf(run=f"{9:016x}", result="best")}
     run = stored(1, needs=(f"{9:016x}",), results_of=source, parameters={"depth": 3})
@@ -212,7 +218,7 @@ def test_a_cancelled_one_is_not_tried_again() -> None:
 def test_out_of_memory_says_peak_and_limit() -> None:
     left = Left(TaskState.failed, "OutOfMemory", "It used more.", report=RunReport(peak_memory=250 * MiB))
     status, _ = settle(stored(1, RUNNING).run, 1, left, NOW)
-    assert status.message == "It used more. Its limit is 256 MiB, its peak was 250 MiB."
+    assert status.message == "It used more. Its limit is 256 MiB. Its peak was 250 MiB."
 
 
 def test_one_that_is_gone_without_a_word_says_so() -> None:
