@@ -28,13 +28,15 @@ _ATTEMPTS = 8
 class Times:
     """When, and what becomes of what was missed; see `yard.schedule`."""
 
-    cron: str
+    cron: str | None = None
     time_zone: str = "UTC"
     name: str | None = None
     catch_up: str = "last"
     overlap: bool = False
     deadline: float | None = None
     paused: bool = False
+    on_version: str | None = None
+    version_parameter: str | None = None
     description: str = ""
 
 
@@ -93,7 +95,7 @@ class AsyncSchedule:
         return await unattended.runs(self._client, schedule=self.resource.key, limit=limit)
 
 
-def split(cron: str, fields: Mapping[str, Any]) -> tuple[Times, Submission]:
+def split(cron: str | None, fields: Mapping[str, Any]) -> tuple[Times, Submission]:
     """What `yard.schedule` takes, taken apart: when, and what. The runs are called as the schedule is."""
     from modelyard.unattended import Submission
 
@@ -211,7 +213,8 @@ class Schedule:
         spec, status = self.spec, self._remote.resource.status
         times = ", ".join(time.strftime("%a %d %b %H:%M") for time in status.next)
         said = "paused" if spec.paused else f"next: {times}"
-        return f"<Schedule {self.name} '{spec.cron}' {spec.time_zone}; {said}>"
+        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else f"on versions of {spec.on_version or 'nothing'}"
+        return f"<Schedule {self.name} {when}; {said}>"
 
 
 def _label(text: str) -> str:

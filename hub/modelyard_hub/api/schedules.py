@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidInput, NotFound, PreconditionRequired, Unauthenticated
-from modelyard_api.names import Label
+from modelyard_api.names import Label, registered_model
 from modelyard_api.parameters import check
 from modelyard_api.runs import Run
 from modelyard_api.schedules import (
@@ -69,7 +69,8 @@ async def put_schedule(
 ) -> Schedule:
     """`If-None-Match: *` creates (409 when it exists), `If-Match` replaces. Its runs run as whoever wrote it last."""
     require_owner(identity, owner, name)
-    cron.check(body.spec.cron, body.spec.time_zone)
+    if body.spec.cron is not None:
+        cron.check(body.spec.cron, body.spec.time_zone)
     spec = await _settled(parts, identity, owner, body.spec)
     if if_none_match is not None and if_none_match.strip() == ANY:
         made = await parts.store.schedules.create(owner, name, spec, actor)
@@ -160,11 +161,23 @@ async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str
 async def _settled(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
     """With the run's size filled in, as when it is submitted; what is wrong with it is said of `spec.run`."""
     try:
-        return spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
+        settled = spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
+        return await _since(parts, owner, settled)
     except InvalidInput as error:
         if error.detail.startswith("spec."):
             error.detail = f"spec.run.{error.detail.removeprefix('spec.')}"
         raise
+
+
+async def _since(parts: Parts, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
+    """With the newest version that is not new; the owner is added to a model's name that has none."""
+    if spec.on_version is None:
+        return spec
+    model = registered_model(owner, spec.on_version)
+    if spec.version_parameter is not None and spec.run.notebook is not None and spec.run.notebook.declared is not None:
+        check(spec.run.notebook.declared, {**spec.run.parameters, spec.version_parameter: 1})
+    since = await parts.registry.newest(model) if spec.since_version is None else spec.since_version
+    return spec.model_copy(update={"on_version": model, "since_version": since})
 
 
 async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> Schedule:
@@ -175,7 +188,7 @@ async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> 
 
 def _shown(schedule: Schedule) -> Schedule:
     """With its next times."""
-    if schedule.spec.paused:
+    if schedule.spec.paused or schedule.spec.cron is None:
         return schedule
     try:
         after = datetime.now(UTC)

@@ -69,6 +69,24 @@ async def test_whose_they_are(yard: Yard, taken: str) -> None:
         assert (await root.get(f"{API}/schedules?owner=bob")).json() == {"items": []}
 
 
+async def test_on_new_versions_of_a_model(yard: Yard, taken: str) -> None:
+    declared = (Declared(name="version", default="0"),)
+    wanted = body(taken, run={"declared": declared}, on_version="churn", version_parameter="version")
+    del wanted["spec"]["cron"]
+    async with yard.client("ada") as ada:
+        made = (await ada.put(NIGHTLY, json=wanted, headers=NEW)).json()
+        assert (made["spec"]["cron"], made["spec"]["on_version"], made["spec"]["since_version"]) == (
+            None,
+            "ada.churn",
+            4,
+        )
+        assert made["status"]["next"] == []
+        wanted["spec"]["version_parameter"] = "vresion"
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidParameter")
+        del wanted["spec"]["on_version"]
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+
+
 async def test_a_run_now_and_by_a_url_alone(yard: Yard, taken: str) -> None:
     declared = (Declared(name="depth", default="3"),)
     async with yard.client("ada") as ada, yard.client("bob") as bob, yard.client() as nobody:
