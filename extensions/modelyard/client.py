@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from modelyard_api.endpoints import CallToken, EndpointList, Identity
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.names import check_label
 from modelyard_api.profiles import Profile, ProfileList
+from modelyard_api.servers import ServerSize
 
 if TYPE_CHECKING:
     from modelyard.challenge import Rules, Verdict
@@ -109,6 +111,26 @@ class AsyncClient:
     async def profiles(self) -> list[Profile]:
         """The sizes and kinds that the user may choose from: `GET /profiles`. The first is the default."""
         return list((await self.get("/profiles", ProfileList)).items)
+
+    async def server_size(self, server: str | None = None) -> ServerSize:
+        """What the user's notebook server has: `GET /servers/{user}`. `server`: its name, "" the default one; None:
+        this one, else the default one. Conflict where it does not run, or has no size that could change."""
+        return await self.fetch(await self._server("GET", server), ServerSize)
+
+    async def resize(
+        self, cpu: float | None = None, memory: int | str | None = None, server: str | None = None
+    ) -> ServerSize:
+        """Give the user's notebook server so many CPUs and that memory, bytes or such as "8Gi", while it runs; what is
+        left out stays. InvalidChoice: the profile does not allow it, or it uses more memory. Conflict: the cluster
+        cannot do it, or has no room. `server`: see `server_size`."""
+        given = {"cpu": cpu, "memory": memory}
+        body = {name: value for name, value in given.items() if value is not None}
+        return await self.fetch(await self._server("POST", server, "/resize", body), ServerSize)
+
+    async def _server(self, method: str, name: str | None, what: str = "", body: Any = None) -> Request:
+        server = config.server_name() if name is None else name
+        user = quote((await self.me()).username, safe="")
+        return Request(method, f"/servers/{user}{what}", query={"server": server} if server else None, body=body)
 
     async def volumes(self) -> list[AsyncVolume]:
         """The volumes that the user sees: homes, further ones, and those shared with their groups."""

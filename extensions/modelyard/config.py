@@ -14,6 +14,7 @@ URL = "MODELYARD_URL"
 INNER_URL = "MODELYARD_INNER_URL"
 TOKEN = "MODELYARD_TOKEN"
 HUB_TOKEN = "JUPYTERHUB_API_TOKEN"
+SERVER_NAME = "JUPYTERHUB_SERVER_NAME"
 RUNS = "MODELYARD_RUNS"
 
 
@@ -45,6 +46,11 @@ class Connection:
     def mlflow_page(self) -> str:
         """MLflow in the browser."""
         return f"{self.url}/mlflow"
+
+
+def server_name(environ: Mapping[str, str] = os.environ) -> str:
+    """The name of the notebook server that this process is in; empty: the default one, or none at all."""
+    return environ.get(SERVER_NAME, "")
 
 
 def connection(url: str | None = None, token: str | None = None, environ: Mapping[str, str] = os.environ) -> Connection:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
     from modelyard_api.secrets import Secret
+    from modelyard_api.servers import ServerSize
     from modelyard_api.volumes import Volume as Resource
 
 _lock = threading.Lock()
@@ -227,6 +228,19 @@ def publish_as(model: Any, name: str, options: PublishOptions) -> Endpoint:
 def profiles() -> list[Profile]:
     """The sizes and kinds of notebook servers and endpoints that you may choose from, with their bounds."""
     return run(client().profiles())
+
+
+def server_size(server: str | None = None) -> ServerSize:
+    """What your notebook server has: CPUs, memory, shared memory, GPUs. `server`: its name, "" the default one; None:
+    this one, else the default one."""
+    return run(client().server_size(server))
+
+
+def resize(cpu: float | None = None, memory: int | str | None = None, server: str | None = None) -> ServerSize:
+    """Give your notebook server so many CPUs and that memory, bytes or such as "8Gi", while it runs and without losing
+    anything; what is left out stays. The error says where the profile, a quota or the cluster do not allow it, and what
+    helps. `server`: see `server_size`."""
+    return run(client().resize(cpu, memory, server))
 
 
 def endpoint(name: str, owner: str | None = None) -> Endpoint:

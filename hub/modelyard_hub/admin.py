@@ -11,6 +11,7 @@ from modelyard_api.conditions import find
 from modelyard_api.endpoints import Endpoint, EndpointList
 from modelyard_api.errors import Forbidden, Unavailable
 from modelyard_api.problem import Problem, from_problem
+from modelyard_api.volumes import Volume, VolumeList
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.embedded.home import Ports, secrets_of
 from modelyard_hub.settings import Settings
@@ -83,6 +84,14 @@ class Admin:
         body = {"note": "modelyard token", "scopes": [f"{scope}!user={user}" for scope in scopes]}
         token: str = self._hub("POST", f"/users/{user}/tokens", json=body).json()["token"]
         return token
+
+    def accounts(self) -> list[str]:
+        """Names of all accounts."""
+        return [str(name) for name in self._hub("GET", "/modelyard/accounts").json()["names"]]
+
+    def volumes(self) -> list[Volume]:
+        """Everybody's that are in use."""
+        return list(VolumeList.model_validate_json(self._api("GET", "/volumes").content).items)
 
     def endpoints(self) -> list[dict[str, Any]]:
         """One row for each endpoint."""

@@ -176,7 +176,7 @@ def delete_secret(owner: str, name: str) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """What is broken and why; exit code 1 when something is."""
-    from modelyard_hub.doctor import cluster, folder, parts
+    from modelyard_hub.doctor import cluster, folder, homes, parts
     from modelyard_hub.doctor import endpoints as endpoint_check
     from modelyard_hub.doctor.base import Patient, examine
 
@@ -185,7 +185,8 @@ def doctor(as_json: Json = False) -> None:
         admin = Admin(settings)
     except Unavailable:
         admin = None
-    findings = examine(Patient(settings, admin), (folder.check, parts.check, cluster.check, endpoint_check.check))
+    checks = (folder.check, parts.check, cluster.check, endpoint_check.check, homes.check)
+    findings = examine(Patient(settings, admin), checks)
     _show([finding.row() for finding in findings], as_json)
     if findings:
         raise typer.Exit(1)

@@ -13,12 +13,12 @@ from tornado.web import HTTPError
 from traitlets import Unicode
 
 from modelyard_api.names import owner_name
+from modelyard_hub import jupyterhub_store
 from modelyard_hub.auth import ADMIN, READ, WRITE
 from modelyard_hub.embedded.home import secrets_of
 from modelyard_hub.embedded.siblings import CLIENT_ID, SERVICE_PREFIX
 from modelyard_hub.jupyterhub_proxy import HubServiceProxy
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.common import check_nothing_runs
 from modelyard_hub.spawner.local import configure_processes
 
 CLI_SERVICE = "modelyard-cli"
@@ -36,6 +36,7 @@ def configure(c: Any, settings: Settings) -> None:
     _services(c, secrets.service_token, secrets.cli_token)
     if settings.cull:
         _culler(c, settings)
+    jupyterhub_store.begin()
     if settings.runtime == "kubernetes":
         # KubeSpawner takes a second to import, and is not there where only processes are run.
         from modelyard_hub.spawner.kubernetes import configure_pods
@@ -93,14 +94,6 @@ class TeamAuthenticator(SharedPasswordAuthenticator):  # type: ignore[misc]  # J
         """As JupyterHub's, also where an administrator makes the user."""
         return bool(super().validate_username(username)) and not self._is_group(username)
 
-    def delete_user(self, user: Any) -> None:
-        """Refuses one with servers by name that run or start: JupyterHub stops only the default one."""
-        try:
-            check_nothing_runs(user)
-        except RuntimeError as error:
-            raise HTTPError(400, f"{error}. Stop them first.") from None
-        super().delete_user(user)
-
     def _is_group(self, username: str) -> bool:
         return owner_name(username) == owner_name(self.group)
 
@@ -133,7 +126,8 @@ def _roles(c: Any, admin: str) -> None:
         {"name": "modelyard-admin", "scopes": [READ, WRITE, ADMIN], "users": [admin]},
         {"name": "modelyard-cli", "scopes": ["admin:users", "tokens", "list:users", READ, WRITE, ADMIN],
          "services": [CLI_SERVICE]},
-        {"name": "modelyard-service", "scopes": ["read:metrics", "tokens", READ, WRITE], "services": ["modelyard"]},
+        {"name": "modelyard-service", "scopes": ["read:metrics", "list:users", "tokens", READ, WRITE],
+         "services": ["modelyard"]},
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from modelyard_hub.api import (
     runs,
     schedules,
     secrets,
+    servers,
     volumes,
 )
 from modelyard_hub.api.body_limit import BodyLimit
@@ -40,6 +41,7 @@ _TAGS = [
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
     {"name": "schedules", "description": "Cron lines that create runs."},
     {"name": "secrets", "description": "Named values for runs, which nobody reads back."},
+    {"name": "servers", "description": "Notebook servers that run, and their sizes."},
     {"name": "volumes", "description": "Disks of notebook servers, their snapshots, and the trash."},
     {"name": "events", "description": "Changes, as they happen."},
     {"name": "audit", "description": "Who did what, when, from where."},
@@ -68,7 +70,7 @@ def build(
     larger = {f"{root}/api/v1/snapshots/": snapshots or max_body}
     app.add_middleware(BodyLimit, limit=max_body, larger=larger)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, volumes, events):
+    for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, servers, volumes, events):
         rest.include_router(part.router)
     rest.include_router(schedules.hooks)
     app.include_router(rest)

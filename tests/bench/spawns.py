@@ -1,6 +1,7 @@
 """Many notebook servers at once: a class that starts, JupyterHub's restart, a namespace full of events.
 
     python tests/bench/spawns.py [--parts starts,restart,events] [--sizes 100,300,1000] [--users 10000] [--events 35000]
+                                 [--kinds stock,ours]
 
 Ours beside stock settings in the same run, on nodes that are not there (kwok), where pods run at once, no image is
 pulled and no volume attached: what is measured is JupyterHub, its spawner and the API server. One program answers for
@@ -38,7 +39,7 @@ RATE = 20.0
 """Users a second."""
 _NODES = 4
 _LATE = 300.0
-"""Seconds after which a server that does not run is lost."""
+"""Seconds after the last was asked for after which a server that does not run is lost."""
 
 
 @dataclass
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="100,300,1000")
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=35_000)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     given = parser.parse_args()
     with ExitStack() as stack:
         cluster = stack.enter_context(harness.running())
@@ -79,7 +81,7 @@ async def measure(cluster: Cluster, folder: Path, given: argparse.Namespace) -> 
     if "starts" in parts or "restart" in parts:
         lines += START_HEAD
         for size in sizes:
-            for kind in KINDS:
+            for kind in given.kinds.split(","):
                 restart = given.users if "restart" in parts and size == sizes[-1] else 0
                 lines += await one(kind, size, cluster, folder / f"{kind}-{size}", restart)
     if "events" in parts:
@@ -127,7 +129,7 @@ async def starts(hub: BenchHub, kind: str, size: int, cluster: Cluster, name: st
                 return len(seen.at) == size and await asyncio.to_thread(hub.ready) == size
 
             with suppress(AssertionError):
-                await eventually_async(all_ready, timeout=began + _LATE - time.monotonic(), interval=0.5)
+                await eventually_async(all_ready, timeout=began + size / RATE + _LATE - time.monotonic(), interval=0.5)
         finally:
             for task in (following, metering):
                 task.cancel()

@@ -19,7 +19,9 @@ READ_WRITE = ("custom:modelyard:read", "custom:modelyard:write")
 
 @dataclass
 class FakeHub:
-    """Tokens to users' models, codes to (token, PKCE challenge); `broken` answers 503; `asked` counts `/user`."""
+    """Tokens to users' models, codes to (token, PKCE challenge); `broken` answers 503; `asked` counts `/user`. `sizes`:
+    what it answers of users' servers, (status, document); `resized`: what was asked of them, (token, server, body).
+    `accounts`: the names that it tells the hub service."""
 
     secret: str = "service-secret"
     client_id: str = "service-modelyard"
@@ -27,6 +29,9 @@ class FakeHub:
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
     broken: bool = False
     asked: int = 0
+    sizes: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    accounts: list[str] | None = None
+    resized: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def add(
         self, token: str, name: str, groups: Iterable[str] = (), scopes: Iterable[str] = READ_WRITE, kind: str = "user"
@@ -39,6 +44,8 @@ class FakeHub:
         routes = [
             Route("/hub/api/user", self._user),
             Route("/hub/api/oauth2/token", self._token, methods=["POST"]),
+            Route("/hub/api/modelyard/accounts", self._accounts),
+            Route("/hub/api/modelyard/servers/{user}", self._size, methods=["GET", "POST"]),
         ]
         return Starlette(routes=routes)
 
@@ -51,6 +58,19 @@ class FakeHub:
         if kind != "token" or model is None:
             return JSONResponse({"status": 403, "message": "Missing or invalid credentials."}, 403)
         return JSONResponse(model)
+
+    async def _accounts(self, request: Request) -> Response:
+        mine = request.headers.get("authorization") == f"token {self.secret}"
+        if not mine or self.accounts is None:
+            return JSONResponse({"status": 403, "message": "no"}, 403)
+        return JSONResponse({"names": self.accounts})
+
+    async def _size(self, request: Request) -> Response:
+        token = request.headers.get("authorization", "").partition(" ")[2]
+        body = await request.json() if request.method == "POST" else None
+        self.resized.append((token, request.query_params.get("server", ""), body))
+        status, document = self.sizes.get(request.path_params["user"], (404, {"status": 404, "message": "Not Found"}))
+        return JSONResponse(document, status)
 
     async def _token(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))

@@ -60,7 +60,9 @@ c.JupyterHub.db_url = "sqlite:///" + given["folder"] + "/hub.sqlite"
 c.JupyterHub.cookie_secret_file = given["folder"] + "/cookie"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.authenticate_prometheus = False
-c.JupyterHub.load_roles.append({{"name": "test", "scopes": ["admin:users", "admin:servers"], "services": ["test"]}})
+c.JupyterHub.custom_scopes = {{"custom:modelyard:admin": {{"description": "All servers"}}}}
+scopes = ["admin:users", "admin:servers", "custom:modelyard:admin"]
+c.JupyterHub.load_roles.append({{"name": "test", "scopes": scopes, "services": ["test"]}})
 c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
 c.PodSpawner.cmd, c.PodSpawner.args = given["command"], []
 c.PodSpawner.http_timeout = given["http_timeout"]
@@ -77,7 +79,8 @@ async def wait(spawner):
     while not Path(spawner.user_options.get("after", "/")).exists():
         await asyncio.sleep(0.05)
 
-c.Spawner.apply_user_options = choose
+if not given["settings"].get("profiles"):
+    c.Spawner.apply_user_options = choose
 c.PodSpawner.pre_spawn_hook = wait
 '''
 
@@ -215,9 +218,11 @@ def running(
     wide: bool = True,
     start_timeout: int = 90,
     http_timeout: int = 30,
+    command: list[str] | None = None,
     **settings: Any,
 ) -> Iterator[PodHub]:
-    """A JupyterHub whose pods are in this namespace; `wide`: it may see nodes and all pods. With further `settings`."""
+    """A JupyterHub whose pods are in this namespace, and run `command`; `wide`: it may see nodes and all pods. With
+    further `settings`, of which `profiles` are what its servers' options choose from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jupyterhub_config.py").write_text(_CONFIG)
     url, token = f"http://127.0.0.1:{free_port()}", secrets.token_hex(16)
@@ -230,7 +235,7 @@ def running(
             "notebook_storage": "1Gi", **settings,
         },
         "url": url, "public": f"http://127.0.0.1:{free_port()}", "token": token, "folder": str(folder),
-        "command": serve, "start_timeout": start_timeout, "http_timeout": http_timeout,
+        "command": command or serve, "start_timeout": start_timeout, "http_timeout": http_timeout,
     }  # fmt: skip
     (folder / "given.json").write_text(json.dumps(given))
     with _access_of(cluster, namespace, folder, wide) as kubeconfig:

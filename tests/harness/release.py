@@ -110,6 +110,11 @@ class Release:
         base = f"{self.url}/services/modelyard/api/v1"
         return httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
 
+    def hub(self) -> httpx.Client:
+        """JupyterHub's API as the command line has it: users, their tokens and servers."""
+        headers = {"Authorization": f"token {self.secret('cli_token')}"}
+        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30, trust_env=False)
+
     def ready(self, component: str) -> bool:
         """Whether a part has pods, and all are ready."""
         pods = self.pods(component)
@@ -155,12 +160,18 @@ class Release:
 
 def sign_in(client: httpx.Client, user: str, password: str) -> None:
     """As the form does. `client` follows redirects."""
+    answer = try_to_sign_in(client, user, password)
+    assert answer.is_success, f"{answer.status_code} {answer.url}"
+    assert answer.url.path != "/hub/login", "refused"
+
+
+def try_to_sign_in(client: httpx.Client, user: str, password: str) -> httpx.Response:
+    """JupyterHub's answer, whatever it is: the page it leads to, or the first that fails."""
     page = client.get("/hub/login")
     found = re.search(r'name="_xsrf" value="([^"]*)"', page.text)
-    assert found, page.text[:2000]
-    answer = client.post("/hub/login", data={"_xsrf": found[1], "username": user, "password": password})
-    assert answer.is_success, answer.url
-    assert answer.url.path != "/hub/login", "refused"
+    if found is None:
+        return page
+    return client.post("/hub/login", data={"_xsrf": found[1], "username": user, "password": password})
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from websockets.sync.client import connect
 
-from harness.stack import Stack
 from harness.wait import eventually
 from modelyard_api.activity import Activity
+
+
+class Yard(Protocol):
+    """Where it is: a `Stack`, or a `Release`."""
+
+    @property
+    def url(self) -> str:
+        """Where users open it."""
+
+    def hub(self) -> httpx.Client:
+        """JupyterHub's API, for who may make users and their tokens."""
 
 
 class UserServer:
     """Started as by JupyterHub's API. All its calls carry a token of the user."""
 
-    def __init__(self, stack: Stack, user: str, timeout: float = 90) -> None:
+    def __init__(self, stack: Yard, user: str, timeout: float = 90) -> None:
         self.stack, self.user, self.url = stack, user, f"{stack.url}/user/{user}"
         with stack.hub() as hub:
             hub.post(f"/users/{user}")

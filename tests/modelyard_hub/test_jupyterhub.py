@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from jupyterhub._xsrf_utils import _set_xsrf_cookie
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, RequestHandler
 from traitlets.config import Config
 
 from modelyard_hub.embedded.home import prepare
-from modelyard_hub.jupyterhub import TeamAuthenticator, configure
+from modelyard_hub.jupyterhub import configure
 from modelyard_hub.settings import Settings
 
 
@@ -32,15 +32,3 @@ def test_where_users_have_tls_the_cookie_against_forged_forms_is_for_tls_alone(
     handler = RequestHandler(application, request)
     _set_xsrf_cookie(handler, b"session", cookie_path="/hub/", authenticated=False, xsrf_token="token")
     assert handler._new_cookie["_xsrf"]["secure"] is (True if secure else "")
-
-
-def test_a_user_with_a_further_server_that_runs_is_not_deleted() -> None:
-    """JupyterHub would stop and forget the default one, and then find out."""
-    names = {"": False, "gpu": True}
-    servers = {name: SimpleNamespace(name=name, active=active) for name, active in names.items()}
-    authenticator = TeamAuthenticator(user_password="x" * 32, allow_all=True)
-    with pytest.raises(HTTPError, match=r"ada has servers that run or start: gpu. Stop them first") as refused:
-        authenticator.delete_user(SimpleNamespace(name="ada", spawners=servers))
-    assert refused.value.status_code == 400
-    servers["gpu"].active = False
-    authenticator.delete_user(SimpleNamespace(name="ada", spawners=servers))

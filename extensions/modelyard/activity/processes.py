@@ -16,6 +16,8 @@ OWNER = "JUPYTERHUB_SERVICE_PREFIX"
 """In the environment of all that a server starts: also of what outlived the shell that it was started from."""
 SHM = Path("/dev/shm")
 _CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 2.0**60
+"""Bytes from which on cgroup v1 means that there is no limit."""
 
 
 def started_here(environ: Mapping[str, str] = os.environ) -> Iterator[psutil.Process]:
@@ -74,6 +76,7 @@ class Meter:
         old = self.use
         self.use = old.model_copy(
             update={
+                **_resized(old),
                 "cpu": cpu, "cpu_peak": max(cpu, old.cpu_peak),
                 "memory": memory, "memory_peak": max(memory, old.memory_peak),
                 "shm": shm, "shm_peak": max(shm, old.shm_peak),
@@ -103,6 +106,38 @@ def _cgroup_memory() -> int | None:
             return max(0, used - next(int(value) for key, value in lines if key == cache))
         except (OSError, ValueError, StopIteration):
             continue
+    return None
+
+
+def _resized(old: Use) -> dict[str, float]:
+    """The limits as they are now: a container's may change while it runs, and what it was told at its start does not.
+    Empty where there were none, or nobody says."""
+    found: dict[str, float] = {}
+    if old.memory_limit and "MODELYARD_SHM" in os.environ:
+        if memory := _number("memory.max", "memory/memory.limit_in_bytes"):
+            found["memory_limit"] = int(memory)
+        if cpu := _cgroup_cpus():
+            found["cpu_limit"] = cpu
+    return found
+
+
+def _cgroup_cpus() -> float | None:
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        quota_us, period_us = _number("cpu/cpu.cfs_quota_us"), _number("cpu/cpu.cfs_period_us")
+        return quota_us / period_us if quota_us and period_us else None
+
+
+def _number(*paths: str) -> float | None:
+    """Of the first file there that has one; None where it says that there is no limit."""
+    for path in paths:
+        try:
+            found = float((_CGROUP / path).read_text())
+        except (OSError, ValueError):
+            continue
+        return found if 0 < found < _UNLIMITED else None
     return None
 
 

@@ -11,10 +11,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from modelyard_api.endpoints import Identity
 from modelyard_api.errors import ModelyardError, Unauthenticated
-from modelyard_hub import sessions
+from modelyard_hub import accounts, sessions
 from modelyard_hub.auth import audience
 from modelyard_hub.panel import page, starts, volumes
 from modelyard_hub.parts import Parts, PartsDep
+from modelyard_hub.volumes.leftover import left_over
 
 router = APIRouter(include_in_schema=False)
 SessionCookie = Annotated[str | None, Cookie(alias=sessions.SESSION_COOKIE)]
@@ -104,13 +105,14 @@ def _shown_by_itself(request: Request) -> bool:
 
 async def _volumes(parts: Parts, identity: Identity) -> str:
     """A cluster that does not answer leaves the rest of the page as it is."""
-    shelf = parts.shelf
+    shelf, named = parts.shelf, await accounts.read(parts.http, parts.hub) if identity.admin else None
     try:
         (seen, trash), missing = await asyncio.gather(shelf.all(identity), shelf.disks.no_snapshots())
         taken = [] if missing else await shelf.disks.snapshots(None if identity.admin else audience(identity))
     except ModelyardError as error:
         return volumes.unknown(error)
-    return volumes.render(seen, trash, taken, identity, grows=shelf.disks.grows, missing=missing)
+    gone = frozenset() if named is None else frozenset(v.id for v in left_over(seen, named))
+    return volumes.render(seen, trash, taken, identity, grows=shelf.disks.grows, missing=missing, gone=gone)
 
 
 def _session_paths(parts: Parts) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -26,12 +26,15 @@ def render(
     *,
     grows: bool,
     missing: str,
+    gone: Collection[str] = (),
 ) -> str:
-    """A section of the page. `missing`: why there are no snapshots; empty where there are."""
+    """A section of the page. `missing`: why there are no snapshots; empty where there are. `gone`: ids of those whose
+    owner has no account, which come first."""
     taken: dict[str, list[Snapshot]] = {}
     for one in snapshots:
         taken.setdefault(one.volume_id, []).append(one)
-    rows = "".join(_row(v, taken.get(v.id, []), identity, grows, missing) for v in volumes[:SHOWN])
+    volumes = sorted(volumes, key=lambda v: v.id not in gone)
+    rows = "".join(_row(v, taken.get(v.id, []), identity, grows, missing, v.id in gone) for v in volumes[:SHOWN])
     if len(volumes) > SHOWN:
         rows += f'<tr><td colspan="5">and {len(volumes) - SHOWN} more: GET /volumes lists them</td></tr>'
     heads = "".join(f"<th>{head}</th>" for head in ("Volume", "Size", "Mounted by", "Snapshots", ""))
@@ -49,8 +52,12 @@ def unknown(error: ModelyardError) -> str:
     return f'<h2 id="volumes">Volumes</h2><div class="cards"><article>{escape(str(error))}</article></div>'
 
 
-def _row(volume: Volume, taken: list[Snapshot], identity: Identity, grows: bool, missing: str) -> str:
+def _row(
+    volume: Volume, taken: list[Snapshot], identity: Identity, grows: bool, missing: str, gone: bool = False
+) -> str:
     title = f"{escape(volume.owner)}/<b>{escape(volume.name)}</b>"
+    if gone:
+        title += f'<br><span class="bad">Left over: there is no account named {escape(volume.owner)}</span>'
     path = f"<br><small>{escape(volume.status.path)}</small>" if volume.status.path else ""
     who = ", ".join(escape(f"{m.pod} on {m.node}" if m.node else m.pod) for m in volume.status.mounted_by) or "—"
     snapshots = _taken(volume, taken, owns(identity, volume.owner))

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyterhub.spawner import SpawnException
 
+from modelyard_api.bounds import show
 from modelyard_api.choices import Choice, Sizes, choose
-from modelyard_api.errors import Forbidden, ModelyardError
+from modelyard_api.errors import Conflict, Forbidden, ModelyardError
 from modelyard_api.profiles import Catalogue, Profile
+from modelyard_api.servers import ResizeOrder
 from modelyard_hub.spawner import own, page
 from modelyard_hub.spawner.profiled import Profiled
 from modelyard_hub.spawner.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from modelyard_hub.spawner.resizing import Now
 
 Look = Callable[[Any, tuple[Profile, ...]], Awaitable[Surroundings]]
 
@@ -39,10 +44,14 @@ class Chooser:
         def apply(spawner: Profiled, options: Mapping[str, Any]) -> None:
             self.apply(spawner, options)
 
+        def again(spawner: Profiled, order: ResizeOrder, now: Now) -> tuple[Sizes, dict[str, Any]]:
+            return self.again(spawner, order, now)
+
         c.JupyterHub.template_paths = [str(page.TEMPLATES)]
         c.Spawner.options_form = form
         c.Spawner.options_from_form = read
         c.Spawner.apply_user_options = apply
+        c.Spawner.again = again
 
     async def form(self, spawner: Profiled) -> str:
         """The form, with the last choice; empty where there is nothing to choose.
@@ -83,6 +92,25 @@ class Chooser:
         except ModelyardError as problem:
             spawner.forget_choice(spawner.earlier)
             raise refusal(problem) from None
+
+    def again(self, spawner: Profiled, order: ResizeOrder, now: Now) -> tuple[Sizes, dict[str, Any]]:
+        """The sizes of a server that runs, with what `order` changes, and the options that ask for them. InvalidChoice:
+        the profile does not allow it; Conflict: the user's other servers leave too little of the quota."""
+        changed = {"cpu": order.cpu or now.cpu, "memory": order.memory or now.memory}
+        options = {**spawner.user_options, **changed}
+        sizes = self._sizes(Choice.read(options), spawner)
+        groups = groups_of(spawner)
+        before = {"cpu": now.cpu, "memory": float(now.memory)}
+        for room in own.rooms(own.most(self.catalogue.quota(groups)), self._others(spawner, groups)):
+            wanted = own.takes(sizes)[room.need]
+            if wanted > room.free and wanted > before.get(room.need, wanted):
+                raise Conflict(
+                    f"{room.need}: your quota has {show(room.need, room.free)} beside your other servers, "
+                    f"asked for are {show(room.need, wanted)}",
+                    remedy="Ask for less, or stop another server.",
+                    field=room.need,
+                )
+        return sizes.model_copy(update={"shm": now.shm}), options
 
     def _sizes(self, choice: Choice, spawner: Profiled) -> Sizes:
         groups = groups_of(spawner)

@@ -6,7 +6,8 @@ from typing import Any
 
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner import resume
+from modelyard_hub.spawner import accounts_api, deleting, resume, sizes_api
+from modelyard_hub.spawner.listening import when_it_listens
 from modelyard_hub.spawner.queue import Queue
 from modelyard_hub.spawner.turns import Limits
 
@@ -27,6 +28,9 @@ LAB_ARGUMENTS = [
 
 def common(c: Any, settings: Settings) -> None:
     """Fill JupyterHub's config object `c`."""
+    when_it_listens(deleting.guard)
+    when_it_listens(sizes_api.install)
+    when_it_listens(accounts_api.install)
     c.JupyterHub.allow_named_servers = settings.named_servers > 0
     c.JupyterHub.named_server_limit_per_user = settings.named_servers
     c.Spawner.args = LAB_ARGUMENTS
@@ -35,14 +39,6 @@ def common(c: Any, settings: Settings) -> None:
     c.Spawner.oauth_client_allowed_scopes = [f"{READ}!user", f"{WRITE}!user"]
     # What is refused at once is answered as such, not as a start that fails: to a form as long as it waits anyway.
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
-
-
-def check_nothing_runs(user: Any) -> None:
-    """RuntimeError while a server of the user runs or starts. JupyterHub stops only the default one before it deletes a
-    user, and finds out about the others after it has forgotten that one."""
-    active = [one.name or "the default one" for one in user.spawners.values() if one.active]
-    if active:
-        raise RuntimeError(f"{user.name} has servers that run or start: {', '.join(active)}")
 
 
 def queued(c: Any, settings: Settings, starting: int) -> None:

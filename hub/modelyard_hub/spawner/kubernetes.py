@@ -12,6 +12,7 @@ from modelyard_hub.spawner.chooser import Chooser
 from modelyard_hub.spawner.common import common, queued
 from modelyard_hub.spawner.pods import ProfiledPods, around
 from modelyard_hub.spawner.queued import Queued
+from modelyard_hub.spawner.resized import ResizedPods
 from modelyard_hub.spawner.resuming import ResumedSpawner
 from modelyard_hub.spawner.starting import RESERVE
 
@@ -25,7 +26,7 @@ STARTING = 64
 """Servers that start at once, unless the settings say another number."""
 
 
-class PodSpawner(ProfiledPods, Queued, ResumedSpawner):
+class PodSpawner(ProfiledPods, Queued, ResizedPods, ResumedSpawner):
     """The spawner whose templates know `{owner}`."""
 
     def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:

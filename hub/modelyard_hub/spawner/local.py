@@ -15,14 +15,17 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Integer, Unicode, default
 
+from modelyard_api.errors import Conflict
 from modelyard_api.names import owner_name
 from modelyard_api.profiles import Profile
+from modelyard_api.servers import ResizeOrder, ServerSize
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
 from modelyard_hub.spawner.causes.words import duration
 from modelyard_hub.spawner.chooser import Chooser
-from modelyard_hub.spawner.common import LAB_ARGUMENTS, check_nothing_runs, common, queued
+from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
+from modelyard_hub.spawner.deleting import check_nothing_runs
 from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
 from modelyard_hub.spawner.phases import HISTORY, Clock, record
 from modelyard_hub.spawner.profiled import Profiled, threads
@@ -65,6 +68,17 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
         record("start", self._clock.between("begun", "running") or 0.0)
         announce(self, f"http://{address[0]}:{address[1]}")
         return address
+
+    async def has_size(self) -> ServerSize:
+        """See `ResizedPods`: Conflict, here it does not change."""
+        return await self.resize(ResizeOrder())
+
+    async def resize(self, order: ResizeOrder, token: str = "") -> ServerSize:
+        """See `ResizedPods`: Conflict."""
+        raise Conflict(
+            "the size of a server on one machine does not change while it runs",
+            remedy="Choose it at the next start: stop the server, and start it with that size.",
+        )
 
     async def delete_forever(self) -> None:
         """With a user, their folders go to the trash."""

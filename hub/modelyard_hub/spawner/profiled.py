@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy.orm import object_session
+from traitlets import Any as AnyTrait
 from traitlets import HasTraits, observe
 
 from modelyard_api.choices import Sizes
@@ -28,6 +29,8 @@ class Profiled(HasTraits):  # type: ignore[misc]  # traitlets is untyped
     """The options before the present ones."""
     refused: Any = None
     """A form that was refused, and why, for the page that shows it again."""
+
+    again: Any = AnyTrait(None, allow_none=True, config=True, help="`Chooser.again`.")
 
     @observe("user_options")  # type: ignore[untyped-decorator]
     def _remember(self, change: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jupyterhub.utils import maybe_future, url_path_join
@@ -78,6 +79,11 @@ class Queued(HasTraits):  # type: ignore[misc]  # traitlets is untyped
     def own(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """What it takes of its user's own quota, and how much that is; nothing where there is none."""
         return {}, {}
+
+    def size_changed(self) -> None:
+        """It runs with other sizes from now on: these are what quotas and shares count."""
+        if self.queue is not None and (ticket := self.queue.ticket(self.key)):
+            self.queue.running(replace(ticket, cost=self._cost(), own=self.own()[0]))
 
     def taken(self) -> None:
         """The cluster has it now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "pods", ("list", "watch", "create", "delete")),
+    ("", "pods/resize", ("patch",)),
     ("", "persistentvolumeclaims", ("get", "list", "create", "patch")),
     ("", "pods/log", ("get",)),
     ("", "events", ("list", "watch")),

@@ -16,6 +16,10 @@ AWAY = Diagnosis(
 )
 
 
+GIVEN_UP = 10.0
+"""Seconds within which who cancels a start stops its server; JupyterHub waits for one."""
+
+
 class ResumedSpawner(ExplainedSpawner):
     """What is kept of a server says whether its start has ended. JupyterHub itself would take one that the last process
     began for one that runs, wait for its answer for a while, and remove it without a word."""
@@ -23,6 +27,8 @@ class ResumedSpawner(ExplainedSpawner):
     _settled = False
     _interrupted = True
     _spawn_future: Any
+    _stop_future: asyncio.Future[Any] | None = None
+    """JupyterHub's, while it stops the server."""
 
     async def _start(self) -> str:
         """See ExplainedSpawner's."""
@@ -82,7 +88,7 @@ class ResumedSpawner(ExplainedSpawner):
         if ended.cancelled():
             start.cancel()
             await asyncio.wait({start})
-            self._spawn_future, self._spawn_pending = None, False
+            await self._given_up()
             return 1
         if error := start.exception():
             self.log.warning("%s was not started: %s", self._log_name, error)
@@ -97,6 +103,16 @@ class ResumedSpawner(ExplainedSpawner):
         self._closing = asyncio.create_task(self._close(ended), name=f"start of {self.pod_name}")
         found: int | None = await super().poll()
         return found
+
+    async def _given_up(self) -> None:
+        """Returns when who cancelled it has stopped it. JupyterHub refuses to stop what is still being checked, and
+        would stop it by itself, and be in the way, if its check ended now."""
+        self._spawn_future, self._spawn_pending, self._check_pending = None, False, False
+        until = asyncio.get_running_loop().time() + GIVEN_UP
+        while self._stop_future is None and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        if stopping := self._stop_future:
+            await asyncio.wait({stopping})
 
     async def _close(self, ended: asyncio.Future[str]) -> None:
         """Who waits is told that it is ready when JupyterHub has made its own check, and gives it away."""
@@ -121,6 +137,3 @@ class ResumedSpawner(ExplainedSpawner):
         await exponential_backoff(running, f"pod {self.pod_name} did not start", timeout=self.start_timeout)
         url: str = self._get_pod_url(self._there())
         return url
-
-    def _there(self) -> Any:
-        return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")

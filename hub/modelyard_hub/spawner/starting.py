@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -23,12 +23,15 @@ from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
-from modelyard_hub.spawner.wide import Wide
+from modelyard_hub.spawner.wide import AWAY, Wide, passing
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
+AGAIN = 1.0
+"""Seconds after which a cluster that does not answer is asked again."""
+AWAY_NOW = Diagnosis("queue", "cluster-away", "The cluster does not answer.", (), "It is asked again.")
 LOOKS_EVERY = 0.05
 """Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
@@ -77,7 +80,7 @@ class ExplainedSpawner(HomeSpawner):
 
     async def _make(self) -> str:
         """Make the pod and wait until it runs, unless what is there already forbids it; its URL."""
-        await self.prepare_volumes()
+        await self._when_it_answers(self.prepare_volumes)
         self._hold = await self.hold()
         before = self._hold.diagnosis() if self._hold else None
         if self._look:
@@ -85,6 +88,27 @@ class ExplainedSpawner(HomeSpawner):
         if before and before.final:
             raise self._not_started(before)
         return await self.unless_it_runs(super()._start())
+
+    async def _when_it_answers(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Ask the cluster, again while it does not answer; NotStarted after as long as KubeSpawner is patient."""
+        now = asyncio.get_running_loop().time
+        until = now() + self.k8s_api_request_retry_timeout
+        while True:
+            try:
+                return await ask()
+            except Exception as error:
+                if not passing(error):
+                    raise
+                if now() > until:
+                    said = replace(AWAY_NOW, evidence=(_words(error),), remedy="Try again in a minute.")
+                    raise self._not_started(said) from error
+                self._away(error)
+            await asyncio.sleep(AGAIN)
+
+    def _away(self, error: BaseException) -> None:
+        self.log.warning("The cluster does not answer for %s: %s", self._log_name, _words(error))
+        if self._look:
+            self._look.before = AWAY_NOW
 
     async def _explained(self, running: Awaitable[str]) -> str:
         """Wait for the pod to run, as `running` does, which gives its URL, and to answer. NotStarted: it does not."""
@@ -143,7 +167,7 @@ class ExplainedSpawner(HomeSpawner):
         """Where the home volume is, before there is a pod; None where it is nowhere, or that is not known in time."""
         try:
             return await asyncio.wait_for(self._held(), PATIENCE)
-        except TimeoutError:
+        except AWAY:
             return None
 
     async def _held(self) -> Hold | None:
@@ -175,7 +199,7 @@ class ExplainedSpawner(HomeSpawner):
                     raise self._not_started(_after(await _why(self._look), seconds if late else 0.0))
             return task.result()
         except ApiException as error:
-            if found := refused(error.status, _said(error)):
+            if found := refused(error.status, api_said(error)):
                 raise self._not_started(found) from error
             raise
         except ModelyardError as error:
@@ -199,10 +223,11 @@ class ExplainedSpawner(HomeSpawner):
             raise self._not_started(found)
         try:
             made = await asyncio.wait_for(self.api.create_namespaced_pod(self.namespace, pod), request_timeout)
-        except TimeoutError:
-            return False
-        except ApiException as error:
-            if error.status != 409:
+        except AWAY as error:
+            if passing(error):
+                self._away(error)
+                return False
+            if getattr(error, "status", None) != 409:
                 raise
             self.log.info("There is a pod %s already; it is stopped first", self.pod_name)
             await self.stop(True)
@@ -258,6 +283,10 @@ class ExplainedSpawner(HomeSpawner):
         metadata = (found or {}).get("metadata") or {}
         return found if metadata.get("uid") == self._made or "deletionTimestamp" in metadata else None
 
+    def _there(self) -> Any:
+        """The pod of this server's name, as the hub's own watch has it."""
+        return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+
     def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""
         loop = asyncio.get_running_loop()
@@ -288,7 +317,11 @@ def _after(found: Diagnosis, seconds: float) -> Diagnosis:
     return replace(found, cause=cause, remedy="Try again: what was done so far is mostly kept.", wrong=True)
 
 
-def _said(error: ApiException) -> str:
+def _words(error: BaseException) -> str:
+    return api_said(error) if isinstance(error, ApiException) else repr(error)
+
+
+def api_said(error: ApiException) -> str:
     """The API server's own words."""
     try:
         return str(json.loads(error.body or "")["message"])

@@ -23,7 +23,15 @@ REFUSED = 300.0
 PAGE, PAGES = 500, 20
 AWAY = (ApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
 """What reading may raise, which keeps nobody from being told the rest."""
+_PASSING = (429, 503, 504)
 log = logging.getLogger(__name__)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether the API server did not answer, or not now: the same may be asked again."""
+    if isinstance(error, ApiException):
+        return error.status in _PASSING
+    return isinstance(error, aiohttp.ClientError | OSError)  # of which TimeoutError is one
 
 
 class Wide:

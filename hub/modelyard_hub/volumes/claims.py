@@ -29,6 +29,8 @@ USER = "modelyard.dev/user"
 one's."""
 SERVER, PLAN = "modelyard.dev/server", "modelyard.dev/snapshots"
 AT, UNTIL, BY, GONE = (f"modelyard.dev/trashed-{word}" for word in ("at", "until", "by", "gone"))
+PURGED = "modelyard.dev/purged"
+"""Annotation of what is being deleted, snapshots first: nobody takes it out of the trash any more."""
 NONE = "-"
 """Value of SERVER of a volume that no server has."""
 HOME_PATH = "/home/jovyan"
@@ -115,6 +117,17 @@ def to_trash(claim: Object, now: datetime, until: datetime, by: str, *, gone: bo
     """The merge patch of exactly this claim, as it is now."""
     notes = {AT: now.isoformat(timespec="seconds"), UNTIL: until.isoformat(timespec="seconds"), BY: by}
     return merge(claim, labels={TRASHED: "true"}, annotations={**notes, GONE: "true" if gone else None})
+
+
+def to_purge(claim: Object) -> dict[str, Any]:
+    """The merge patch with which its deletion begins. Its time is up from then on, so that what was begun is ended."""
+    return merge(claim, annotations={PURGED: "true", UNTIL: datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def is_purged(claim: Object) -> bool:
+    """Whether its deletion has begun."""
+    meta = claim["metadata"]
+    return bool(meta.get("deletionTimestamp")) or (meta.get("annotations") or {}).get(PURGED) == "true"
 
 
 def from_trash(claim: Object, owner: str, name: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class ClusterDisks:
         """See `Disks.recover`."""
 
         async def recover(claim: Object) -> Volume:
-            if claim["metadata"].get("deletionTimestamp"):
+            if claims.is_purged(claim):
                 raise Conflict("it is being deleted already", remedy="Nothing brings it back.")
             patch = claims.from_trash(claim, owner, name)
             return claims.volume(await self._api.merge(CLAIM, claim["metadata"]["name"], patch))
@@ -119,12 +119,14 @@ class ClusterDisks:
         return await self._change(volume, recover)
 
     async def purge(self, volume: Volume) -> None:
-        """See `Disks.purge`. The claim is deleted as it was looked at: one that somebody takes out of the trash
-        meanwhile stays. Its snapshots go first, so that none is left whose volume nobody knows."""
+        """See `Disks.purge`. It begins with a mark on the claim as it was looked at: one that somebody takes out of the
+        trash before stays, with its snapshots, and from then on nobody does. The claim goes last, so that no snapshot
+        is left whose volume nobody knows."""
         claim = await self._find(volume)
         if not claims.is_trashed(claim):
             raise Conflict("it is not in the trash", remedy="Put it there first.")
         await self._refuse_mounted(claim)
+        claim = await self._api.merge(CLAIM, claim["metadata"]["name"], claims.to_purge(claim))
         for snapshot in await self.snapshots(None):  # one keeps the owner it was made for
             if snapshot.volume_id == volume.id:
                 await self.drop(snapshot)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from harness import pods
+from harness.cluster import Cluster
+from harness.metadata_service import metadata_service
 from harness.release import Release
 from harness.wait import eventually
 
@@ -105,6 +108,22 @@ def test_a_notebook_server_reaches_the_hub_and_the_router_and_nothing_else(place
         return reached(release, pod, "notebook", *allowed, *forbidden.values()) == allowed
 
     eventually(kept, timeout=60, interval=1, what=f"only the hub and the router are reached: {forbidden}")
+
+
+def test_user_code_does_not_reach_a_clouds_metadata(placed: Pods, cluster: Cluster, namespace: str) -> None:
+    """Whose answer would be the node's own credentials. A pod that no policy holds reaches it."""
+    release = placed.release
+    cluster.apply(pods.pod("free", pods.pod_spec(pods.SLEEP)), namespace=namespace)
+    cluster.kubectl("--namespace", namespace, "wait", "pod/free", "--for=condition=Ready", "--timeout=60s")
+    kept = {"notebook": pod_of(release, "notebook", USER), "server": pod_of(release, "model-server", USER)}
+    uids = [cluster.get("pod", "free", namespace)["metadata"]["uid"]]
+    uids += [cluster.get("pod", pod, release.namespace)["metadata"]["uid"] for pod in kept.values()]
+    with metadata_service(*uids) as address:
+        command = ("exec", "free", "--", "python3", "-c", REACHED, json.dumps([address]))
+        free = lambda: json.loads(cluster.kubectl("--namespace", namespace, *command)) == [list(address)]  # noqa: E731
+        eventually(free, timeout=30, interval=1, what="it answers whom nothing holds")
+        for container, pod in kept.items():
+            assert reached(release, pod, container, address) == set(), f"the {container} reaches it"
 
 
 def test_a_model_server_reaches_no_part_of_the_release(placed: Pods) -> None:

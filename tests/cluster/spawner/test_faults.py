@@ -133,12 +133,17 @@ def test_a_hub_that_dies_while_servers_start_goes_on_with_them(hub: PodHub, clus
     begin(hub, "stuck", cpu_guarantee=64.0, cpu_limit=64.0)
     begin(hub, "slow", cmd=SLOW)
     begin(hub, "silent", cmd=SILENT)
+    begin(hub, "quitter", cmd=SILENT)
     begin(hub, "late")
-    phases = dict.fromkeys(("ready", "slow", "silent", "late"), "Running") | {"placed": "Pending", "stuck": "Pending"}
+    running = ("ready", "slow", "silent", "quitter", "late")
+    phases = dict.fromkeys(running, "Running") | dict.fromkeys(("placed", "stuck"), "Pending")
     before = {user: seen(cluster, hub, user, wanted) for user, wanted in phases.items()}
     hub.kill()
     hub.revive()
     assert model(hub, "silent")["pending"], "what goes on does not keep the hub from answering"
+    with hub.client() as client:
+        answer = client.delete("/users/quitter/server")
+        assert answer.status_code in (202, 204), answer.text
     gate.touch()
     cluster.kubectl("label", "node", cluster.node, mark)
     try:
@@ -156,6 +161,9 @@ def test_a_hub_that_dies_while_servers_start_goes_on_with_them(hub: PodHub, clus
         assert told[user]["message"].startswith(f"Spawn failed: {text}"), told[user]
         over(hub, cluster, user)
     assert "I am up to something" in told["silent"]["html_message"]
+    over(hub, cluster, "quitter")
+    begin(hub, "quitter", cmd=SLOW)
+    assert last(hub, "quitter").get("ready"), "who gave up may start again"
 
 
 ENDS = {
@@ -190,7 +198,9 @@ def test_a_user_who_is_deleted_while_a_server_starts_leaves_none(hub: PodHub, cl
     begin(hub, "leaver", cpu_guarantee=64.0, cpu_limit=64.0)
     seen(cluster, hub, "leaver", "Pending")
     with hub.client() as client:
-        assert client.delete("/users/leaver").status_code == 500, "JupyterHub deletes nobody whose server starts"
+        refused = client.delete("/users/leaver")
+        assert refused.status_code == 400
+        assert "leaver has servers that run or start: the default one. Stop them first." in refused.text
         hub.stop("leaver")
         assert client.delete("/users/leaver").status_code == 204
     eventually(lambda: pod(cluster, hub, "leaver") is None, timeout=60, what="its pod is gone")
@@ -208,6 +218,41 @@ def test_a_server_that_fills_its_shared_memory_says_so(hub: PodHub) -> None:
     told = last(hub, "filler")
     assert told.get("failed")
     assert "its shared memory (/dev/shm) is full. Choose more shared memory." in told["message"]
+
+
+def test_while_the_api_server_is_away_a_start_waits_for_it(hub: PodHub, cluster: Cluster) -> None:
+    """One that has its pod goes on, and one that was asked for meanwhile begins when it is back, or says why not."""
+    begin(hub, "sooner", cmd=SLOW)
+    seen(cluster, hub, "sooner", "Running")
+    cluster.stop_api_server()
+    try:
+        begin(hub, "later", cmd=SLOW)
+    finally:
+        cluster.start_api_server()
+    told = last(hub, "sooner")
+    assert told.get("ready"), told
+    if (told := last(hub, "later")).get("failed"):  # the cluster's own parts may take longer than a start here has
+        assert re.search("has not seen its volume claim|cluster does not answer", told["message"]), told
+        over(hub, cluster, "later")
+        begin(hub, "later")
+        told = last(hub, "later")
+    assert told.get("ready"), told
+    assert runs(hub, "sooner")
+    assert runs(hub, "later")
+
+
+def test_while_the_kubelet_is_away_a_start_waits_for_it(hub: PodHub, cluster: Cluster) -> None:
+    cluster.stop_kubelet()
+    try:
+        begin(hub, "patient")
+        placed = lambda: (pod(cluster, hub, "patient") or {}).get("spec", {}).get("nodeName")  # noqa: E731
+        eventually(placed, timeout=30, what="the pod is on the node that says nothing")
+        told = hub.progress("patient", enough="preparing", seconds=30)
+        assert not told[-1].get("failed"), told
+    finally:
+        cluster.start_kubelet()
+    assert last(hub, "patient").get("ready")
+    assert runs(hub, "patient")
 
 
 @contextmanager

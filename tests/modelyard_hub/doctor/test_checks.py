@@ -6,11 +6,15 @@ import asyncio
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from harness.fake_cluster import fake_cluster
 from modelyard_api.conditions import Condition, ConditionStatus
 from modelyard_api.endpoints import Endpoint, EndpointSpec, EndpointStatus, RevisionSpec, RevisionStatus, TrafficTarget
-from modelyard_hub.doctor import cluster, endpoints, folder, parts
+from modelyard_api.names import owner_name
+from modelyard_api.volumes import Trashed, Volume, VolumeStatus
+from modelyard_hub.admin import Admin
+from modelyard_hub.doctor import cluster, endpoints, folder, homes, parts
 from modelyard_hub.doctor.base import Patient, examine
 from modelyard_hub.settings import Settings
 
@@ -77,3 +81,34 @@ async def test_each_right_that_is_missing_is_a_finding(tmp_path: Path) -> None:
         )
         found = await asyncio.to_thread(lambda: list(cluster.check(Patient(settings, None))))
         assert [f.subject for f in found] == ["patch deployments", "get pods/log"]
+
+
+def volume(owner: str, kind: Literal["home", "data", "shared"] = "home", trashed: Trashed | None = None) -> Volume:
+    status = VolumeStatus(size=1 << 30, trashed=trashed)
+    return Volume(owner=owner, name="home", id=f"{owner}-1", kind=kind, made_at=NOW, etag='"1"', status=status)
+
+
+class Yard(Admin):
+    """What an administrator is told of it. A name is not its owner's name."""
+
+    def __init__(self) -> None:
+        """It needs no folder."""
+
+    def accounts(self) -> list[str]:
+        return ["Ada.L@example.com", "bob"]
+
+    def volumes(self) -> list[Volume]:
+        put = Trashed(at=NOW, until=NOW)
+        return [
+            volume(owner_name("Ada.L@example.com")),
+            volume("zoe"),
+            volume("everybody", "shared"),
+            volume("eve", trashed=put),
+        ]
+
+
+def test_a_home_whose_user_is_gone_is_a_finding(tmp_path: Path) -> None:
+    (finding,) = homes.check(Patient(Settings(home=tmp_path), Yard()))
+    assert finding.subject == "volume zoe/home"
+    assert finding.evidence == "there is no account named zoe; it has 1 GiB"
+    assert not list(homes.check(Patient(Settings(home=tmp_path), None)))

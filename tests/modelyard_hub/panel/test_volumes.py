@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contracts.disks import GiB, again, made
+from contracts.disks import LATER, NOW, GiB, again, made
 from harness import api
 from harness.api import Yard, problem
 from harness.claims import Claims
@@ -121,3 +121,17 @@ async def test_why_there_are_no_snapshots(there: Yard, claims: Claims) -> None:
         page = (await ada.get(f"{ROOT}/", headers=TAB)).text
     assert "The cluster takes no snapshots" in page
     assert "/snapshot" not in page
+
+
+async def test_what_nobody_owns_any_more_comes_first_for_administrators(there: Yard, claims: Claims) -> None:
+    for owner in ("ada", "zoe"):
+        await made(claims, "home", owner)
+    await claims.disks.trash(await made(claims, "data", "zoe"), NOW, LATER, "zoe")
+    said = "Left over: there is no account named zoe"
+    for accounts, expected in ((["ada", "root"], 1), (["ada", "zoe"], 0), (None, 0)):
+        there.hub.accounts = accounts
+        async with browser(there, "root") as root, browser(there, "ada") as ada:
+            page = (await root.get(f"{ROOT}/", headers=TAB)).text
+            assert page.count("Left over") == page.count(said) == expected, accounts
+            assert (page.index("zoe/<b>home</b>") < page.index("ada/<b>home</b>")) == bool(expected)
+            assert "Left over" not in (await ada.get(f"{ROOT}/", headers=TAB)).text

@@ -114,6 +114,14 @@ def test_room_that_others_use_is_told_with_the_best_node() -> None:
     assert enough.cause == "No node has 8 CPUs free at once."
 
 
+def test_a_claim_that_only_the_scheduler_does_not_see_is_not_said_to_be_missing() -> None:
+    """As after a restart of the API server."""
+    claim = {"metadata": {"name": "home-missing"}, "status": {"phase": "Pending"}}
+    found = diagnose(observed("claim-missing", claims=(claim,)))
+    cause = "The cluster's scheduler has not seen its volume claim home-missing yet, which is there."
+    assert (found.phase, found.reason, found.text) == ("schedule", "claim-unseen", f"{cause} {AGAIN}")
+
+
 @pytest.mark.parametrize("end", [".", ". no new claims to deallocate, preemption: 0/1 nodes are available.", ", 1 x."])
 def test_the_resource_is_read_wherever_it_stands(end: str) -> None:
     pod = json.loads((FOLDER / "no-gpu.json").read_text())["pod"]

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.config import kube_config
 from kubespawner.clients import load_config
 from tornado.web import HTTPError
@@ -187,3 +189,27 @@ async def test_further_and_shared_volumes_are_in_the_pod(cluster: FakeCluster, t
         {"name": "volume-0", "mountPath": "/home/jovyan/volumes/data"},
         {"name": "shared-pictures", "mountPath": "/home/jovyan/shared/pictures", "readOnly": True},
     ]
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_again_for_a_while(cluster: FakeCluster, tmp_path: Path) -> None:
+    made = of(tmp_path)
+    made.user.escaped_name = "ada"
+
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        """It does what it is told, and ends the connection before it answers."""
+        answer = await cluster.handle(request)
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    cluster.faults["GET persistentvolumeclaims"] = [refuse(503, "etcd is away")]
+    cluster.faults["POST persistentvolumeclaims"] = [hang_up]
+    await made._when_it_answers(made.prepare_volumes)
+    assert names(cluster) == [made.pvc_name], "and one home is made"
+    cluster.faults["GET persistentvolumeclaims"] = [refuse(403, "no")]
+    with pytest.raises(ApiException):  # what it refuses it refuses
+        await made._when_it_answers(made.prepare_volumes)
+    made.k8s_api_request_retry_timeout = 0
+    cluster.faults["GET persistentvolumeclaims"] = [refuse(503, "etcd is away")] * 3
+    with pytest.raises(NotStarted, match=r"The cluster does not answer\. Try again in a minute\."):
+        await made._when_it_answers(made.prepare_volumes)

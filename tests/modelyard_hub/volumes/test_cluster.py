@@ -11,9 +11,11 @@ from aiohttp import web
 from contracts.disks import LATER, NOW, GiB, again, made
 from harness.claims import Claims, pod
 from harness.fake_cluster import refuse
-from modelyard_api.errors import Conflict, QuotaExceeded
+from modelyard_api.errors import Conflict, ModelyardError, QuotaExceeded
 from modelyard_api.volumes import Restoring, VolumeSpec
 from modelyard_hub.volumes import claims as meaning
+from modelyard_hub.volumes.keeper import Keeper
+from modelyard_hub.volumes.shelf import Bounds, Shelf
 from modelyard_hub.volumes.snapshots import PLANNED
 
 
@@ -25,18 +27,60 @@ async def test_a_claim_is_named_by_chance_and_says_what_it_is(claims: Claims) ->
     assert first["labels"].items() >= {"modelyard.dev/owner": "ada", "modelyard.dev/volume": "data"}.items()
 
 
-async def test_a_claim_that_is_taken_out_of_the_trash_while_it_is_deleted_stays(claims: Claims) -> None:
-    put = await claims.disks.trash(await made(claims), NOW, LATER, "ada")
+async def test_a_claim_that_is_taken_out_of_the_trash_before_its_deletion_begins_stays_with_its_snapshots(
+    claims: Claims,
+) -> None:
+    volume = await made(claims)
+    kept = await claims.disks.snapshot(volume)
+    put = await claims.disks.trash(volume, NOW, LATER, "ada")
     name = claims.claim(put)["metadata"]["name"]
 
     async def meanwhile(request: web.Request) -> web.StreamResponse:
         await claims.disks.recover(put, "ada", "data")
         return await claims.cluster.handle(request)
 
-    claims.cluster.faults["DELETE persistentvolumeclaims"] = [meanwhile]
+    claims.cluster.faults["PATCH persistentvolumeclaims"] = [meanwhile]
     with pytest.raises(Conflict):
         await claims.disks.purge(put)
     assert ("persistentvolumeclaims", name) in claims.cluster.objects
+    assert [one.name for one in await claims.disks.snapshots(["ada"])] == [kept.name]
+    assert (await again(claims, put)).status.trashed is None
+
+
+async def test_nobody_takes_out_of_the_trash_what_is_being_deleted(claims: Claims) -> None:
+    volume = await made(claims)
+    await claims.disks.snapshot(volume)
+    put = await claims.disks.trash(volume, NOW, LATER, "ada")
+    refused: list[Conflict] = []
+
+    async def meanwhile(request: web.Request) -> web.StreamResponse:
+        with pytest.raises(Conflict, match="being deleted already") as caught:
+            await claims.disks.recover(put, "ada", "data")
+        refused.append(caught.value)
+        return await claims.cluster.handle(request)
+
+    claims.cluster.faults["DELETE volumesnapshots"] = [meanwhile]
+    await claims.disks.purge(put)
+    assert len(refused) == 1
+    assert await claims.disks.volumes(["ada"]) == []
+
+
+async def test_a_deletion_that_was_cut_off_is_ended_by_the_clock(claims: Claims) -> None:
+    volume = await made(claims)
+    await claims.disks.snapshot(volume)
+    put = await claims.disks.trash(volume, NOW, datetime.now(UTC) + timedelta(days=30), "ada")
+    claims.cluster.faults["DELETE volumesnapshots"] = [refuse(500, "etcd is away")]
+    with pytest.raises(ModelyardError):
+        await claims.disks.purge(put)
+    left = (await again(claims, put)).status.trashed
+    assert left is not None
+    assert left.until <= datetime.now(UTC)
+
+    async def told(action: str, subject: str) -> None:
+        assert (action, subject) == ("volume.purge", "volume/ada/data")
+
+    await Keeper(Shelf(claims.disks, Bounds(largest=1 << 40, most=3, days=30)), told).look()
+    assert await claims.disks.volumes(["ada"]) == []
 
 
 @pytest.mark.parametrize(("phase", "deleted"), [("Pending", False), ("Running", False), ("Succeeded", True)])

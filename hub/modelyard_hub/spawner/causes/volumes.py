@@ -16,6 +16,9 @@ _SELECTED = "volume.kubernetes.io/selected-node"
 def unbound(seen: Observed, message: str) -> Diagnosis | None:
     """Why a claim has no volume, where that is what the pod waits for."""
     if found := _MISSING.search(message):
+        if any(claim["metadata"]["name"] == found[1] for claim in seen.claims or ()):
+            cause = f"The cluster's scheduler has not seen its volume claim {found[1]} yet, which is there."
+            return Diagnosis("schedule", "claim-unseen", cause, (message,), TRIED_AGAIN)
         cause = f"Its volume claim {found[1]} does not exist."
         return Diagnosis("attach", "claim-missing", cause, (message,), ADMINISTRATOR)
     waiting = [c for c in seen.claims or () if (c.get("status") or {}).get("phase") != "Bound"]
