@@ -236,7 +236,7 @@ class _Planner:
 
     def forget(self) -> None:
         for name, task in self.world.tasks.items():
-            if RUN_LABEL in task.labels and name not in self._kept and not task.deleting:
+            if RUN_LABEL in task.labels and name.startswith("run-") and name not in self._kept and not task.deleting:
                 self.actions.append(Delete(name))
 
     def _end(self, stored: StoredRun, state: RunState, reason: str, message: str) -> None:
