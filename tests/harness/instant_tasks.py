@@ -56,7 +56,8 @@ class _Pluggable:
 
 @dataclass
 class InstantTasks:
-    """`failing`: attempts whose command fails; `endless`: none ends by itself. `ordered`: names, in order, each time that one was newly recorded."""
+    """`failing`: attempts whose command fails; `endless`: none ends by itself. `ordered`: names, in order,
+    each time that one was newly recorded."""
 
     failing: frozenset[int] = frozenset()
     endless: bool = False
