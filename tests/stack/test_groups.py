@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 import modelyard as yard
 from harness.runs import notebook
-from harness.stack import Stack
+from harness.stack import BIN, Stack
 from harness.wait import eventually
 from modelyard.client import AsyncClient
 from modelyard.tracking import Tracking
@@ -120,6 +122,29 @@ def test_a_secret_is_in_the_run_and_nowhere_else(stack: Stack, tmp_path: Path) -
     yard.delete_secret("warehouse")
     with pytest.raises(yard.errors.InvalidInput, match="no secret ada/warehouse"):
         yard.submit(path, secrets=secrets)
+
+
+def test_the_commands(stack: Stack, tmp_path: Path) -> None:
+    def told(*arguments: str, typed: str | None = None) -> str:
+        command = [str(BIN / "modelyard"), *arguments]
+        done = subprocess.run(command, env=stack.environment, input=typed, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "ada/typed has its value number 1" in told("secrets", "set", "ada", "typed", typed="hunter22\n")
+    assert "typed" in {secret.name for secret in yard.secrets()}
+    listed = told("secrets", "list", "--json")
+    assert ("ada", "typed") in {(row["owner"], row["name"]) for row in json.loads(listed)}
+    told("secrets", "delete", "ada", "typed")
+
+    yard.schedule(write(tmp_path, "rare.ipynb", "1"), "0 0 29 2 *", time_zone="Asia/Kathmandu")
+    (row,) = [row for row in json.loads(told("schedules", "list", "--json")) if row["schedule"] == "rare"]
+    assert (row["schedule"], row["cron"], row["next"][:10]) == ("rare", "0 0 29 2 *", "2028-02-29")
+    assert "is paused" in told("schedules", "pause", "ada", "rare")
+    assert json.loads(told("schedules", "show", "ada", "rare"))["spec"]["paused"]
+    assert "next at 2028-02-29" in told("schedules", "resume", "ada", "rare")
+    told("schedules", "delete", "ada", "rare")
+    assert "ada/rare" not in {schedule.name for schedule in yard.schedules()}
 
 
 def test_a_new_version_starts_a_run(stack: Stack, tmp_path: Path) -> None:
