@@ -76,6 +76,7 @@ def declared_by(notebook: Any, name: str) -> tuple[Declared, ...]:
     # It speaks of languages that it cannot inspect.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     asked = copy.deepcopy(notebook)
+    name_language(asked)
     asked.metadata.setdefault("papermill", {})
     for cell in asked.cells:
         cell.metadata.setdefault("tags", [])
@@ -92,6 +93,19 @@ def declared_by(notebook: Any, name: str) -> tuple[Declared, ...]:
         )
         for one in found
     )
+
+
+def name_language(notebook: Any) -> None:
+    """Put in the language of its kernel where a notebook leaves it out: papermill needs to know it."""
+    spec = notebook.metadata.get("kernelspec", {})
+    if spec.get("language") or notebook.metadata.get("language_info", {}).get("name") or not spec:
+        return
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        spec["language"] = KernelSpecManager().get_kernel_spec(spec["name"]).language
+    except NoSuchKernel:
+        spec["language"] = "python"  # such as of an image that this process is not in
 
 
 def _read(path: Path) -> Any:

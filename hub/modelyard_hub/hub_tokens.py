@@ -39,6 +39,17 @@ class HubTokens:
         if answer.is_error and answer.status_code not in (403, 404):
             raise Unavailable(f"JupyterHub answered {answer.status_code} when it was to revoke a token")
 
+    async def revoke_all(self, user: str, note: str) -> None:
+        """None of that note works any more, those included whose id nobody could keep. Unavailable, as above."""
+        answer = await self._ask("GET", f"/users/{quote(user, safe='')}/tokens")
+        if answer.status_code in (403, 404):
+            return  # the user is gone, and their tokens with them
+        if answer.is_error:
+            raise Unavailable(f"JupyterHub answered {answer.status_code} when it was asked for tokens")
+        for token in answer.json()["api_tokens"]:
+            if token["note"] == note:
+                await self.revoke(user, str(token["id"]))
+
     async def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         try:
             return await self._http.request(method, self._url + path, headers=self._headers, json=body)

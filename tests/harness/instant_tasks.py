@@ -56,8 +56,8 @@ class _Pluggable:
 
 @dataclass
 class InstantTasks:
-    """`failing`: attempts whose command fails; `endless`: none ends by itself. `ordered`: names, in order,
-    each time that one was newly recorded."""
+    """`failing`: attempts whose command fails; `endless`: none ends by itself. `ordered`: names, in order, each
+    time that one was newly recorded."""
 
     failing: frozenset[int] = frozenset()
     endless: bool = False
@@ -113,13 +113,16 @@ class InstantTasks:
 class Wallet:
     """Makes tokens and knows which are still good."""
 
-    good: dict[str, str] = field(default_factory=dict)
+    good: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: int = 0
 
     async def make(self, user: str, note: str, lifetime: float) -> tuple[str, str]:
         self.made += 1
-        self.good[f"t{self.made}"] = user
+        self.good[f"t{self.made}"] = (user, note)
         return f"t{self.made}", f"secret-{self.made}"
 
     async def revoke(self, user: str, token_id: str) -> None:
         self.good.pop(token_id, None)
+
+    async def revoke_all(self, user: str, note: str) -> None:
+        self.good = {key: told for key, told in self.good.items() if told != (user, note)}

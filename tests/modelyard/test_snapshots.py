@@ -63,6 +63,14 @@ def test_parameters_are_those_that_papermill_sees(tmp_path: Path) -> None:
     assert take(write(tmp_path, "1")).work.declared == ()
 
 
+def test_a_language_that_is_left_out_is_that_of_the_kernel(tmp_path: Path) -> None:
+    path = write(tmp_path, "1", parameters="depth = 3")
+    path.write_text(path.read_text().replace(', "language": "python"', ""))
+    declared = take(path).work.declared
+    assert declared is not None
+    assert [one.name for one in declared] == ["depth"]
+
+
 def test_commit_and_whether_the_tree_is_dirty(tmp_path: Path) -> None:
     path = write(tmp_path, "1")
     assert take(path).work.git is None

@@ -19,7 +19,7 @@ from modelyard.batch.report import Reporter, put
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidParameter
-from modelyard.snapshots import declared_by
+from modelyard.snapshots import declared_by, name_language
 from modelyard_api.parameters import check
 from modelyard_api.runs import Failure
 
@@ -77,22 +77,23 @@ def _execute(order: Order, reporter: Reporter, path: Path, tracked: Tracked | No
             MLFLOW_TRACKING_TOKEN=connection.token,
             MLFLOW_RUN_ID=tracked.run.id,
         )
-    return _papermill(order, reporter, path, kernel)
+    return _papermill(order, reporter, path, notebook, kernel)
 
 
-def _papermill(order: Order, reporter: Reporter, path: Path, kernel: str) -> str:
+def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kernel: str) -> str:
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillException, PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    from modelyard.batch.engine import Engine, Stopped
+    from modelyard.batch.engine import Engine, Stopped, write_notebook
 
     papermill_engines.register("modelyard", Engine)
     kills = oom_kills()
     marked = Path("ended.ipynb").absolute()  # not among what is delivered: values of secrets are in it
     source = Path("source.ipynb").absolute()  # papermill takes braces in a name for parameters
-    source.write_bytes(path.read_bytes())
+    name_language(notebook)
+    write_notebook(notebook, source)
 
     def stop_on_sigterm(client: Any) -> None:
         def stop(*_: object) -> None:

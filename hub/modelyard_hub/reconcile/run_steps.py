@@ -36,6 +36,9 @@ class Tokens(Protocol):
     async def revoke(self, user: str, token_id: str) -> None:
         """It no longer works."""
 
+    async def revoke_all(self, user: str, note: str) -> None:
+        """None of that note works any more."""
+
 
 class Secrets(Protocol):
     """Who knows named secrets."""
@@ -139,7 +142,7 @@ class RunSteps:
         if stored.token_id is not None:
             await self._tokens.revoke(run.created_by, stored.token_id)
         lifetime = min((run.spec.timeout or _LONGEST) + _MARGIN, _LONGEST)
-        token_id, secret = await self._tokens.make(run.created_by, f"run {run.id}", lifetime)
+        token_id, secret = await self._tokens.make(run.created_by, _note(run), lifetime)
         if not await self._store.write_run_token(run.id, token_id, stored.token_id):
             await self._tokens.revoke(run.created_by, token_id)
             return None
@@ -180,8 +183,14 @@ class RunSteps:
 
     async def _revoke(self, stored: StoredRun) -> None:
         if stored.token_id is not None:
-            await self._tokens.revoke(stored.run.created_by, stored.token_id)
+            # By the note: a hub service that was killed may have made one that it could not write down.
+            await self._tokens.revoke_all(stored.run.created_by, _note(stored.run))
             await self._store.write_run_token(stored.run.id, None, stored.token_id)
+
+
+def _note(run: Run) -> str:
+    """By which users see whose a token is."""
+    return f"run {run.id}"
 
 
 def report_of(told: bytes | None) -> RunReport:

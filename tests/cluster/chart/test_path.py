@@ -99,7 +99,7 @@ cells = [
     {**cell, "id": "b", "source": "import modelyard as yard; yard.record('sum', a + 2); print(len(yard.endpoints()))"},
     {**cell, "id": "c", "source": "1 / (a - 40)"},
 ]
-kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
+kernel = {"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
 pathlib.Path("/tmp/sum.ipynb").write_text(
     json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells})
 )
