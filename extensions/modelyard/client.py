@@ -181,7 +181,7 @@ class AsyncClient:
             self, model, name, holdout, rules or challenge.Rules(), PublishOptions(**fields)
         )
 
-    async def schedule(self, notebook: str | Path, cron: str, **fields: Any) -> AsyncSchedule:
+    async def schedule(self, notebook: str | Path, cron: str | None = None, **fields: Any) -> AsyncSchedule:
         """A cron line that creates runs of a notebook, made or changed; see `modelyard.schedule` for the fields."""
         from modelyard import timetable
 

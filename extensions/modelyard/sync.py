@@ -322,7 +322,7 @@ def retrain(
 
 def schedule(
     notebook: str | Path,
-    cron: str,
+    cron: str | None = None,
     *,
     name: str | None = None,
     time_zone: str = "UTC",
@@ -330,6 +330,8 @@ def schedule(
     overlap: bool = False,
     deadline: float | None = None,
     paused: bool = False,
+    on_version: str | None = None,
+    version_parameter: str | None = None,
     description: str = "",
     **fields: Any,
 ) -> Schedule:
@@ -338,8 +340,9 @@ def schedule(
     `cron`: minute, hour, day of the month, month, day of the week, such as "30 2 * * MON-FRI", in the IANA
     `time_zone`. `catch_up`: what becomes of times that had no run because the one before had not ended or Modelyard was
     away: "last" of them, "skip", "all". `overlap`: whether a run starts while the one before it goes on. `deadline`:
-    seconds after its time in which a run may start. `fields`: those of `submit`. The notebook is taken as it is now:
-    call this again when it has changed.
+    seconds after its time in which a run may start. `on_version`: a registered model of which each new version starts a
+    run too, with its number as the parameter `version_parameter`, within seconds. `fields`: those of `submit`. The
+    notebook is taken as it is now: call this again when it has changed.
 
     InvalidInput for a line that is never due and a zone that there is not.
     """
@@ -352,6 +355,8 @@ def schedule(
         "overlap": overlap,
         "deadline": deadline,
         "paused": paused,
+        "on_version": on_version,
+        "version_parameter": version_parameter,
         "description": description,
     }
     return Schedule(run(client().schedule(notebook, cron, **times, **fields)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from modelyard.client import Request, split_name
 from modelyard.errors import NotFound, StaleWrite
 from modelyard.loop import run
+from modelyard_api.schedules import Hook, ScheduleList, ScheduleSpec, ScheduleStatus
 from modelyard_api.schedules import Schedule as Resource
-from modelyard_api.schedules import ScheduleList, ScheduleSpec, ScheduleStatus
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
@@ -28,13 +29,15 @@ _ATTEMPTS = 8
 class Times:
     """When, and what becomes of what was missed; see `yard.schedule`."""
 
-    cron: str
+    cron: str | None = None
     time_zone: str = "UTC"
     name: str | None = None
     catch_up: str = "last"
     overlap: bool = False
     deadline: float | None = None
     paused: bool = False
+    on_version: str | None = None
+    version_parameter: str | None = None
     description: str = ""
 
 
@@ -65,6 +68,20 @@ class AsyncSchedule:
         self.resource = await self._client.fetch(Request("POST", f"{self.path}/resume"), Resource)
         return self
 
+    async def start(self, parameters: Mapping[str, Any] | None = None) -> AsyncRun:
+        """A run now, besides the due times; `parameters` beside those of the schedule."""
+        from modelyard.unattended import AsyncRun
+        from modelyard_api.runs import Run
+
+        body = {"parameters": dict(parameters or {}), "idempotency_key": uuid.uuid4().hex}
+        # The key makes it safe to send again.
+        request = Request("POST", f"{self.path}/start", body=body, headers={"If-None-Match": "*"})
+        return AsyncRun(self._client, await self._client.fetch(request, Run))
+
+    async def hook(self) -> str:
+        """A URL that starts a run when it is posted to, by whoever has it; it works until the schedule is deleted."""
+        return (await self._client.fetch(Request("POST", f"{self.path}/hook"), Hook)).url
+
     async def delete(self) -> None:
         """Forget it; its runs stay. Fine when it is gone already."""
         try:
@@ -79,7 +96,7 @@ class AsyncSchedule:
         return await unattended.runs(self._client, schedule=self.resource.key, limit=limit)
 
 
-def split(cron: str, fields: Mapping[str, Any]) -> tuple[Times, Submission]:
+def split(cron: str | None, fields: Mapping[str, Any]) -> tuple[Times, Submission]:
     """What `yard.schedule` takes, taken apart: when, and what. The runs are called as the schedule is."""
     from modelyard.unattended import Submission
 
@@ -178,6 +195,18 @@ class Schedule:
         run(self._remote.resume())
         return self
 
+    def start(self, parameters: Mapping[str, Any] | None = None) -> Run:
+        """A run now, besides the due times; `parameters` beside those of the schedule. Conflict where runs may not
+        overlap and one has not ended."""
+        from modelyard.submitting import Run
+
+        return Run(run(self._remote.start(parameters)))
+
+    def hook(self) -> str:
+        """A URL that starts a run when it is posted to, such as by another program's webhook. Whoever has it may; it
+        works until the schedule is deleted."""
+        return run(self._remote.hook())
+
     def runs(self, limit: int = 50) -> list[Run]:
         """Its runs, newest first."""
         from modelyard.submitting import Run
@@ -192,7 +221,8 @@ class Schedule:
         spec, status = self.spec, self._remote.resource.status
         times = ", ".join(time.strftime("%a %d %b %H:%M") for time in status.next)
         said = "paused" if spec.paused else f"next: {times}"
-        return f"<Schedule {self.name} '{spec.cron}' {spec.time_zone}; {said}>"
+        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else f"on versions of {spec.on_version or 'nothing'}"
+        return f"<Schedule {self.name} {when}; {said}>"
 
 
 def _label(text: str) -> str:

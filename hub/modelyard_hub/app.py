@@ -23,6 +23,7 @@ from modelyard_hub.reconcile.loop import Controller, ControllerOptions
 from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
 from modelyard_hub.reconcile.schedules import Clockwork
+from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
@@ -69,6 +70,8 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
             batch.add_done_callback(_say_why)
             stack.push_async_callback(_end, batch)
+            triggers = asyncio.create_task(Triggers(parts.store.schedules, parts.registry).run(), name="triggers")
+            stack.push_async_callback(_end, triggers)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield

@@ -24,6 +24,9 @@ class Registry(Protocol):
     async def resolve(self, model: str, version: str) -> Package:
         """The files of a version. UnknownVersion names what exists; InvalidInput when it is no package; Unavailable."""
 
+    async def newest(self, model: str) -> int:
+        """The number of a model's newest version, 0 where it has none. Unavailable."""
+
 
 class MlflowRegistry:
     """MLflow's registry over REST, with the store that its artifacts are in."""
@@ -62,6 +65,14 @@ class MlflowRegistry:
                 f"{MANIFEST_PATH} of version {version} of {model} is no package manifest", remedy=_PUBLISH
             ) from error
         return Package(location, model, version, flavor)
+
+    async def newest(self, model: str) -> int:
+        """See `Registry.newest`."""
+        if "'" in model:
+            return 0
+        query = {"filter": f"name='{model}'", "max_results": "1", "order_by": "version_number DESC"}
+        answer = await self._get("search", **query) or {}
+        return max((int(v["version"]) for v in answer.get("model_versions", ())), default=0)
 
     async def _unknown(self, model: str, version: str) -> UnknownVersion:
         known: list[str] = []

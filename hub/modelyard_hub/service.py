@@ -72,6 +72,7 @@ def build(
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
     for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, servers, volumes, events):
         rest.include_router(part.router)
+    rest.include_router(schedules.hooks)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)
     app.include_router(routes.router, prefix=root)

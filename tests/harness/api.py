@@ -53,6 +53,9 @@ class FolderRegistry:
             folder.mkdir(parents=True)
             (folder / "package.json").write_text("{}")
 
+    async def newest(self, model: str) -> int:
+        return max((int(p.name) for p in (self._root / model).glob("*")), default=0)
+
     async def resolve(self, model: str, version: str) -> Package:
         path = self._root / model / version
         if not path.is_dir():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +15,10 @@ import pytest
 
 import modelyard as yard
 from harness.runs import notebook
-from harness.stack import Stack
+from harness.stack import BIN, Stack
 from harness.wait import eventually
+from modelyard.client import AsyncClient
+from modelyard.tracking import Tracking
 
 pytestmark = [pytest.mark.stack]
 SCORE = """import modelyard as yard
@@ -117,6 +122,55 @@ def test_a_secret_is_in_the_run_and_nowhere_else(stack: Stack, tmp_path: Path) -
     yard.delete_secret("warehouse")
     with pytest.raises(yard.errors.InvalidInput, match="no secret ada/warehouse"):
         yard.submit(path, secrets=secrets)
+
+
+def test_the_commands(stack: Stack, tmp_path: Path) -> None:
+    def told(*arguments: str, typed: str | None = None) -> str:
+        command = [str(BIN / "modelyard"), *arguments]
+        done = subprocess.run(command, env=stack.environment, input=typed, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "ada/typed has its value number 1" in told("secrets", "set", "ada", "typed", typed="hunter22\n")
+    assert "typed" in {secret.name for secret in yard.secrets()}
+    listed = told("secrets", "list", "--json")
+    assert ("ada", "typed") in {(row["owner"], row["name"]) for row in json.loads(listed)}
+    told("secrets", "delete", "ada", "typed")
+
+    yard.schedule(write(tmp_path, "rare.ipynb", "1"), "0 0 29 2 *", time_zone="Asia/Kathmandu")
+    (row,) = [row for row in json.loads(told("schedules", "list", "--json")) if row["schedule"] == "rare"]
+    assert (row["schedule"], row["cron"], row["next"][:10]) == ("rare", "0 0 29 2 *", "2028-02-29")
+    assert "is paused" in told("schedules", "pause", "ada", "rare")
+    assert json.loads(told("schedules", "show", "ada", "rare"))["spec"]["paused"]
+    assert "next at 2028-02-29" in told("schedules", "resume", "ada", "rare")
+    told("schedules", "delete", "ada", "rare")
+    assert "ada/rare" not in {schedule.name for schedule in yard.schedules()}
+
+
+def test_a_new_version_starts_a_run(stack: Stack, tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "check.ipynb", "import modelyard as yard; yard.record('saw', version)", parameters="version = 0"
+    )
+
+    async def register(count: int) -> None:
+        async with AsyncClient() as client:
+            tracking = Tracking(client)
+            run = await tracking.start(await tracking.experiment("ada/told"), "told")
+            for _ in range(count):
+                await tracking.register("ada.told", f"{run.artifacts}/model", run)
+
+    asyncio.run(register(11))  # as text, "11" comes before "2"
+    made = yard.schedule(path, name="check", on_version="told", version_parameter="version")
+    assert (made.spec.on_version, made.spec.since_version) == ("ada.told", 11)
+    asyncio.run(register(1))
+    eventually(lambda: made.runs(), timeout=60, what="the new version starts a run")
+    (run,) = made.runs()
+    assert run.wait(120, quiet=True).results == {"saw": 12}
+    assert made.start({"version": 5}).wait(120, quiet=True).results == {"saw": 5}
+    answer = httpx.post(made.hook(), headers={"Idempotency-Key": "k"}, timeout=30)
+    assert answer.status_code == 202, answer.text
+    assert yard.run(answer.json()["run"]).wait(120, quiet=True).results == {"saw": 0}
+    made.delete()
 
 
 def test_a_schedule_whose_service_is_killed_at_any_point(stack: Stack, tmp_path: Path) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
-from papermill.iorw import write_ipynb
 
-from modelyard.batch.hidden import redactor
-from modelyard.batch.report import Reporter
+from modelyard.batch.report import Reporter, put
 
 _SAVE_AFTER = 1.0
 """Seconds between an output and when it is saved."""
@@ -111,12 +108,8 @@ class Engine(NBClientEngine):  # type: ignore[misc]
 
 
 def write_notebook(notebook: Any, path: Path) -> None:
-    """In one step: what is read is never half of it."""
-    pending = path.with_name(f".{path.stem}.{threading.get_ident()}.ipynb")
-    write_ipynb(notebook, str(pending))
-    if redactor():
-        pending.write_bytes(redactor().redact(pending.read_bytes()))
-    os.replace(pending, path)
+    """In one step, and without the values of secrets: what is read is never half of it."""
+    put(path, nbformat.writes(notebook))
 
 
 def _text(output: Any) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import config, recorded
+from modelyard.batch.hidden import redactor
 from modelyard.batch.inputs import Refused, check_kernel, fetch, read_notebook
 from modelyard.batch.order import Order
-from modelyard.batch.report import Reporter
+from modelyard.batch.report import Reporter, put
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidParameter
@@ -89,7 +90,7 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
 
     papermill_engines.register("modelyard", Engine)
     kills = oom_kills()
-    marked = reporter.notebook.with_name(".ended.ipynb")
+    marked = Path("ended.ipynb").absolute()  # not among what is delivered: values of secrets are in it
     source = Path("source.ipynb").absolute()  # papermill takes braces in a name for parameters
     name_language(notebook)
     write_notebook(notebook, source)
@@ -132,17 +133,19 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if marked.exists():
-            os.replace(marked, reporter.notebook)
+            put(reporter.notebook, marked.read_text(encoding="utf-8"))
+            marked.unlink()
     return "FINISHED"
 
 
 def failed_cell(error: Any) -> Failure:
     """Where and what: `error` is papermill's."""
-    trace = _ESCAPES.sub("", "\n".join(error.traceback))
+    hide = redactor().text  # before it is cut: what is left of a value is none that would be found
+    trace = hide(_ESCAPES.sub("", "\n".join(error.traceback)))
     return Failure(
         cell=error.exec_count or 0,
-        source=error.source[:_TRACEBACK],
-        error=f"{error.ename}: {error.evalue}"[:2000],
+        source=hide(error.source)[:_TRACEBACK],
+        error=hide(f"{error.ename}: {error.evalue}")[:2000],
         traceback=trace[-_TRACEBACK:],
     )
 

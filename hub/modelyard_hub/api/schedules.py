@@ -6,20 +6,33 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import InvalidInput, NotFound, PreconditionRequired
-from modelyard_api.names import Label
-from modelyard_api.schedules import SHOWN, Schedule, ScheduleList, ScheduleSpec, ScheduleWrite
+from modelyard_api.errors import InvalidInput, NotFound, PreconditionRequired, Unauthenticated
+from modelyard_api.names import Label, registered_model
+from modelyard_api.parameters import check
+from modelyard_api.runs import Run
+from modelyard_api.schedules import (
+    SHOWN,
+    Hook,
+    Schedule,
+    ScheduleList,
+    ScheduleSpec,
+    ScheduleWrite,
+    Started,
+    StartNow,
+)
 from modelyard_hub import cron
 from modelyard_hub.api.conditional import ANY, require_match
 from modelyard_hub.api.endpoints import IfMatch, IfNoneMatch
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
 from modelyard_hub.auth import audience, owns, require_owner
-from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
+from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer, client_address
 
+_HOOK = "modelyard-hook"
+_HOOK_LIFETIME = 10 * 365 * 86400
 router = APIRouter(prefix="/schedules", tags=["schedules"], responses=responses(401, 403, 422, 503))
 
 
@@ -56,7 +69,8 @@ async def put_schedule(
 ) -> Schedule:
     """`If-None-Match: *` creates (409 when it exists), `If-Match` replaces. Its runs run as whoever wrote it last."""
     require_owner(identity, owner, name)
-    cron.check(body.spec.cron, body.spec.time_zone)
+    if body.spec.cron is not None:
+        cron.check(body.spec.cron, body.spec.time_zone)
     spec = await _settled(parts, identity, owner, body.spec)
     if if_none_match is not None and if_none_match.strip() == ANY:
         made = await parts.store.schedules.create(owner, name, spec, actor)
@@ -95,14 +109,75 @@ async def resume_schedule(
     return _tagged(await parts.store.schedules.pause(owner, name, False, actor), response)
 
 
+@router.post("/{owner}/{name}/start", status_code=201, responses=responses(404, 409), summary="A run now")
+async def start_schedule(
+    owner: Label, name: Label, body: StartNow, parts: PartsDep, identity: Writer, actor: ActorDep
+) -> Run:
+    """Besides its due times, also while it is paused. 409 where runs may not overlap and one has not ended."""
+    require_owner(identity, owner, name)
+    return await _start(parts, await parts.store.schedules.get(owner, name), body, actor.source)
+
+
+@router.post("/{owner}/{name}/hook", responses=responses(404), summary="A URL that starts a run")
+async def make_hook(owner: Label, name: Label, parts: PartsDep, identity: Writer, actor: ActorDep) -> Hook:
+    """For whoever cannot sign in, such as another program's webhook. It works until the schedule is deleted."""
+    require_owner(identity, owner, name)
+    schedule = await parts.store.schedules.get(owner, name)
+    token = parts.signer.seal(_HOOK, _HOOK_LIFETIME, {"key": schedule.key, "made": schedule.created_at.isoformat()})
+    await parts.store.audit(actor, "schedule.hook", f"schedule/{owner}/{name}")
+    return Hook(url=f"{parts.settings.base_url}{parts.hub.root}/api/v1/hooks/{token}")
+
+
+hooks = APIRouter(prefix="/hooks", tags=["schedules"], responses=responses(401, 409, 422, 503))
+
+
+@hooks.post("/{token}", status_code=202, summary="Start a run, by a URL alone")
+async def call_hook(
+    token: str,
+    request: Request,
+    parts: PartsDep,
+    idempotency_key: Annotated[str | None, Header(max_length=150, description="Of two with one, one is a run.")] = None,
+) -> Started:
+    """The body is not looked at. 409 where runs may not overlap and one has not ended."""
+    members = parts.signer.unseal(_HOOK, token)
+    try:
+        schedule = await parts.store.schedules.get(*str(members["key"]).split("/"))
+    except NotFound:
+        raise Unauthenticated("the schedule of this URL is gone") from None
+    if schedule.created_at.isoformat() != members["made"]:
+        raise Unauthenticated("this URL is of an earlier schedule of that name")
+    wanted = StartNow(idempotency_key=idempotency_key or None)
+    return Started(run=(await _start(parts, schedule, wanted, client_address(request))).id)
+
+
+async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str) -> Run:
+    base = schedule.spec.run
+    spec = base.model_copy(update={"parameters": {**base.parameters, **wanted.parameters}})
+    if spec.notebook is not None and spec.notebook.declared is not None:
+        check(spec.notebook.declared, spec.parameters)
+    return await parts.store.schedules.start_now(schedule, spec, wanted.idempotency_key, source)
+
+
 async def _settled(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
     """With the run's size filled in, as when it is submitted; what is wrong with it is said of `spec.run`."""
     try:
-        return spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
+        settled = spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
+        return await _since(parts, owner, settled)
     except InvalidInput as error:
         if error.detail.startswith("spec."):
             error.detail = f"spec.run.{error.detail.removeprefix('spec.')}"
         raise
+
+
+async def _since(parts: Parts, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
+    """With the newest version that is not new; the owner is added to a model's name that has none."""
+    if spec.on_version is None:
+        return spec
+    model = registered_model(owner, spec.on_version)
+    if spec.version_parameter is not None and spec.run.notebook is not None and spec.run.notebook.declared is not None:
+        check(spec.run.notebook.declared, {**spec.run.parameters, spec.version_parameter: 1})
+    since = await parts.registry.newest(model) if spec.since_version is None else spec.since_version
+    return spec.model_copy(update={"on_version": model, "since_version": since})
 
 
 async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> Schedule:
@@ -113,7 +188,7 @@ async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> 
 
 def _shown(schedule: Schedule) -> Schedule:
     """With its next times."""
-    if schedule.spec.paused:
+    if schedule.spec.paused or schedule.spec.cron is None:
         return schedule
     try:
         after = datetime.now(UTC)

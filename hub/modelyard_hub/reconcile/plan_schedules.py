@@ -84,6 +84,8 @@ def _due(schedule: Schedule, runs: RunsOf, now: datetime) -> list[datetime]:
     """Due times that nothing is decided about, oldest first."""
     since = max(moment for moment in (schedule.status.cursor, runs.latest, schedule.created_at) if moment is not None)
     found: list[datetime] = []
+    if schedule.spec.cron is None:
+        return found
     try:
         for moment in due_after(schedule.spec.cron, schedule.spec.time_zone, since):
             if moment > now or len(found) == AT_ONCE:

@@ -92,7 +92,7 @@ class RunController:
         tasks = await self._runtime.observe_tasks()
         runs = await self._store.open_runs()
         needed = await self._store.runs_by_id({need for stored in runs for need in stored.run.spec.needs})
-        limits = await self._store.groups.limits()
+        limits = await self._store.run_limits()
         plan = plan_runs(World(runs, tasks, needed, self._missing, self._slots, limits), datetime.now(UTC))
         self._missing, self._queue.places = plan.missing, plan.places
         first = [action for action in plan.actions if isinstance(action, _FIRST)]

@@ -95,10 +95,6 @@ class GroupStore:
         """Newest first, without members; `owners` None: all."""
         return await self._database.read(lambda c: group_rows.list_(c, owners, limit))
 
-    async def limits(self) -> Mapping[str, int]:
-        """How many members of a group may be at work at once, by the group's id; of those that have runs to come."""
-        return await self._database.read(group_rows.limits)
-
     async def cancel(self, group_id: str, actor: Actor) -> Group:
         """None of its members is to run. NotFound."""
 

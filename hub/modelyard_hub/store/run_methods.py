@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from modelyard_api.endpoints import EventKind
 from modelyard_api.runs import Run, RunSpec, RunStatus
-from modelyard_hub.store import history_rows, run_rows
+from modelyard_hub.store import group_rows, history_rows, run_rows
 from modelyard_hub.store.database import Database
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEvent, StoredRun
@@ -69,6 +69,10 @@ class RunMethods:
     async def open_runs(self) -> tuple[StoredRun, ...]:
         """All that have not ended, and those whose token is still to be revoked; oldest first."""
         return await self._database.read(run_rows.open_)
+
+    async def run_limits(self) -> Mapping[str, int]:
+        """How many runs of a group may be at work at once, by the group's id; of those that have runs to come."""
+        return await self._database.read(group_rows.limits)
 
     async def runs_by_id(self, ids: Collection[str]) -> dict[str, Run]:
         """Those of them that there are."""

@@ -92,6 +92,12 @@ def submit(connection: Connection, owner: str, spec: RunSpec, origin: Origin, no
     return known, False
 
 
+def is_known(connection: Connection, owner: str, key: str) -> bool:
+    """Whether that idempotency key stands for a run already."""
+    mine = (runs.c.owner == owner) & (runs.c.idempotency_key == key)
+    return connection.execute(select(runs.c.id).where(mine)).first() is not None
+
+
 def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
     """Newest first."""
     found: Select[Any] = select(runs).order_by(runs.c.number.desc()).limit(wanted.limit)

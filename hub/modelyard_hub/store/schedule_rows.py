@@ -82,6 +82,13 @@ def advance(connection: Connection, schedule: Schedule, due: datetime) -> bool:
     return connection.execute(update(schedules).where(mine).values(cursor=due)).rowcount == 1
 
 
+def lock(connection: Connection, schedule: Schedule) -> None:
+    """Of two that start a run at once, one waits for the other here. NotFound where the schedule is gone."""
+    mine = (schedules.c.owner == schedule.owner) & (schedules.c.name == schedule.name)
+    if connection.execute(update(schedules).where(mine).values(cursor=schedules.c.cursor)).rowcount == 0:
+        raise NotFound(f"there is no schedule {schedule.key}")
+
+
 def note(connection: Connection, schedule: Schedule, what: Skipped) -> None:
     """Keep that due times have no run."""
     mine = (schedules.c.owner == schedule.owner) & (schedules.c.name == schedule.name)

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from modelyard_api.endpoints import EventKind
-from modelyard_api.errors import StaleWrite
-from modelyard_api.runs import Run
+from modelyard_api.errors import Conflict, StaleWrite
+from modelyard_api.runs import Run, RunSpec
 from modelyard_api.schedules import Schedule, ScheduleSpec, Skipped
 from modelyard_hub.store import history_rows, run_rows, schedule_rows
 from modelyard_hub.store.database import Database
@@ -113,6 +113,32 @@ class ScheduleStore:
             run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         except _StartedMeanwhile:
             return None
+        return run
+
+    async def start_now(self, schedule: Schedule, spec: RunSpec, key: str | None, source: str) -> Run:
+        """A run besides the due times; the one that there is already for the same `key`.
+
+        Conflict where runs may not overlap, and one has not ended."""
+
+        def change(connection: Connection) -> tuple[Run, builtins.list[StoredEvent]]:
+            now, name = self._now(), None if key is None else f"schedule/{schedule.key}/{key}"
+            if name is None or not run_rows.is_known(connection, schedule.owner, name):
+                schedule_rows.lock(connection, schedule)
+                if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
+                    raise Conflict(
+                        f"a run of the schedule {schedule.key} has not ended",
+                        remedy="Wait until it has, or let its runs overlap.",
+                    )
+            origin = Origin(schedule.runs_as, idempotency_key=name, schedule=schedule.key)
+            stored, new = run_rows.submit(connection, schedule.owner, spec, origin, now)
+            if not new:
+                return stored.run, []
+            detail = {"name": spec.called, "kind": spec.kind, "schedule": schedule.key}
+            subject = f"run/{schedule.owner}/{stored.run.id}"
+            history_rows.write_audit(connection, Actor(schedule.runs_as, source), "submit", subject, detail, now)
+            return stored.run, [history_rows.write_run_event(connection, EventKind.changed, stored.run, now)]
+
+        run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return run
 
     async def skip(self, schedule: Schedule, what: Skipped) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from harness.api import API, Yard, problem
 from harness.runs import notebook, snapshot
 from harness.schedules import spec
-from modelyard_api.runs import Declared
+from modelyard_api.runs import Declared, RunState, RunStatus
 
 NIGHTLY = f"{API}/schedules/ada/nightly"
 NEW = {"If-None-Match": "*"}
@@ -67,6 +67,56 @@ async def test_whose_they_are(yard: Yard, taken: str) -> None:
         assert (await bob.get(f"{API}/schedules")).json() == {"items": []}
         assert len((await root.get(f"{API}/schedules")).json()["items"]) == 1
         assert (await root.get(f"{API}/schedules?owner=bob")).json() == {"items": []}
+
+
+async def test_on_new_versions_of_a_model(yard: Yard, taken: str) -> None:
+    declared = (Declared(name="version", default="0"),)
+    wanted = body(taken, run={"declared": declared}, on_version="churn", version_parameter="version")
+    del wanted["spec"]["cron"]
+    async with yard.client("ada") as ada:
+        made = (await ada.put(NIGHTLY, json=wanted, headers=NEW)).json()
+        assert (made["spec"]["cron"], made["spec"]["on_version"], made["spec"]["since_version"]) == (
+            None,
+            "ada.churn",
+            4,
+        )
+        assert made["status"]["next"] == []
+        wanted["spec"]["version_parameter"] = "vresion"
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidParameter")
+        del wanted["spec"]["on_version"]
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+
+
+async def test_a_run_now_and_by_a_url_alone(yard: Yard, taken: str) -> None:
+    declared = (Declared(name="depth", default="3"),)
+    async with yard.client("ada") as ada, yard.client("bob") as bob, yard.client() as nobody:
+        await ada.put(NIGHTLY, json=body(taken, run={"declared": declared}, paused=True), headers=NEW)
+        problem(await bob.post(f"{NIGHTLY}/start", json={}), 403, "Forbidden")
+        problem(await bob.post(f"{NIGHTLY}/hook"), 403, "Forbidden")
+        problem(await ada.post(f"{NIGHTLY}/start", json={"parameters": {"dept": 1}}), 422, "InvalidParameter")
+        wanted = {"parameters": {"depth": 7}, "idempotency_key": "k"}
+        first, second = [await ada.post(f"{NIGHTLY}/start", json=wanted) for _ in "12"]
+        assert first.status_code == 201, first.text
+        assert second.json()["id"] == first.json()["id"]
+        run = first.json()
+        assert (run["schedule"], run["due"], run["spec"]["parameters"]) == ("ada/nightly", None, {"depth": 7})
+
+        url = (await ada.post(f"{NIGHTLY}/hook")).json()["url"]
+        path = url[url.index(API) :]
+        problem(await nobody.post(path), 409, "Conflict")
+        await yard.parts.store.write_run_status(run["id"], RunStatus(state=RunState.succeeded))
+        called = [await nobody.post(path, headers={"Idempotency-Key": "a"}, content=b"{}") for _ in "12"]
+        assert [answer.status_code for answer in called] == [202, 202], called[0].text
+        assert called[0].json() == called[1].json()
+        started = await yard.parts.store.get_run(called[0].json()["run"])
+        assert (started.run.created_by, started.run.spec.parameters) == ("ada", {})
+        problem(await nobody.post(f"{API}/hooks/nonsense"), 401, "Unauthenticated")
+        problem(await nobody.post(f"{NIGHTLY}/start", json={}), 401, "Unauthenticated")
+
+        await ada.delete(NIGHTLY)
+        problem(await nobody.post(path), 401, "Unauthenticated")
+        await ada.put(NIGHTLY, json=body(taken), headers=NEW)
+        problem(await nobody.post(path), 401, "Unauthenticated")
 
 
 @pytest.mark.parametrize(

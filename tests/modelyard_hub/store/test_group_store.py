@@ -50,7 +50,7 @@ async def test_a_sweep_through_its_life(store: Store) -> None:
     assert (made.owner, made.name, made.kind, made.parallel, made.created_by) == ("team", "depths", "sweep", 2, "ada")
     assert (made.state, made.counts) == ("running", {RunState.queued: 2})
     assert [(m.member, m.parameters) for m in made.members] == [("b", {"depth": 0}), ("a", {"depth": 1})]
-    assert await store.groups.limits() == {made.id: 2}
+    assert await store.run_limits() == {made.id: 2}
     runs = await by_member(store, made.id)
     assert all((run.owner, run.created_by, run.group) == ("team", "ada", made.id) for run in runs.values())
     await end(store, runs["a"], RunState.succeeded, auc=0.9)
@@ -61,7 +61,7 @@ async def test_a_sweep_through_its_life(store: Store) -> None:
     (listed,) = await store.groups.list({"team"})
     assert listed == found.model_copy(update={"members": ()})
     assert await store.groups.list({"ada"}) == ()
-    assert await store.groups.limits() == {}
+    assert await store.run_limits() == {}
     with pytest.raises(NotFound):
         await store.groups.get("nothing")
     assert [e.action for e in await store.list_audit({"team"}) if e.subject.startswith("group/")] == ["sweep.submit"]

@@ -1,0 +1,81 @@
+"""What starts runs of schedules besides the clock: new versions of models."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from modelyard_api.errors import Conflict, ModelyardError
+from modelyard_api.runs import Run, RunSpec
+from modelyard_api.schedules import Schedule
+
+log = logging.getLogger(__name__)
+EVERY = 10.0
+"""Seconds between looks."""
+
+
+class Schedules(Protocol):
+    """What this asks of the store; of two that do it at once with one key, one makes a run."""
+
+    async def list(self) -> tuple[Schedule, ...]: ...
+
+    async def start_now(self, schedule: Schedule, spec: RunSpec, key: str | None, source: str) -> Run: ...
+
+
+class Versions(Protocol):
+    """What this asks of the registry."""
+
+    async def newest(self, model: str) -> int: ...
+
+
+class Triggers:
+    """Starts a run for a model's newest version, once: a version that has one, by whichever process, has its key."""
+
+    def __init__(self, schedules: Schedules, versions: Versions) -> None:
+        self._schedules, self._versions = schedules, versions
+        self._told: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """For ever. What fails is tried again with the next look."""
+        while True:
+            try:
+                await self.look()
+            except ModelyardError as error:
+                log.warning("looking for new versions: %s", error)
+            except Exception:
+                log.exception("looking for new versions")
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> list[Run]:
+        """Once; the runs of what is new. One that may not overlap with one at work is started with a later look."""
+        wanted = [s for s in await self._schedules.list() if s.spec.on_version is not None and not s.spec.paused]
+        newest = {model: await self._versions.newest(model) for model in {s.spec.on_version or "" for s in wanted}}
+        started = []
+        for schedule in wanted:
+            version = newest[schedule.spec.on_version or ""]
+            if version <= max(schedule.spec.since_version or 0, self._told.get(_key(schedule), 0)):
+                continue
+            try:
+                key = f"{_key(schedule)}/{version}"
+                run = await self._schedules.start_now(schedule, spec_for(schedule, version), key, "version")
+            except Conflict:
+                continue
+            except ModelyardError as error:
+                log.warning("schedule %s: %s", schedule.key, error)
+                continue
+            self._told[_key(schedule)] = version
+            log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
+            started.append(run)
+        return started
+
+
+def spec_for(schedule: Schedule, version: int) -> RunSpec:
+    """What runs for a version: with its number, where a parameter takes it."""
+    run, name = schedule.spec.run, schedule.spec.version_parameter
+    return run if name is None else run.model_copy(update={"parameters": {**run.parameters, name: version}})
+
+
+def _key(schedule: Schedule) -> str:
+    """A schedule that was made anew is another one."""
+    return f"version/{schedule.spec.on_version}/{schedule.created_at.timestamp():.0f}"
