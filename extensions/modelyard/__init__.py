@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from modelyard.disks import AsyncVolume
     from modelyard.errors import ModelyardError
     from modelyard.handle import Endpoint
+    from modelyard.recorded import record
     from modelyard.remote import AsyncEndpoint
+    from modelyard.submitting import Run, run, runs, submit
     from modelyard.sync import (
         attach,
         create_volume,
@@ -29,15 +31,16 @@ if TYPE_CHECKING:
         publish,
         recover,
         resize,
-        runs,
         search,
         server_size,
         train,
+        trainings,
         trash,
         volume,
         volumes,
     )
     from modelyard.training.run import TrainingRun
+    from modelyard.unattended import AsyncRun
     from modelyard.widgets.endpoint import EndpointPanel
     from modelyard.widgets.publish import PublishPanel
     from modelyard.widgets.runs import RunsTable
@@ -47,11 +50,13 @@ if TYPE_CHECKING:
 _HOME = {
     "AsyncClient": "modelyard.client",
     "AsyncEndpoint": "modelyard.remote",
+    "AsyncRun": "modelyard.unattended",
     "AsyncVolume": "modelyard.disks",
     "Endpoint": "modelyard.handle",
     "EndpointPanel": "modelyard.widgets.endpoint",
     "ModelyardError": "modelyard.errors",
     "PublishPanel": "modelyard.widgets.publish",
+    "Run": "modelyard.submitting",
     "RunsTable": "modelyard.widgets.runs",
     "TrainPanel": "modelyard.widgets.train",
     "TrainingRun": "modelyard.training.run",
@@ -65,11 +70,15 @@ _HOME = {
     "profiles": "modelyard.sync",
     "publish": "modelyard.sync",
     "recover": "modelyard.sync",
+    "record": "modelyard.recorded",
     "resize": "modelyard.sync",
-    "runs": "modelyard.sync",
+    "run": "modelyard.submitting",
+    "runs": "modelyard.submitting",
     "search": "modelyard.sync",
     "server_size": "modelyard.sync",
+    "submit": "modelyard.submitting",
     "train": "modelyard.sync",
+    "trainings": "modelyard.sync",
     "trash": "modelyard.sync",
     "volume": "modelyard.sync",
     "volumes": "modelyard.sync",
@@ -78,11 +87,13 @@ _HOME = {
 __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
+    "AsyncRun",
     "AsyncVolume",
     "Endpoint",
     "EndpointPanel",
     "ModelyardError",
     "PublishPanel",
+    "Run",
     "RunsTable",
     "TrainPanel",
     "TrainingRun",
@@ -94,12 +105,16 @@ __all__ = [
     "networks",
     "profiles",
     "publish",
+    "record",
     "recover",
     "resize",
+    "run",
     "runs",
     "search",
     "server_size",
+    "submit",
     "train",
+    "trainings",
     "trash",
     "volume",
     "volumes",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from modelyard.remote import AsyncEndpoint
     from modelyard.standstill import Say
     from modelyard.training.run import TrainingRun
+    from modelyard.unattended import AsyncRun
     from modelyard_api.volumes import Volume
 
 TOKEN_MARGIN = timedelta(seconds=60)
@@ -206,6 +208,24 @@ class AsyncClient:
         from modelyard.training.order import start, to_search
 
         return await asyncio.to_thread(lambda: start(to_search(estimator, X, y, **fields)))
+
+    async def submit(self, notebook: str | Path, **fields: Any) -> AsyncRun:
+        """A notebook executed unattended, queued; see `modelyard.submit` for the fields."""
+        from modelyard import unattended
+
+        return await unattended.submit(self, notebook, unattended.Submission(**fields))
+
+    async def run(self, run_id: str) -> AsyncRun:
+        """The run of that id; NotFound."""
+        from modelyard import unattended
+
+        return await unattended.run(self, run_id)
+
+    async def runs(self, **query: Any) -> list[AsyncRun]:
+        """The user's runs and those of their groups, newest first: `state`, `schedule`, `group`, `limit`."""
+        from modelyard import unattended
+
+        return await unattended.runs(self, **query)
 
     async def wait(self, run: TrainingRun) -> TrainingRun:
         """`run`, once it has succeeded; raises as `TrainingRun.wait` does. Cancelled, it leaves the run running."""

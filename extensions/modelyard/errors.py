@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard_api.errors import (
     Conflict,
     Forbidden,
     InvalidInput,
     InvalidName,
+    InvalidParameter,
     InvalidTraffic,
     MalformedRequest,
     ModelFailed,
@@ -28,11 +29,15 @@ from modelyard_api.errors import (
     Unsupported,
 )
 
+if TYPE_CHECKING:
+    from modelyard_api.runs import Run
+
 __all__ = [
     "Conflict",
     "Forbidden",
     "InvalidInput",
     "InvalidName",
+    "InvalidParameter",
     "InvalidTraffic",
     "MalformedRequest",
     "ModelFailed",
@@ -40,6 +45,7 @@ __all__ = [
     "NotFound",
     "PreconditionRequired",
     "PublishFailed",
+    "RunFailed",
     "StaleWrite",
     "StorageFull",
     "TimedOut",
@@ -72,6 +78,29 @@ class TrainingFailed(ModelyardError):
 
     def __str__(self) -> str:
         return f"{super().__str__()}\n\n{self.traceback}".rstrip()
+
+
+class RunFailed(ModelyardError):
+    """A run failed, or was cancelled. `run` is the resource; its text has the cell and the traceback."""
+
+    def __init__(self, run: Run) -> None:
+        status = run.status
+        said = "was cancelled" if status.state.value == "cancelled" else f"failed ({status.reason}): {status.message}"
+        super().__init__(f"run {run.id} ({run.spec.called}) {said}")
+        self.run = run
+
+    @property
+    def full(self) -> str:
+        """With the cell, the traceback and the log's end."""
+        failure, parts = self.run.status.failure, [self.detail]
+        if failure is not None:
+            parts += [f"In cell {failure.cell}:", failure.source, failure.traceback or failure.error]
+        elif self.run.status.log_tail:
+            parts += ["The end of its log:", *self.run.status.log_tail]
+        return "\n".join(parts)
+
+    def __str__(self) -> str:
+        return self.full
 
 
 class TrainingStopped(ModelyardError):

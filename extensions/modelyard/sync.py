@@ -151,7 +151,7 @@ def attach(run_id: str) -> TrainingRun:
     return found
 
 
-def runs() -> list[TrainingRun]:
+def trainings() -> list[TrainingRun]:
     """The training runs on this machine, newest first."""
     from modelyard.training.run import TrainingRun
 

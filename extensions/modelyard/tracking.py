@@ -117,6 +117,26 @@ class Tracking:
         await self.finish(run, finished.status, finished.ended)
         return run
 
+    async def complete(
+        self,
+        run: TrackedRun,
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Sequence[tuple[Path, str]],
+    ) -> None:
+        """Log these of a run that goes on; `files` with the paths that they get among its artifacts."""
+        at = int(1000 * time.time())
+        given = [{"key": k[:250], "value": v[:_VALUE]} for k, v in params.items()]
+        body = {
+            "run_id": run.id,
+            "params": given[:_BATCH],
+            "metrics": [_metric(name, value, at, 0) for name, value in metrics.items()][:_METRICS],
+            "tags": [{"key": k, "value": v} for k, v in tags.items()],
+        }
+        await self._post("runs/log-batch", body)
+        await self._put(run, files)
+
     async def upload(self, run: TrackedRun, folder: Path, path: str) -> str:
         """Put all files of `folder` at `path` of the run's artifacts, several at a time; the URI of that place."""
         files = await asyncio.to_thread(lambda: [f for f in sorted(folder.rglob("*")) if f.is_file()])

@@ -227,6 +227,6 @@ class Event(BaseModel):
 
     id: int
     kind: EventKind
-    resource: Literal["endpoint"]
+    resource: Literal["endpoint", "run"]
     owner: str
     name: str

@@ -5,6 +5,7 @@ ModelyardError                500
 │   ├── InvalidName           422
 │   ├── InvalidTraffic        422
 │   ├── InvalidChoice         422   a profile does not allow that size; `extra["field"]` says which
+│   ├── InvalidParameter      422   a notebook does not take it; `extra["field"]` says which
 │   └── UnknownVersion        422
 ├── MalformedRequest          400   not JSON, not a tensor, not a number
 ├── Unauthenticated           401
@@ -69,6 +70,10 @@ class InvalidTraffic(InvalidInput):
 
 
 class InvalidChoice(InvalidInput):
+    pass
+
+
+class InvalidParameter(InvalidInput):
     pass
 
 

@@ -15,6 +15,8 @@ from typing import Any
 LOG = "log"
 OLDER_LOG = "log.1"
 RESULTS = "output"
+LIVE = "live"
+"""Folder of results that are brought every few seconds too, while the command runs."""
 STATUS = "status.json"
 TAIL_LINES = 20
 """How many last lines a status carries."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -15,9 +16,12 @@ from modelyard_hub.artifacts import Artifacts, FolderArtifacts, S3Artifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.hub_tokens import HubTokens
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
+from modelyard_hub.reconcile.run_loop import Queue, RunController
+from modelyard_hub.reconcile.run_steps import NoSecrets, RunOptions, RunSteps
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
@@ -57,11 +61,14 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             task = asyncio.create_task(controller.run(), name="controller")
             task.add_done_callback(_say_why)
             stack.push_async_callback(_end, task)
+            batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
+            batch.add_done_callback(_say_why)
+            stack.push_async_callback(_end, batch)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield
 
-    return service.build(hub.root, settings.max_body, lifespan)
+    return service.build(hub.root, settings.max_body, lifespan, snapshots=settings.run_snapshot_max)
 
 
 def make_runtime(settings: Settings) -> Runtime:
@@ -99,17 +106,20 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     router = TraefikRouter(RouterOptions(service, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url)
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
+    artifacts = _artifacts(settings)
     return Parts(
         settings=settings,
         hub=hub,
         store=store,
         runtime=runtime,
         identities=Identities(http, hub.api_url, settings.identity_cache, full=lambda: is_full(settings.home)),
-        registry=MlflowRegistry(http, settings.mlflow_url, _artifacts(settings), signer.service_token),
+        registry=MlflowRegistry(http, settings.mlflow_url, artifacts, signer.service_token),
         signer=signer,
         http=http,
         router=router,
         shelf=Shelf(disks, Bounds.from_settings(settings)),
+        artifacts=artifacts,
+        queue=Queue(),
         routing_token=settings.routing_token.get_secret_value(),
     )
 
@@ -118,6 +128,20 @@ def _artifacts(settings: Settings) -> Artifacts:
     if settings.artifacts_url:
         return S3Artifacts(settings.artifacts_url)
     return FolderArtifacts(settings.artifacts or settings.home / "mlflow" / "artifacts")
+
+
+def _runs(parts: Parts) -> RunController:
+    settings, hub = parts.settings, parts.hub
+    environment = {"MODELYARD_URL": settings.base_url}
+    if settings.inner_url:
+        environment["MODELYARD_INNER_URL"] = settings.inner_url
+    options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
+    tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
+    steps = RunSteps(parts.store, parts.runtime, tokens, NoSecrets(), options)
+    slots = settings.run_slots
+    if slots is None:
+        slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1
+    return RunController(parts.store, parts.runtime, steps, parts.queue, slots)
 
 
 def _audit(store: Store) -> Audit:
@@ -135,4 +159,4 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _say_why(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("the controller ended; endpoints are not looked after", exc_info=error)
+        logger.critical("the controller of %s ended; nobody looks after it", task.get_name(), exc_info=error)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
-from modelyard_api.errors import InvalidInput, Unavailable
+from modelyard_api.errors import InvalidInput, StorageFull, Unavailable
 from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s3_trouble
 from modelyard_api.resources import MiB
 
@@ -28,6 +30,12 @@ class Artifacts(Protocol):
 
     async def read(self, location: str, path: str) -> bytes | None:
         """A small file of a package; None when there is no such file. Unavailable when the store does not answer."""
+
+    def place(self, path: str) -> str:
+        """The location of `path`, relative to the store's root: for what lies beside MLflow's experiments."""
+
+    async def write(self, location: str, path: str, data: bytes) -> None:
+        """Put a small file there, whole, in place of one of that name. Unavailable, StorageFull."""
 
 
 class FolderArtifacts:
@@ -59,6 +67,14 @@ class FolderArtifacts:
             return None
         except OSError as error:
             raise Unavailable(f"{location} cannot be read: {error.strerror}") from error
+
+    def place(self, path: str) -> str:
+        """See `Artifacts.place`."""
+        return str(self._root.absolute() / path)
+
+    async def write(self, location: str, path: str, data: bytes) -> None:
+        """See `Artifacts.write`."""
+        await asyncio.to_thread(_write, Path(location) / path, data)
 
 
 class S3Artifacts:
@@ -109,6 +125,25 @@ class S3Artifacts:
                 return None
             raise Unavailable(f"the artifact store does not answer for {file}") from error
 
+    def place(self, path: str) -> str:
+        """See `Artifacts.place`."""
+        return str(self._root.below(path))
+
+    async def write(self, location: str, path: str, data: bytes) -> None:
+        """See `Artifacts.write`."""
+        folder = parse_s3(location)
+        assert folder is not None, "place() made it"
+        file = folder.below(path)
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            await obstore.put_async(self._bucket(file), file.key, data)
+        except (BaseError, FileNotFoundError) as error:
+            trouble, code = s3_trouble(str(error))
+            why = f"refuses it ({code})" if trouble is S3Trouble.denied else "does not answer"
+            raise Unavailable(f"{file} cannot be written: the artifact store {why}") from error
+
     def _bucket(self, file: S3Location) -> S3Store:
         from obstore.store import S3Store
 
@@ -121,3 +156,20 @@ class S3Artifacts:
             client_options={"allow_http": self._access.allow_http, "connect_timeout": _PATIENCE},
             retry_config={"max_retries": 3, "retry_timeout": _PATIENCE},
         )
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, pending = tempfile.mkstemp(dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            os.replace(pending, target)
+        except OSError:
+            Path(pending).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"{target} cannot be written: the disk is full") from error
+        raise Unavailable(f"{target} cannot be written: {error.strerror}") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +127,16 @@ def restore(file: Annotated[Path, typer.Argument(help="What 'modelyard backup' w
 
     bring_back(Settings(), file)
     _console.print("restored; start it with 'make up'", highlight=False)
+
+
+def _further() -> None:
+    """Commands of the packages that are installed, by the entry points `modelyard.commands`."""
+    for found in entry_points(group="modelyard.commands"):
+        with suppress(ImportError):  # such as without the extra `notebook`
+            app.add_typer(found.load(), name=found.name)
+
+
+_further()
 
 
 def main() -> None:

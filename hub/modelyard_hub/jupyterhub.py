@@ -126,7 +126,8 @@ def _roles(c: Any, admin: str) -> None:
         {"name": "modelyard-admin", "scopes": [READ, WRITE, ADMIN], "users": [admin]},
         {"name": "modelyard-cli", "scopes": ["admin:users", "tokens", "list:users", READ, WRITE, ADMIN],
          "services": [CLI_SERVICE]},
-        {"name": "modelyard-service", "scopes": ["read:metrics", "list:users"], "services": ["modelyard"]},
+        {"name": "modelyard-service", "scopes": ["read:metrics", "list:users", "tokens", READ, WRITE],
+         "services": ["modelyard"]},
     ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from modelyard_api.resources import MiB
 from modelyard_hub.auth import WRITE
 from modelyard_hub.disk import is_full
 from modelyard_hub.mlflow_experiments import Experiments
-from modelyard_hub.mlflow_rules import Kind, Subject, changes, rule_of, subjects
+from modelyard_hub.mlflow_rules import Kind, Subject, changes, leads_to_runs, private, rule_of, subjects
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,6 +39,7 @@ _HOST_TOOLS = ("/assistant", "/gateway", "/jobs", "/webhooks", "/mcp-servers")
 _ARTIFACTS = "/mlflow-artifacts/artifacts/"
 _NATIVE = f"/api/2.0{_ARTIFACTS}"
 _MAX_BODY = 8 * MiB
+_PRIVATE = "what runs were given and made is for their owners"
 _STORE_REMEDY = "Try again in a minute; endpoints that run go on. MLflow's log tells an administrator the cause."
 _CODES = {
     401: "UNAUTHENTICATED",
@@ -77,6 +78,8 @@ class MlflowGuard:
         headers = dict(scope["headers"])
         claims = self.claims(headers.get(_HEADER, b"").decode("latin-1"))
         require_tools(claims, scope["path"])
+        if not claims.admin and private(scope["path"], scope.get("query_string", b"")):
+            raise Forbidden(_PRIVATE, remedy="Ask the hub service: GET /runs.")
         if not changes(scope["method"], scope["path"]):
             return receive
         self._require_room(headers.get(b"content-length", b"0"))
@@ -87,6 +90,8 @@ class MlflowGuard:
         if rule.body:
             body = await _body(receive)
             receive = _replay(body, receive)
+            if leads_to_runs(body):
+                raise Forbidden(_PRIVATE, remedy="Choose another place.")
         for subject in subjects(rule, scope["path"], scope.get("query_string", b""), body):
             await self._require_owner(claims, subject)
         return receive

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from modelyard_api.errors import Forbidden, MalformedRequest
 
@@ -22,6 +22,7 @@ _READS = re.compile(
     r"|experiments/search-datasets|registered-models/get-latest-versions|artifacts/presigned-download-url"
     r"|traces/(?:batchGetInfos|metrics|calculate-filter-correlation))"
 )
+_ARTIFACTS = "mlflow-artifacts/artifacts"
 _GRAPHQL = "/mlflow/graphql"
 """Its mutations read, too: they search."""
 
@@ -94,6 +95,31 @@ def rule_of(path: str) -> Rule:
         if re.fullmatch(rule.pattern, tail):
             return rule
     raise Forbidden(f"no owner is known for what {path} changes, so it is for administrators")
+
+
+def private(path: str, query: bytes) -> bool:
+    """Whether a request asks for what lies beside MLflow's artifacts: inputs and outputs of runs, which are for their
+    owners, by the hub service."""
+    tail = _tail(path)
+    if not tail.startswith(_ARTIFACTS):
+        return False
+    named = [tail.removeprefix(_ARTIFACTS), *parse_qs(query.decode("latin-1")).get("path", [])]
+    return any(_is_of_runs(name) for name in named)
+
+
+def leads_to_runs(body: bytes) -> bool:
+    """Whether the body of a change puts artifacts where those of runs are."""
+    try:
+        given = json.loads(body)
+    except ValueError:
+        return False
+    places = [given.get(name) for name in ("artifact_location", "source")] if isinstance(given, dict) else []
+    return any(isinstance(place, str) and _is_of_runs(urlsplit(place).path) for place in places)
+
+
+def _is_of_runs(path: str) -> bool:
+    parts = [part for part in unquote(path).split("/") if part not in ("", ".")]
+    return ".." in parts or parts[:1] == ["runs"]
 
 
 def subjects(rule: Rule, path: str, query: bytes, body: bytes) -> tuple[Subject, ...]:

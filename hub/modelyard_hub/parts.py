@@ -10,8 +10,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from modelyard_api.endpoints import Identity
+from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.registry import Registry
 from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import Runtime
@@ -36,6 +38,8 @@ class Parts:
     http: httpx.AsyncClient
     router: TraefikRouter
     shelf: Shelf
+    artifacts: Artifacts
+    queue: Queue
     routing_token: str = field(repr=False)
 
 

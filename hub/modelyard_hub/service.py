@@ -7,7 +7,19 @@ from starlette.types import Lifespan
 
 from modelyard_api import __version__
 from modelyard_api.problem import Problem
-from modelyard_hub.api import endpoints, events, internal, keys, me, observe, problems, profiles, servers, volumes
+from modelyard_hub.api import (
+    endpoints,
+    events,
+    internal,
+    keys,
+    me,
+    observe,
+    problems,
+    profiles,
+    runs,
+    servers,
+    volumes,
+)
 from modelyard_hub.api.body_limit import BodyLimit
 from modelyard_hub.panel import actions, routes
 from modelyard_hub.parts import scheme
@@ -20,6 +32,7 @@ change needs `If-Match` with the ETag that was read. Errors are problem document
 _TAGS = [
     {"name": "endpoints", "description": "Stable URLs with revisions and traffic."},
     {"name": "keys", "description": "Named keys for callers that have no account."},
+    {"name": "runs", "description": "Notebooks and scoring jobs, executed once, to their end."},
     {"name": "identity", "description": "Who the caller is."},
     {"name": "profiles", "description": "Sizes and kinds to choose from."},
     {"name": "servers", "description": "Notebook servers that run, and their sizes."},
@@ -30,10 +43,12 @@ _TAGS = [
 ]
 
 
-def build(root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+def build(
+    root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None, *, snapshots: int | None = None
+) -> FastAPI:
     """The application below the path `root`; `app.state.parts` is set by whoever has the parts.
 
-    `max_body` in bytes.
+    `max_body` in bytes; `snapshots`: of a snapshot, which may be larger.
     """
     app = FastAPI(
         title="Modelyard",
@@ -46,9 +61,10 @@ def build(root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None) -
         lifespan=lifespan,
     )
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=max_body)
+    larger = {f"{root}/api/v1/snapshots/": snapshots or max_body}
+    app.add_middleware(BodyLimit, limit=max_body, larger=larger)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, observe, me, profiles, servers, volumes, events):
+    for part in (endpoints, keys, runs, observe, me, profiles, servers, volumes, events):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(internal.router, prefix=root)

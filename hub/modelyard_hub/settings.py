@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     gpu_resource: str = Field("nvidia.com/gpu", description="Resource by which the cluster counts GPUs.")
     server_shm: int = Field(64 * MiB, ge=MiB, description="Bytes of a model pod's /dev/shm, part of its memory.")
     task_scratch: int = Field(20 * 1024 * MiB, ge=64 * MiB, description="Bytes of disk that a task's pod may use.")
+    run_slots: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Runs at once, 0: any number. Not set: any number on Kubernetes, on one machine as many as "
+                          "it has cores.")  # fmt: skip
+    run_snapshot_max: int = Field(32 * MiB, ge=1024, description="Bytes of a run's notebook and the files that go "
+                                                                 "with it, packed.")  # fmt: skip
     server_cpu_share: float = Field(
         0.5,
         gt=0,

@@ -18,10 +18,12 @@ from harness.specs import spec
 from harness.web import serving
 from modelyard_api.errors import NotFound, UnknownVersion
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
+from modelyard_hub.artifacts import FolderArtifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.parts import Parts
+from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
 from modelyard_hub.runtimes.base import ObservedServer, Package, ReplicaLog, Server
@@ -137,9 +139,11 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 http=http,
                 router=router,
                 shelf=Shelf(disks, Bounds.from_settings(config)),
+                artifacts=FolderArtifacts(home / "kept"),
+                queue=Queue(),
                 routing_token="traefik",
             )
-            app = build(env.root, config.max_body)
+            app = build(env.root, config.max_body, snapshots=config.run_snapshot_max)
             app.state.parts = parts
             yield Yard(app, parts, hub, registry, runtime, router)
     await router.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -68,3 +69,10 @@ def test_a_users_folders(stack: Stack) -> None:
         assert given.json()["owner"] == "ada"
     (file,) = (stack.home / "volumes").glob("dora-data-*/data/a.txt")
     assert file.read_text() == "a"
+    with stack.hub() as hub:  # who asked for a token above has an account again
+        assert hub.get("/users/ada").status_code == 404
+    doctor = stack.command("doctor", "--json")
+    assert [one["subject"] for one in json.loads(doctor.stdout)] == ["volume ada/data"], doctor.stdout + doctor.stderr
+    with stack.client("dora") as dora:
+        said = dora.post("/servers/dora/resize", json={"memory": "1Gi"})
+    assert said.status_code == 404, "there is no server"

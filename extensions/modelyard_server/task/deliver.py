@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from typing import IO
 
 from modelyard_api.errors import ModelyardError
-from modelyard_api.tasks import LOG, OLDER_LOG, RESULTS, STATUS, TaskState, TaskStatus
+from modelyard_api.tasks import LIVE, LOG, OLDER_LOG, RESULTS, STATUS, TaskState, TaskStatus
 from modelyard_server.task.folder import TaskFolder
 from modelyard_server.task.targets import Target
 
 UPLOAD_FAILED = "UploadFailed"
 _TOGETHER = 4
+_LIVE_BYTES = 16 * 1024 * 1024
 _GLANCE = 0.2
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -38,6 +39,7 @@ class Delivery:
         """What is there so far. A store that is away is told on stderr, and tried again with the next one."""
         try:
             self._logs()
+            self._live()
             status = self._folder.status()
             if status is not None and not status.state.ended and status != self._said:
                 self._say(status)
@@ -74,6 +76,18 @@ class Delivery:
                     # Whole in memory: it grows meanwhile, and is small.
                     self._target.put(name, io.BytesIO(file.read(about.st_size)))
                     self._sent[name] = seen
+
+    def _live(self) -> None:
+        """What is to be looked at meanwhile: small files in a folder of that name."""
+        for path, file in _plain_files(self._folder, LIVE):
+            with file:
+                about = os.fstat(file.fileno())
+                seen = (about.st_ino, about.st_size, about.st_mtime_ns)
+                if os.path.basename(path).startswith("."):
+                    continue  # about to become one of them
+                if about.st_size <= _LIVE_BYTES and self._sent.get(path) != seen:
+                    self._target.put(f"{RESULTS}/{path}", io.BytesIO(file.read(about.st_size)))
+                    self._sent[path] = seen
 
     def _results(self) -> None:
         pool = ThreadPoolExecutor(_TOGETHER, "deliver")
@@ -165,11 +179,12 @@ def upload_failed(status: TaskStatus, error: str) -> TaskStatus:
     return replace(status, state=TaskState.failed, reason=UPLOAD_FAILED, message=text)
 
 
-def _plain_files(folder: TaskFolder) -> Iterator[tuple[str, IO[bytes]]]:
+def _plain_files(folder: TaskFolder, below: str = "") -> Iterator[tuple[str, IO[bytes]]]:
     """Paths below the results, and the files. By descriptors all the way: no link gets in between."""
-    if not folder.results.is_dir():
+    top = folder.results / below
+    if not top.is_dir() or top.is_symlink():
         return  # the command took it away
-    for where, _, names, descriptor in os.fwalk(folder.results, follow_symlinks=False):
+    for where, _, names, descriptor in os.fwalk(top, follow_symlinks=False):
         base = os.path.relpath(where, folder.results)
         for name in sorted(names):
             file = _plain(name, descriptor)

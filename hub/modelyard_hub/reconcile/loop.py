@@ -91,7 +91,8 @@ class Controller:
         events = self._store.events()
         await self._look_at_everything()  # what happened before the reader, or while it was behind
         async for event in events:
-            self._look((event.owner, event.name))
+            if event.resource == "endpoint":
+                self._look((event.owner, event.name))
 
     async def _watch_runtime(self) -> None:
         changes = self._runtime.changes()

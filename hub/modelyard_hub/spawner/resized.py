@@ -18,10 +18,11 @@ from modelyard_api.choices import Sizes
 from modelyard_api.errors import Conflict, ModelyardError, TimedOut, Unavailable
 from modelyard_api.servers import ResizeOrder, ServerSize
 from modelyard_hub.spawner import resizing
+from modelyard_hub.spawner.away import api_said
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.pods import PROFILE
 from modelyard_hub.spawner.resizing import AT_NEXT_START, Now
-from modelyard_hub.spawner.starting import ExplainedSpawner, api_said
+from modelyard_hub.spawner.starting import ExplainedSpawner
 from modelyard_hub.spawner.wide import AWAY
 
 SECONDS = 20.0

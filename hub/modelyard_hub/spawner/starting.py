@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from traitlets import Float
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.spawner import phases
+from modelyard_hub.spawner.away import AGAIN, AWAY_NOW, again, api_said, words
 from modelyard_hub.spawner.causes.base import Object
 from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.causes.words import duration
@@ -23,15 +23,12 @@ from modelyard_hub.spawner.homes import HomeSpawner
 from modelyard_hub.spawner.looking import Look
 from modelyard_hub.spawner.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.telling import REPEAT, NotStarted, event
-from modelyard_hub.spawner.wide import AWAY, Wide, passing
+from modelyard_hub.spawner.wide import AWAY, Wide
 
 RESERVE = 20
 """Seconds of the start's timeout that are kept for saying why it failed."""
 PATIENCE = 3.0
 """Seconds that a start waits to be told where its volume is."""
-AGAIN = 1.0
-"""Seconds after which a cluster that does not answer is asked again."""
-AWAY_NOW = Diagnosis("queue", "cluster-away", "The cluster does not answer.", (), "It is asked again.")
 LOOKS_EVERY = 0.05
 """Seconds between looks at what the watch told; they cost no call."""
 SLOW = 2.0
@@ -97,16 +94,16 @@ class ExplainedSpawner(HomeSpawner):
             try:
                 return await ask()
             except Exception as error:
-                if not passing(error):
+                if not again(error):
                     raise
                 if now() > until:
-                    said = replace(AWAY_NOW, evidence=(_words(error),), remedy="Try again in a minute.")
+                    said = replace(AWAY_NOW, evidence=(words(error),), remedy="Try again in a minute.")
                     raise self._not_started(said) from error
                 self._away(error)
             await asyncio.sleep(AGAIN)
 
     def _away(self, error: BaseException) -> None:
-        self.log.warning("The cluster does not answer for %s: %s", self._log_name, _words(error))
+        self.log.warning("The cluster does not answer for %s: %s", self._log_name, words(error))
         if self._look:
             self._look.before = AWAY_NOW
 
@@ -224,7 +221,7 @@ class ExplainedSpawner(HomeSpawner):
         try:
             made = await asyncio.wait_for(self.api.create_namespaced_pod(self.namespace, pod), request_timeout)
         except AWAY as error:
-            if passing(error):
+            if again(error):
                 self._away(error)
                 return False
             if getattr(error, "status", None) != 409:
@@ -315,15 +312,3 @@ def _after(found: Diagnosis, seconds: float) -> Diagnosis:
         return found
     cause = f"It has not started within {duration(seconds)}. {found.cause}"
     return replace(found, cause=cause, remedy="Try again: what was done so far is mostly kept.", wrong=True)
-
-
-def _words(error: BaseException) -> str:
-    return api_said(error) if isinstance(error, ApiException) else repr(error)
-
-
-def api_said(error: ApiException) -> str:
-    """The API server's own words."""
-    try:
-        return str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)

@@ -23,15 +23,7 @@ REFUSED = 300.0
 PAGE, PAGES = 500, 20
 AWAY = (ApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
 """What reading may raise, which keeps nobody from being told the rest."""
-_PASSING = (429, 503, 504)
 log = logging.getLogger(__name__)
-
-
-def passing(error: BaseException) -> bool:
-    """Whether the API server did not answer, or not now: the same may be asked again."""
-    if isinstance(error, ApiException):
-        return error.status in _PASSING
-    return isinstance(error, aiohttp.ClientError | OSError)  # of which TimeoutError is one
 
 
 class Wide:
@@ -105,7 +97,9 @@ async def read(call: Callable[..., Awaitable[Any]], **arguments: Any) -> dict[st
     answer = await call(_preload_content=False, _request_timeout=15, **arguments)
     body = await answer.read()
     if not 200 <= answer.status <= 299:
-        raise ApiException(status=answer.status, reason=answer.reason)
+        refused = ApiException(status=answer.status, reason=answer.reason)
+        refused.body = body.decode(errors="replace")
+        raise refused
     # A list of 500 pods is megabytes: other requests are answered meanwhile.
     found: dict[str, Any] = await asyncio.to_thread(json.loads, body) if len(body) > 100_000 else json.loads(body)
     return found

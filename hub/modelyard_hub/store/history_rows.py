@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from modelyard_api.endpoints import AuditEntry, EventKind
+from modelyard_api.runs import Run
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
 from modelyard_hub.store.tables import audit, documents, events
 
@@ -59,6 +60,15 @@ def write_event(
     key = connection.execute(insert(events).values(at=now, **row, audience=sorted(audience))).inserted_primary_key
     assert key is not None
     return StoredEvent(id=key[0], kind=kind, resource="endpoint", owner=owner, name=name, audience=frozenset(audience))
+
+
+def write_run_event(connection: Connection, kind: EventKind, run: Run, now: datetime) -> StoredEvent:
+    """One event about a run."""
+    row = {"kind": kind.value, "resource": "run", "owner": run.owner, "name": run.id}
+    key = connection.execute(insert(events).values(at=now, **row, audience=[run.owner])).inserted_primary_key
+    assert key is not None
+    audience = frozenset({run.owner})
+    return StoredEvent(id=key[0], kind=kind, resource="run", owner=run.owner, name=run.id, audience=audience)
 
 
 def events_after(connection: Connection, after_id: int) -> tuple[StoredEvent, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import Field
 
 from modelyard_api.endpoints import Endpoint, Event
+from modelyard_api.runs import Run
 from modelyard_hub.runtimes.base import Package
 
 
@@ -39,6 +41,17 @@ class StoredEndpoint:
     def key(self) -> tuple[str, str]:
         """(owner, name)."""
         return self.endpoint.owner, self.endpoint.name
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run with what the API does not show. `number` grows with each one. `not_before`: when its next attempt may
+    start. `token_id`: of the token that it was given, until that is revoked."""
+
+    run: Run
+    number: int
+    not_before: datetime | None = None
+    token_id: str | None = None
 
 
 class StoredEvent(Event):

@@ -26,6 +26,7 @@ from modelyard_hub.store.database import Database, T
 from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
+from modelyard_hub.store.run_methods import RunMethods
 
 _HUB_ROUTES = "hub-routes"
 
@@ -34,8 +35,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store:
-    """Desired state, observed state, keys, audit and events, each change one transaction.
+class Store(RunMethods):
+    """Desired state, observed state, keys, audit and events, each change one transaction. Runs: `RunMethods`.
 
     All methods raise Unavailable when the database is away and StorageFull when its disk is full.
     """

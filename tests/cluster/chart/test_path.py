@@ -25,10 +25,15 @@ print("".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs"
 
 
 @pytest.fixture(scope="module")
-def printed(installed: Release) -> Iterator[str]:
-    """What the first notebook prints, run in a user's pod."""
+def pod(installed: Release) -> None:
+    """The user's notebook pod."""
     with installed.browser(USER) as browser:
         installed.spawn(browser, USER)
+
+
+@pytest.fixture(scope="module")
+def printed(installed: Release, pod: None) -> Iterator[str]:
+    """What the first notebook prints, run in a user's pod."""
     installed.in_notebook(USER, "papermill", *FIRST, "-p", "name", NAME, "--progress-bar", "--log-level", "WARNING")
     return installed.in_notebook(USER, "python", "-c", PRINTED)
 
@@ -84,6 +89,47 @@ def test_canary_promote_and_rollback_move_calls(installed: Release, printed: str
     assert set(answered()) == {"2"}
     yard(installed, "endpoint.rollback()")
     assert set(answered()) == {"1"}
+
+
+SUBMITTED = """
+import json, pathlib, modelyard as yard
+cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+cells = [
+    {**cell, "id": "a", "metadata": {"tags": ["parameters"]}, "source": "a = 1"},
+    {**cell, "id": "b", "source": "import modelyard as yard; yard.record('sum', a + 2); print(type(yard.endpoints()))"},
+    {**cell, "id": "c", "source": "1 / (a - 40)"},
+]
+kernel = {"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
+pathlib.Path("/tmp/sum.ipynb").write_text(
+    json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells})
+)
+good, bad = (yard.submit("/tmp/sum.ipynb", {"a": a}, cpu=0.5, memory="512Mi") for a in (4, 40))
+good.wait(300, quiet=True)
+try:
+    bad.wait(300, quiet=True)
+except yard.ModelyardError:
+    pass
+told = {"results": good.results, "tracked": good.status.mlflow_run_id, "log": good.logs(), "ids": [good.id, bad.id]}
+told |= {"reason": bad.status.reason, "error": bad.status.failure.error, "page": good.notebook(html=True)}
+print(json.dumps(told))
+"""
+
+
+def test_runs_are_jobs_and_leave_results_and_nothing_else(installed: Release, pod: None) -> None:
+    told = json.loads(installed.in_notebook(USER, "python", "-c", SUBMITTED).splitlines()[-1])
+    assert told["results"] == {"sum": 6}
+    assert told["tracked"]
+    assert "<class 'list'>" in told["log"], "the library works in it, with a token of its own"
+    assert "<!doctype html>" in told["page"]
+    assert (told["reason"], told["error"]) == ("CellFailed", "ZeroDivisionError: division by zero")
+
+    def left() -> list[str]:
+        found = installed.kubectl(
+            "get", "jobs,pods,secrets", "--selector", "modelyard.dev/run", "--output=name"
+        ).split()
+        return [name for name in found if any(run in name for run in told["ids"])]
+
+    eventually(lambda: not left(), timeout=120, interval=0.5, what="its objects are gone")
 
 
 def test_a_deleted_endpoint_leaves_nothing(installed: Release, printed: str) -> None:

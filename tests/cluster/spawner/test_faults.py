@@ -221,21 +221,17 @@ def test_a_server_that_fills_its_shared_memory_says_so(hub: PodHub) -> None:
 
 
 def test_while_the_api_server_is_away_a_start_waits_for_it(hub: PodHub, cluster: Cluster) -> None:
-    """One that has its pod goes on, and one that was asked for meanwhile begins when it is back, or says why not."""
+    """One that has its pod goes on, and one that was asked for meanwhile begins when it is back."""
     begin(hub, "sooner", cmd=SLOW)
     seen(cluster, hub, "sooner", "Running")
     cluster.stop_api_server()
-    try:
-        begin(hub, "later", cmd=SLOW)
+    try:  # the scheduler may be half a minute late to see that the API server is back
+        begin(hub, "later", cmd=SLOW, start_timeout=160)
     finally:
         cluster.start_api_server()
     told = last(hub, "sooner")
     assert told.get("ready"), told
-    if (told := last(hub, "later")).get("failed"):  # the cluster's own parts may take longer than a start here has
-        assert re.search("has not seen its volume claim|cluster does not answer", told["message"]), told
-        over(hub, cluster, "later")
-        begin(hub, "later")
-        told = last(hub, "later")
+    told = last(hub, "later")
     assert told.get("ready"), told
     assert runs(hub, "sooner")
     assert runs(hub, "later")

@@ -130,7 +130,7 @@ def test_a_stop_keeps_the_trees_so_far() -> None:
     assert "HistGradientBoostingClassifier(max_iter=1000000, max_leaf_nodes=3)" in run.code.replace(
         "\n" + " " * 35, " "
     )
-    assert yard.runs()[0].id == run.id
+    assert yard.trainings()[0].id == run.id
     with pytest.raises(NotFound, match="no report 'roc'"):
         run.report("roc")  # what was still to be computed was left out
 

@@ -155,7 +155,7 @@ def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
         folder = root / f"churn-20260101-{i:06d}-abcdef"
         folder.mkdir(parents=True)
         (folder / runlog.FILE).touch()
-    found = yard.runs()
+    found = yard.trainings()
     assert len(found) == 1000
     assert [run.id for run in found[:2]] == ["churn-20260101-000999-abcdef", "churn-20260101-000998-abcdef"]
     assert found[0].name == "churn"

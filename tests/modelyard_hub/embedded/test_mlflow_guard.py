@@ -332,3 +332,29 @@ async def test_names_are_looked_up_again_after_a_while(tracked: Tracked) -> None
 
 def test_json_in_a_json_string_is_read() -> None:
     assert body_members(json.dumps(json.dumps({"name": "x"})).encode()) == {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        f"{ARTIFACTS}/artifacts/runs/ada/7/1/output/live/notebook.ipynb",
+        f"{ARTIFACTS}/artifacts?path=runs",
+        f"{ARTIFACTS}/artifacts?path=runs/ada",
+        f"{ARTIFACTS}/artifacts?path=./runs",
+        f"{ARTIFACTS}/artifacts/7/%2e%2e/runs/ada",
+    ],
+)
+async def test_what_runs_made_is_not_read_around_the_hub_service(
+    mlflow: httpx.AsyncClient, signer: Signer, what: str
+) -> None:
+    refused = await mlflow.get(what, headers=as_(signer, ADA))
+    assert refused.status_code == 403
+    assert "for their owners" in refused.json()["message"]
+    assert (await mlflow.get(what, headers=as_(signer, ADMIN))).status_code == 200
+    assert (await mlflow.get(f"{ARTIFACTS}/artifacts/7/runs/x", headers=as_(signer, ADA))).status_code == 200
+
+
+async def test_no_experiment_is_put_where_runs_are(mlflow: httpx.AsyncClient, signer: Signer) -> None:
+    body = {"name": "ada/peek", "artifact_location": "mlflow-artifacts:/runs/ben"}
+    refused = await mlflow.post(f"{API}/experiments/create", json=body, headers=as_(signer, ADA))
+    assert refused.status_code == 403

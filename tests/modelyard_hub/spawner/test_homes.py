@@ -18,6 +18,7 @@ from tornado.web import HTTPError
 from harness.fake_cluster import FakeCluster, fake_cluster, refuse
 from harness.pod_spawner import manifest, spawner
 from modelyard_api.errors import Conflict
+from modelyard_hub.spawner import away
 from modelyard_hub.spawner.kubernetes import PodSpawner
 from modelyard_hub.spawner.rbac import RULES
 from modelyard_hub.spawner.telling import NotStarted
@@ -191,7 +192,9 @@ async def test_further_and_shared_volumes_are_in_the_pod(cluster: FakeCluster, t
     ]
 
 
-async def test_a_cluster_that_does_not_answer_is_asked_again_for_a_while(cluster: FakeCluster, tmp_path: Path) -> None:
+async def test_a_cluster_that_does_not_answer_is_asked_again_for_a_while(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = of(tmp_path)
     made.user.escaped_name = "ada"
 
@@ -207,6 +210,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_again_for_a_while(cluster
     await made._when_it_answers(made.prepare_volumes)
     assert names(cluster) == [made.pvc_name], "and one home is made"
     cluster.faults["GET persistentvolumeclaims"] = [refuse(403, "no")]
+    monkeypatch.setattr(away, "_last", {})  # it has been there for long
     with pytest.raises(ApiException):  # what it refuses it refuses
         await made._when_it_answers(made.prepare_volumes)
     made.k8s_api_request_retry_timeout = 0

@@ -21,7 +21,7 @@ class Timing:
     start_timeout: float = 120.0
     drain_timeout: float = 10.0
     deliver: float = 30.0  # for what a task leaves, when it is ended
-    deliver_every: float = 5.0  # between deliveries of its log
+    deliver_every: float = 1.0  # between deliveries of its log, and of what is to be looked at meanwhile
     leave_router: float = 1.0  # between "stopping" and SIGTERM where a ready replica leaves a running workload
     starting_poll: float = 0.05
     ready_poll: float = 1.0

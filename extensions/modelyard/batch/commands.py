@@ -1,0 +1,127 @@
+"""`modelyard runs …`: over the public client, as the user of MODELYARD_TOKEN."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from modelyard import loop, sync, unattended
+from modelyard.errors import InvalidInput, RunFailed
+from modelyard.submitting import Lines, Run, describe, run, runs
+from modelyard.unattended import Submission
+
+app = typer.Typer(no_args_is_help=True, help="Runs of notebooks: yours, and those of your groups.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
+_console = Console()
+
+
+@app.command("submit")
+def submit_run(
+    notebook: Path,
+    parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE; JSON, else text.")] = [],  # noqa: B006
+    profile: Annotated[str, typer.Option(help="Its size.")] = "",
+    timeout: Annotated[float | None, typer.Option(help="Seconds for each attempt.")] = None,
+    retries: Annotated[int, typer.Option(help="Further attempts.")] = 0,
+    priority: Annotated[int, typer.Option(help="The higher one starts first.")] = 0,
+    key: Annotated[str | None, typer.Option(help="Of two submits with one key, one is a run.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it ends; exit code 1 when it failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Execute a notebook unattended."""
+    submission = Submission(
+        parameters=dict(_parameter(one) for one in parameter),
+        profile=profile,
+        timeout=timeout,
+        retries=retries,
+        priority=priority,
+        idempotency_key=key,
+    )
+    made = Run(loop.run(unattended.submit(sync.client(), notebook, submission)))
+    if as_json:
+        print(json.dumps(_row(made)))  # noqa: T201
+    else:
+        print(made.id)  # noqa: T201
+    if wait:
+        _wait(made)
+
+
+@app.command("list")
+def list_runs(
+    state: Annotated[str | None, typer.Option(help="Only those in that state.")] = None,
+    limit: Annotated[int, typer.Option(help="As many, the newest.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Runs and their state, newest first."""
+    rows = [_row(one) for one in runs(state=state, limit=limit)]
+    if as_json:
+        print(json.dumps(rows, indent=2))  # noqa: T201
+        return
+    table = Table(box=None)
+    for column in rows[0] if rows else []:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    _console.print(table if rows else "none", highlight=False)
+
+
+@app.command("show")
+def show_run(run_id: RunArgument) -> None:
+    """A run with its spec and status, as JSON."""
+    print(run(run_id).remote.resource.model_dump_json(indent=2))  # noqa: T201
+
+
+@app.command("watch")
+def watch_run(run_id: RunArgument) -> None:
+    """A run's progress in lines, until it ends; exit code 1 when it failed or was cancelled."""
+    _wait(run(run_id))
+
+
+@app.command("cancel")
+def cancel_run(run_id: RunArgument) -> None:
+    """End a run; what it made so far is kept."""
+    found = run(run_id).cancel()
+    print(f"{found.id}: {describe(found.status)}")  # noqa: T201
+
+
+@app.command("logs")
+def show_logs(run_id: RunArgument, lines: Annotated[int, typer.Option(help="As many, the last ones.")] = 200) -> None:
+    """The last lines of a run's log."""
+    for line in run(run_id).logs(lines):
+        print(line)  # noqa: T201
+
+
+def _wait(found: Run) -> None:
+    say = Lines(found.id, lambda line: print(line, flush=True))  # noqa: T201
+    try:
+        found.wait(told=say)
+    except RunFailed as error:
+        print(error.full)  # noqa: T201
+        raise typer.Exit(1) from None
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInput(f"{text!r} is no parameter", remedy="Write NAME=VALUE.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _row(found: Run) -> dict[str, Any]:
+    resource = found.remote.resource
+    return {
+        "id": resource.id,
+        "name": resource.spec.called,
+        "state": resource.status.state.value,
+        "owner": resource.owner,
+        "submitted": resource.created_at.isoformat(timespec="seconds"),
+        "about": describe(resource.status),
+    }

@@ -1,0 +1,54 @@
+"""One MLflow run for each run: parameters, recorded numbers, the output notebook. A run goes on without."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.batch.order import Order
+from modelyard.batch.report import Reporter
+from modelyard.client import AsyncClient
+from modelyard.errors import ModelyardError
+from modelyard.tracking import TrackedRun, Tracking
+
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Tracked:
+    run: TrackedRun
+
+
+async def begin(client: AsyncClient, order: Order) -> Tracked | None:
+    """A run of the experiment `<owner>/<name>`; None while MLflow is away, which is said."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            tracking = Tracking(client)
+            experiment = await tracking.experiment(f"{order.run.owner}/{order.run.spec.called}")
+            return Tracked(await tracking.start(experiment, f"{order.run.spec.called} {order.run.id}"))
+    except (ModelyardError, TimeoutError) as error:
+        print(f"MLflow is not told of this run: {error or 'no answer'}", flush=True)  # noqa: T201
+        return None
+
+
+async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked: Tracked, status: str) -> None:
+    """What it was given, what it recorded, its output notebook, and how it ended: `status` is MLflow's word."""
+    results = reporter.results
+    numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
+    params = {k: str(v) for k, v in order.parameters.items()}
+    tags = {"modelyard.run": order.run.id, "modelyard.attempt": str(order.attempt)}
+    if (work := order.run.spec.notebook) is not None:
+        tags |= {"modelyard.notebook": work.path, "modelyard.snapshot": work.snapshot}
+        if work.git is not None:
+            tags |= {"mlflow.source.git.commit": work.git.commit, "modelyard.dirty": str(work.git.dirty)}
+    try:
+        async with asyncio.timeout(2 * _PATIENCE):
+            await Tracking(client).complete(tracked.run, params, numbers, tags, _files(reporter))
+            await Tracking(client).finish(tracked.run, status)
+    except (ModelyardError, TimeoutError) as error:
+        print(f"MLflow is not told how it ended: {error or 'no answer'}", flush=True)  # noqa: T201
+
+
+def _files(reporter: Reporter) -> list[tuple[Path, str]]:
+    return [(reporter.notebook, "notebook.ipynb")] if reporter.notebook.exists() else []

@@ -1,0 +1,243 @@
+"""`/runs` and `/snapshots`: what is to be executed once, and how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from modelyard_api.choices import Choice, choose
+from modelyard_api.endpoints import Identity
+from modelyard_api.errors import InvalidChoice, InvalidInput, NotFound, Unavailable
+from modelyard_api.names import Label, owner_name
+from modelyard_api.parameters import check
+from modelyard_api.runs import (
+    NOTEBOOK,
+    PROGRESS,
+    Run,
+    RunList,
+    RunLog,
+    RunSpec,
+    RunState,
+    RunWrite,
+    attempt_folder,
+    snapshot_folder,
+    task_name,
+)
+from modelyard_api.tasks import RESULTS
+from modelyard_hub.api.problems import responses
+from modelyard_hub.auth import audience, owns, require_owner
+from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
+from modelyard_hub.profiles import offered
+from modelyard_hub.reconcile.run_steps import report_of
+from modelyard_hub.render import POLICY, to_html
+from modelyard_hub.runtimes.outputs import TaskOutput, open_output, read_log
+from modelyard_hub.store.run_rows import RunQuery
+
+SNAPSHOT = "snapshot.zip"
+router = APIRouter(tags=["runs"], responses=responses(401, 403, 422, 503))
+DigestPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the body.")]
+_ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}, "description": "The files."}}
+
+
+@router.put("/snapshots/{digest}", status_code=204, responses=responses(413, 507), summary="Files for runs to come")
+async def put_snapshot(
+    digest: DigestPath,
+    request: Request,
+    parts: PartsDep,
+    identity: Writer,
+    owner: Annotated[Label | None, Query(description="A group of yours; left out: you.")] = None,
+) -> None:
+    """The body is a zip archive; once more is fine. Runs name it by its digest."""
+    whose = _owner(identity, owner, "a snapshot")
+    body = await request.body()
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise InvalidInput("the body is not what the digest says", remedy="Send it again, with its SHA-256.")
+    await parts.artifacts.write(parts.artifacts.place(snapshot_folder(whose, digest)), SNAPSHOT, body)
+
+
+@router.get("/runs", summary="Runs of the caller and of their groups, newest first")
+async def list_runs(
+    parts: PartsDep,
+    identity: Reader,
+    owner: Annotated[Label | None, Query(description="Only this owner's.")] = None,
+    state: Annotated[list[RunState] | None, Query(description="Only in one of these states.")] = None,
+    schedule: Annotated[str | None, Query(description="Only those of a schedule, <owner>/<name>.")] = None,
+    group: Annotated[str | None, Query(description="Only members of this sweep or pipeline.")] = None,
+    before: Annotated[str | None, Query(description="Only those older than this run.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> RunList:
+    """Administrators see all."""
+    mine = audience(identity)
+    owners = None if identity.admin else mine
+    if owner is not None:
+        owners = frozenset({owner}) if owners is None or owner in owners else frozenset()
+    query = RunQuery(owners=owners, states=state, schedule=schedule, group=group, before=before, limit=limit)
+    found = await parts.store.list_runs(query)
+    return RunList(items=list(await asyncio.gather(*(_told(parts, run) for run in found))))
+
+
+@router.post(
+    "/runs",
+    status_code=201,
+    responses={200: {"model": Run, "description": "It is there already"}, **responses(404, 409, 413, 507)},
+    summary="Submit a run",
+)
+async def post_run(body: RunWrite, parts: PartsDep, identity: Writer, actor: ActorDep, response: Response) -> Run:
+    """Checked whole before it is queued; of two with one `idempotency_key` one is a run."""
+    owner = _owner(identity, body.owner, "the run")
+    spec = await settle(parts, identity, owner, body.spec)
+    run = await parts.store.submit_run(
+        owner, spec, created_by=actor.who, idempotency_key=body.idempotency_key, source=actor.source
+    )
+    response.headers["Location"] = f"{parts.hub.root}/api/v1/runs/{run.id}"
+    return run
+
+
+@router.get("/runs/{run_id}", responses=responses(404), summary="One run")
+async def get_run(run_id: str, parts: PartsDep, identity: Reader) -> Run:
+    """With what its process told a few seconds ago."""
+    return await _told(parts, await readable(parts, identity, run_id))
+
+
+@router.delete("/runs/{run_id}", status_code=202, responses=responses(404), summary="Cancel a run")
+async def cancel_run(run_id: str, parts: PartsDep, identity: Writer, actor: ActorDep) -> Run:
+    """SIGTERM first; what it made so far is kept. Nothing changes of one that has ended."""
+    run = await readable(parts, identity, run_id)
+    require_owner(identity, run.owner, run.id)
+    return await parts.store.cancel_run(run_id, actor)
+
+
+@router.get("/runs/{run_id}/logs", responses=responses(404), summary="The last lines of a run's log")
+async def get_logs(
+    run_id: str,
+    parts: PartsDep,
+    identity: Reader,
+    lines: Annotated[int, Query(ge=1, le=10_000)] = 200,
+    attempt: Annotated[int | None, Query(ge=1, description="Left out: the last one.")] = None,
+) -> RunLog:
+    """Of one attempt: what its cells put out, and what was said about it."""
+    run = await readable(parts, identity, run_id)
+    number = attempt or run.status.attempt
+    if number == run.status.attempt and not run.ended:
+        with suppress(NotFound):
+            (found, *_) = await parts.runtime.logs(task_name(run.id, number), lines=lines)
+            return RunLog(attempt=number, lines=found.lines)
+    return RunLog(attempt=number, lines=await read_log(_output(parts, run, number), lines) if number else ())
+
+
+@router.get(
+    "/runs/{run_id}/notebook",
+    responses={200: {"content": {"application/x-ipynb+json": {}, "text/html": {}}}, **responses(404, 504)},
+    response_class=Response,
+    summary="The output notebook, as far as it is",
+)
+async def get_notebook(
+    run_id: str,
+    parts: PartsDep,
+    identity: Reader,
+    format: Annotated[Literal["ipynb", "html"], Query(description="html: as a page, sanitized.")] = "ipynb",
+    attempt: Annotated[int | None, Query(ge=1, description="Left out: the last one.")] = None,
+) -> Response:
+    """While it runs, as it was a few seconds ago."""
+    run = await readable(parts, identity, run_id)
+    number = attempt or run.status.attempt
+    found = await _output(parts, run, number).read(f"{RESULTS}/{NOTEBOOK}") if number else None
+    if found is None:
+        raise NotFound(f"run {run_id} has no output notebook yet", remedy="It has one once its first cell runs.")
+    if format == "html":
+        return HTMLResponse(await to_html(found), headers={"Content-Security-Policy": POLICY})
+    return Response(found, media_type="application/x-ipynb+json")
+
+
+@router.get("/runs/{run_id}/input", responses={**_ZIP, **responses(404)}, summary="The files that a run was given")
+async def get_input(run_id: str, parts: PartsDep, identity: Reader) -> Response:
+    """A zip archive, as it was uploaded."""
+    run = await readable(parts, identity, run_id)
+    found = None
+    if run.spec.notebook is not None:
+        place = parts.artifacts.place(snapshot_folder(run.owner, run.spec.notebook.snapshot))
+        found = await parts.artifacts.read(place, SNAPSHOT)
+    if found is None:
+        raise NotFound(f"run {run_id} has no files that were kept")
+    return Response(found, media_type="application/zip")
+
+
+async def readable(parts: Parts, identity: Identity, run_id: str) -> Run:
+    """The run, if the caller may see it; NotFound, as if it were not there."""
+    run = (await parts.store.get_run(run_id)).run
+    if not owns(identity, run.owner):
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
+async def _told(parts: Parts, run: Run) -> Run:
+    """With its place in the queue, and what its process told meanwhile."""
+    if run.status.state is RunState.queued:
+        place = parts.queue.places.get(run.id)
+        return run.model_copy(update={"status": run.status.model_copy(update={"place": place})})
+    if run.status.state is not RunState.running:
+        return run
+    try:
+        told = await _output(parts, run, run.status.attempt).read(f"{RESULTS}/{PROGRESS}")
+    except Unavailable:
+        return run  # what is known without it is worth more than an error
+    report = report_of(told)
+    change = {"progress": report.progress, "results": report.results, "peak_memory": report.peak_memory,
+              "mlflow_run_id": report.mlflow_run_id} if told else {}  # fmt: skip
+    return run.model_copy(update={"status": run.status.model_copy(update=change)})
+
+
+def _output(parts: Parts, run: Run, attempt: int) -> TaskOutput:
+    return open_output(parts.artifacts.place(attempt_folder(run.owner, run.id, attempt)))
+
+
+async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> RunSpec:
+    """The spec with its size filled in, if nothing is wrong with it: parameters, snapshot, needed runs, size.
+
+    InvalidInput, InvalidChoice, NotFound."""
+    if spec.notebook is not None:
+        if spec.notebook.declared is not None:
+            check(spec.notebook.declared, spec.parameters, frozenset(spec.results_of))
+        place = parts.artifacts.place(snapshot_folder(owner, spec.notebook.snapshot))
+        if await parts.artifacts.read(place, SNAPSHOT) is None:
+            raise InvalidInput(
+                f"spec.notebook.snapshot: {owner!r} has no snapshot {spec.notebook.snapshot}",
+                remedy="Upload it first: PUT /snapshots/{digest}.",
+            )
+    needed = await parts.store.runs_by_id(spec.needs)
+    for run_id in spec.needs:
+        if run_id not in needed or not owns(identity, needed[run_id].owner):
+            raise InvalidInput(f"spec.needs: there is no run {run_id}")
+    return await asyncio.to_thread(_sized, parts, identity, spec)
+
+
+def _sized(parts: Parts, identity: Identity, spec: RunSpec) -> RunSpec:
+    catalogue = offered(parts.settings)
+    # An identity has groups as owners.
+    groups = {g for p in catalogue.profiles for g in p.groups if owner_name(g) in identity.groups}
+    if spec.resources is None:
+        sizes = choose(catalogue, Choice(profile=spec.profile, shm=spec.shm), groups)
+        return spec.model_copy(update={"profile": sizes.profile, "resources": sizes.resources, "shm": sizes.shm})
+    if spec.profile:
+        catalogue.find(spec.profile, groups)
+    seen = catalogue.visible(groups)
+    for field, asked in (("cpu", spec.resources.cpu), ("memory", spec.resources.memory), ("gpus", spec.resources.gpu)):
+        most = max((bound.max for p in seen if (bound := p.bound(field)) is not None), default=0)
+        if asked > most:
+            raise InvalidChoice(
+                f"spec.resources: {asked:g} is more {field} than any profile allows ({most:g})",
+                remedy="Ask for less.",
+                field=field,
+            )
+    return spec
+
+
+def _owner(identity: Identity, owner: str | None, what: str) -> str:
+    whose = owner or identity.owner
+    require_owner(identity, whose, what)
+    return whose
