@@ -60,6 +60,29 @@ def test_shared_memory_ends_at_its_size(installed: Release, running: str) -> Non
     assert written.split()[-1] == str(512 << 20)
 
 
+RESIZE = """
+import modelyard as yard
+print(yard.resize(memory="1536Mi").memory)
+held = b"x" * (950 << 20)
+try:
+    yard.resize(memory="1Gi")
+except yard.ModelyardError as error:
+    print(error)
+print(yard.server_size().memory)
+del held
+print(yard.resize(memory="1Gi").memory)
+"""
+
+
+def test_a_user_gets_another_size_out_of_the_server_itself(installed: Release, running: str) -> None:
+    more, refused, still, less = installed.in_notebook(USER, "python", "-c", RESIZE).strip().splitlines()
+    assert (int(more), int(still), int(less)) == (1536 << 20, 1536 << 20, 1 << 30)
+    assert refused.startswith("memory: 1 GiB are too little for what the server uses, ")
+    (pod,) = (p for p in installed.pods("notebook") if p["metadata"]["labels"]["modelyard.dev/owner"] == USER)
+    (container,) = pod["status"]["containerStatuses"]
+    assert (container["restartCount"], container["resources"]["limits"]["memory"]) == (0, "1Gi")
+
+
 def test_a_choice_that_is_not_allowed_starts_nothing(installed: Release, running: str) -> None:
     with installed.browser("zoe") as browser:
         page = browser.get("/hub/spawn", params={"opt-profile": "small", "opt-memory": "1Ti"})
