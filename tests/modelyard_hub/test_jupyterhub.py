@@ -16,6 +16,16 @@ from modelyard_hub.jupyterhub import configure
 from modelyard_hub.settings import Settings
 
 
+def test_the_hub_service_may_ask_who_is_in_which_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELYARD_HUB_PORT", "8081")
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8082")
+    prepare(tmp_path)
+    config = Config()
+    configure(config, Settings.model_validate({"home": tmp_path}))
+    (scopes,) = (role["scopes"] for role in config.JupyterHub.load_roles if "modelyard" in role.get("services", ()))
+    assert {"list:users", "read:users:groups", "tokens"} <= set(scopes)
+
+
 @pytest.mark.parametrize(("url", "secure"), [("https://yard.example.com", True), ("http://127.0.0.1:8000", False)])
 def test_where_users_have_tls_the_cookie_against_forged_forms_is_for_tls_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, secure: bool

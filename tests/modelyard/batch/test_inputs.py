@@ -18,13 +18,12 @@ from modelyard_api.runs import Run
 from modelyard_hub.reconcile.runs import FINAL
 
 _, GOOD = snapshot(train__ipynb="{}")
-RUN = Run(id="1", owner="ada", created_by="ada", created_at=datetime.now(UTC), spec=spec())
+RUN = Run(id="1" * 16, owner="ada", created_by="ada", created_at=datetime.now(UTC), spec=spec())
 
 
 async def fetched(answer: Callable[[httpx.Request], httpx.Response], folder: Path) -> Path:
     async with AsyncClient("http://yard.test", "a-token") as client:
-        patient = client.patient(inputs.PATIENCE)
-        patient._http = client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
         return await fetch(client, Order(RUN, 1, folder), folder)
 
 
