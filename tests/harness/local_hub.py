@@ -63,7 +63,7 @@ c.JupyterHub.init_spawners_timeout = 1
 c.Spawner.http_timeout = given["http_timeout"]
 c.JupyterHub.authenticate_prometheus = False
 c.JupyterHub.custom_scopes = {{"custom:modelyard:admin": {{"description": "All servers"}}}}
-scopes = ["admin:users", "admin:servers", "tokens", "custom:modelyard:admin"]
+scopes = ["admin:users", "admin:groups", "admin:servers", "tokens", "custom:modelyard:admin"]
 c.JupyterHub.load_roles.append({{"name": "test", "scopes": scopes, "services": ["test"]}})
 c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
 """
