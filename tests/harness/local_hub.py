@@ -66,6 +66,8 @@ c.JupyterHub.custom_scopes = {{"custom:modelyard:admin": {{"description": "All s
 scopes = ["admin:users", "admin:groups", "admin:servers", "tokens", "custom:modelyard:admin"]
 c.JupyterHub.load_roles.append({{"name": "test", "scopes": scopes, "services": ["test"]}})
 c.JupyterHub.services.append({{"name": "test", "api_token": given["token"]}})
+c.JupyterHub.load_roles.append({{"name": "lists", "scopes": ["list:users"], "services": ["lists"]}})
+c.JupyterHub.services.append({{"name": "lists", "api_token": given["token"] + "-lists"}})
 """
 
 
