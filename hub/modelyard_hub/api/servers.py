@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 from fastapi import APIRouter, Query, Request
-from jupyterhub.utils import url_escape_path
 from pydantic import ValidationError
 
 from modelyard_api.errors import Unavailable
@@ -55,7 +55,8 @@ async def resize(
 
 
 async def _asked(parts: Parts, request: Request, user: str, name: str, order: ResizeOrder | None) -> ServerSize:
-    url = f"{parts.hub.api_url.rstrip('/')}/modelyard/servers/{url_escape_path(user)}"
+    path = quote(user, safe="")
+    url = f"{parts.hub.api_url.rstrip('/')}/modelyard/servers/{path}"
     headers = {"Authorization": f"token {bearer(request.headers.get('authorization'))}"}
     body = None if order is None else order.model_dump(exclude_none=True)
     method = "GET" if order is None else "POST"
