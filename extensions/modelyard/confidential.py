@@ -42,10 +42,15 @@ def asked(name: str) -> str:
 
 
 def given(name: str) -> str:
-    """The value of a secret that this run was given."""
+    """The value of a secret that this run was given, by its name, or its owner and name (`team/warehouse`)."""
     files = os.environ.get(FILES)
     known = given_in(os.environ)
-    values = (one.value(os.environ, files) for one in known if one.secret == name)
+    fits = [one for one in known if name in (one.secret, one.secret.rpartition("/")[2])]
+    if len(meant := sorted({one.secret for one in fits})) > 1:
+        raise InvalidInput(
+            f"the secret {name!r} may be {' or '.join(meant)}", remedy=f'Name its owner too: yard.secret("{meant[0]}").'
+        )
+    values = (one.value(os.environ, files) for one in fits)
     value = next((value for value in values if value is not None), None)
     if value is None:
         names = ", ".join(sorted(one.secret for one in known)) or "none"

@@ -1,13 +1,14 @@
 """Values of secrets, taken out of what a run leaves. Light: only the standard library.
 
-Whatever a run prints by mistake is caught: a value as it is, as JSON, Python, URLs and base64 write it, and each longer
-line of one that has several. Not what somebody takes apart on purpose, such as a value printed backwards: the code
+Whatever a run prints by mistake is caught: a value as it is, as JSON, Python, HTML, URLs and base64 write it, and each
+longer line, as it is, of one that has several. Not what somebody takes apart on purpose, such as a value printed backwards: the code
 of a run has the values, and its owner answers for it.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -23,13 +24,13 @@ GIVEN = "MODELYARD_GIVEN_SECRETS"
 """Variable that says which secrets a command was given and where: `Given` as JSON."""
 FILES = "MODELYARD_FILES"
 """Variable that says where a command's files are."""
-_LINE = 12
+_LINE = 20
 """Characters from which on a line of a value is hidden by itself."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A secret that a command was given: in the variable `env`, or in `file` of its files, whose path `env` then is."""
+    """A secret (owner/name) that a command was given: in the variable `env`, or in `file` of its files, whose path `env` then is."""
 
     secret: str
     env: str | None = None
@@ -74,8 +75,13 @@ class Redactor:
 
     def __init__(self, values: Iterable[str]) -> None:
         needles = sorted({n for value in values for n in _spellings(value)}, key=lambda n: (-len(n), n))
-        self._needles = needles
-        self._pattern = re.compile(b"|".join(map(re.escape, needles))) if needles else None
+        self._pattern = re.compile(_any_of(needles)) if needles else None
+        self._longest = len(needles[0]) if needles else 0
+        self._by_head: dict[bytes, list[bytes]] = {}
+        for needle in needles:
+            self._by_head.setdefault(needle[:SHORTEST], []).append(needle)
+        self._heads = re.compile(b"(?=%b)" % _any_of(self._by_head))  # ahead: heads may overlap
+        self._starts = {head[:size] for head in self._by_head for size in range(1, SHORTEST)}
         self._kept = b""
 
     def __bool__(self) -> bool:
@@ -95,10 +101,16 @@ class Redactor:
             return data
         data = self._kept + data
         cut = len(data) - self._held(data)
-        # A match at the cut may be the beginning of a longer one: it is looked at again with what follows.
-        cut = next((m.start() for m in self._pattern.finditer(data) if m.start() < cut < m.end()), cut)
+        said, at = [], 0
+        for match in self._pattern.finditer(data) if cut else ():
+            if match.end() > cut:
+                # At the cut it may be the beginning of a longer one: it is looked at again with what follows.
+                cut = min(cut, match.start())
+                break
+            said += [data[at : match.start()], HIDDEN]
+            at = match.end()
         self._kept = data[cut:]
-        return self._pattern.sub(HIDDEN, data[:cut])
+        return b"".join((*said, data[at:cut]))
 
     def flush(self) -> bytes:
         """What was kept; nothing follows."""
@@ -107,11 +119,12 @@ class Redactor:
 
     def _held(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of a value."""
-        for size in range(min(len(data), len(self._needles[0]) - 1), 0, -1):
-            end = data[len(data) - size :]
-            if any(len(needle) > size and needle.startswith(end) for needle in self._needles):
-                return size
-        return 0
+        tail = data[max(0, len(data) - self._longest + 1) :]
+        for found in self._heads.finditer(tail):
+            end = tail[found.start() :]
+            if any(len(needle) > len(end) and needle.startswith(end) for needle in self._by_head[end[:SHORTEST]]):
+                return len(end)
+        return next((size for size in range(SHORTEST - 1, 0, -1) if tail[-size:] in self._starts), 0)
 
 
 def redact_files(folder: Path, redactor: Redactor, *, largest: int = 64 * 1024 * 1024) -> list[str]:
@@ -135,15 +148,26 @@ def redact_files(folder: Path, redactor: Redactor, *, largest: int = 64 * 1024 *
     return changed
 
 
+def _any_of(texts: Iterable[bytes]) -> bytes:
+    """A pattern of them, the first that fits. By first byte, so that few are tried at each place of a text."""
+    by_first: dict[bytes, list[bytes]] = {}
+    for text in texts:
+        by_first.setdefault(text[:1], []).append(re.escape(text[1:]))
+    groups = (b"%b(?:%b)" % (re.escape(first), b"|".join(rest)) for first, rest in by_first.items())
+    return b"(?:%b)" % b"|".join(groups)
+
+
 def _spellings(value: str) -> set[bytes]:
-    lines = [line.strip() for line in value.splitlines()]
-    plain = {value, value.strip(), *(line for line in lines if len(line) >= _LINE)}
-    found = set(plain)
-    for text in plain:
+    # Lines only as they are: a long value has hundreds, and each further spelling slows every text down.
+    found = {line for line in map(str.strip, value.splitlines()) if len(line) >= _LINE}
+    for text in {value, value.strip()}:
+        found.add(text)
         found |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
         found |= {quote(text, safe=""), quote(text), quote_plus(text)}
         found.add(base64.b64encode(text.encode()).decode())
         # A notebook's outputs are JSON, in which printed JSON is quoted twice.
         found.add(json.dumps(json.dumps(text)[1:-1])[1:-1])
         found.add(json.dumps(repr(text)[1:-1])[1:-1])
+        for escaped in (html.escape(text), html.escape(text, quote=False)):
+            found |= {escaped, json.dumps(escaped)[1:-1], json.dumps(escaped, ensure_ascii=False)[1:-1]}
     return {text.encode() for text in found if len(text) >= SHORTEST}

@@ -44,7 +44,7 @@ class SecretUse(Spec):
 
     secret: Annotated[str, Field(pattern=_SECRET, examples=["warehouse", "team/warehouse"])]
     env: Variable | None = None
-    file: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = None
+    file: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)] = None
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

@@ -147,7 +147,8 @@ def _runs(parts: Parts) -> RunController:
         environment["MODELYARD_INNER_URL"] = settings.inner_url
     options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
     tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
-    steps = RunSteps(parts.store, parts.runtime, tokens, StoredSecrets(parts.store.secrets, parts.vault), options)
+    secrets = StoredSecrets(parts.store.secrets, parts.vault, tokens.stands_for)
+    steps = RunSteps(parts.store, parts.runtime, tokens, secrets, options)
     slots = settings.run_slots
     if slots is None:
         slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Tokens of users that the hub service has JupyterHub make, for what runs on their behalf."""
+"""Tokens of users that the hub service has JupyterHub make, for what runs on their behalf; and whom they stand for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import quote
 import httpx
 
 from modelyard_api.errors import InvalidInput, Unavailable
+from modelyard_api.names import owner_name
 from modelyard_hub.auth import READ, WRITE
 
 _SCOPES = (READ, WRITE, "read:users:name", "read:users:groups")
@@ -49,6 +50,25 @@ class HubTokens:
         for token in answer.json()["api_tokens"]:
             if token["note"] == note:
                 await self.revoke(user, str(token["id"]))
+
+    async def stands_for(self, user: str) -> frozenset[str]:
+        """The owners that a user stands for now: themselves, and their groups; a service, itself.
+
+        InvalidInput for a user who is gone; Unavailable while JupyterHub does not tell."""
+        if user.startswith("service:"):
+            return frozenset({owner_name(user)})
+        answer = await self._ask("GET", f"/users/{quote(user, safe='')}")
+        if answer.status_code == 404:
+            raise InvalidInput(f"JupyterHub has no user {user!r} any more")
+        if answer.status_code != 200:
+            raise Unavailable(f"JupyterHub answered {answer.status_code} when it was asked for the groups of {user!r}")
+        groups = answer.json().get("groups")
+        if groups is None:
+            raise Unavailable(
+                "JupyterHub does not tell the hub service who is in which group",
+                remedy="An administrator must give the service 'modelyard' the scope read:users:groups.",
+            )
+        return frozenset(map(owner_name, (user, *groups)))
 
     async def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         try:

@@ -126,8 +126,8 @@ def _roles(c: Any, admin: str) -> None:
         {"name": "modelyard-admin", "scopes": [READ, WRITE, ADMIN], "users": [admin]},
         {"name": "modelyard-cli", "scopes": ["admin:users", "tokens", "list:users", READ, WRITE, ADMIN],
          "services": [CLI_SERVICE]},
-        {"name": "modelyard-service", "scopes": ["read:metrics", "read:servers", "list:users", "tokens", READ, WRITE],
-         "services": ["modelyard"]},
+        {"name": "modelyard-service", "services": ["modelyard"],
+         "scopes": ["read:metrics", "read:servers", "list:users", "read:users:groups", "tokens", READ, WRITE]},
     ]  # fmt: skip
 
 

@@ -115,9 +115,11 @@ class Wallet:
 
     good: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: int = 0
+    lifetimes: list[float] = field(default_factory=list)
 
     async def make(self, user: str, note: str, lifetime: float) -> tuple[str, str]:
         self.made += 1
+        self.lifetimes.append(lifetime)
         self.good[f"t{self.made}"] = (user, note)
         return f"t{self.made}", f"secret-{self.made}"
 

@@ -38,10 +38,18 @@ def test_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sync.secret("db")
     monkeypatch.setenv(FILES, str(tmp_path))
     monkeypatch.setenv("DB", "from-env")
-    monkeypatch.setenv(GIVEN, told((Given("db", env="DB"), Given("key", env="KEY", file="key.pem"))))
+    monkeypatch.setenv(GIVEN, told((Given("ada/db", env="DB"), Given("team/key", env="KEY", file="key.pem"))))
     assert (sync.secret("db"), sync.secret("key")) == ("from-env", "from-file")
-    with pytest.raises(NotFound, match=r"it has: db, key\..*|it has: db, key"):
+    assert (sync.secret("ada/db"), sync.secret("team/key")) == ("from-env", "from-file")
+    with pytest.raises(NotFound, match="it has: ada/db, team/key"):
         sync.secret("other")
+    with pytest.raises(NotFound):
+        sync.secret("eve/db")
+    monkeypatch.setenv("TEAMS", "of-the-team")
+    monkeypatch.setenv(GIVEN, told((Given("ada/db", env="DB"), Given("team/db", env="TEAMS"))))
+    with pytest.raises(InvalidInput, match="ada/db or team/db"):
+        sync.secret("db")
+    assert (sync.secret("ada/db"), sync.secret("team/db")) == ("from-env", "of-the-team")
 
 
 def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:

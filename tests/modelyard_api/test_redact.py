@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import random
+import string
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,7 +15,7 @@ import pytest
 
 from modelyard_api.redact import GIVEN, Given, Redactor, given_in, paths_of, redact_files, told, values_of
 
-PASSWORD = 'p"ä ss/w\\ord+1'
+PASSWORD = 'p"ä <s>&s/w\\ord+1'
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\nshort\n-----END KEY-----\n"
 
 
@@ -25,6 +29,10 @@ PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\nshort\n-----END KEY-----\n"
         json.dumps({"text/plain": repr(PASSWORD)}),
         f"https://x?token={quote(PASSWORD, safe='')}",
         base64.b64encode(PASSWORD.encode()).decode(),
+        f"<td>{html.escape(PASSWORD)}</td>",
+        f"<td>{html.escape(PASSWORD, quote=False)}</td>",
+        json.dumps({"text/html": html.escape(PASSWORD)}),
+        json.dumps({"text/html": html.escape(PASSWORD, quote=False)}, ensure_ascii=False),
     ],
 )
 def test_a_value_in_every_spelling(said: str) -> None:
@@ -47,6 +55,20 @@ def test_a_stream_in_pieces_of_any_size(size: int) -> None:
     got = b"".join(redactor.feed(text[i : i + size]) for i in range(0, len(text), size)) + redactor.flush()
     assert got == Redactor(values).redact(text)
     assert not any(v.encode() in got.replace(b"-mor", b"") for v in values[:3])
+
+
+def test_a_long_value_costs_little_and_never_gets_out_of_a_stream() -> None:
+    some = random.Random(1)
+    letters = string.ascii_letters + string.digits + "+/"
+    value = "\n".join("".join(some.choices(letters, k=64)) for _ in range(480))
+    noise = "\n".join("".join(some.choices(letters, k=64)) for _ in range(8_000)).encode()
+    text = noise + b"\n" + value.encode() + b"\n" + base64.b64encode(value.encode()) + noise
+    redactor = Redactor([value])
+    began = time.process_time()
+    pieces = [redactor.feed(line) for line in text.splitlines(keepends=True)]
+    took = time.process_time() - began
+    assert b"".join((*pieces, redactor.flush())) == noise + b"\n[secret]\n[secret]" + noise
+    assert took < 1.5, "of 1 MB; seconds of the processor"
 
 
 def test_what_is_no_secret_passes_at_once() -> None:

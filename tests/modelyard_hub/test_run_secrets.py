@@ -20,6 +20,18 @@ from modelyard_hub.vault import Vault, open_vault
 ADA = Actor("ada")
 
 
+async def in_team(user: str) -> frozenset[str]:
+    return frozenset({user, "team"})
+
+
+async def alone(user: str) -> frozenset[str]:
+    return frozenset({user})
+
+
+async def away(user: str) -> frozenset[str]:
+    raise Unavailable("JupyterHub does not answer")
+
+
 async def test_as_variables_and_files(tmp_path: Path) -> None:
     store, vault = Store(f"sqlite:///{tmp_path}/store.sqlite"), open_vault(None, tmp_path)
     await store.open()
@@ -30,15 +42,15 @@ async def test_as_variables_and_files(tmp_path: Path) -> None:
         {"secret": "team/key", "file": "key.pem", "env": "KEY"},
         {"secret": "run", "file": "run.json"},
     ]
-    secrets = StoredSecrets(store.secrets, lambda: vault)
+    secrets = StoredSecrets(store.secrets, lambda: vault, in_team)
     run = await store.submit_run("ada", spec(secrets=uses))
     variables, files = await secrets.given(run)
     assert set(variables) == {"DB_URL", GIVEN}
     assert files == {"secret.key.pem": "PEM…", "secret.run.json": "third-one"}
     assert [(g.secret, g.env, g.file) for g in given_in(variables)] == [
-        ("db", "DB_URL", None),
-        ("key", "KEY", "secret.key.pem"),
-        ("run", None, "secret.run.json"),
+        ("ada/db", "DB_URL", None),
+        ("team/key", "KEY", "secret.key.pem"),
+        ("ada/run", None, "secret.run.json"),
     ]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -49,8 +61,12 @@ async def test_as_variables_and_files(tmp_path: Path) -> None:
     strange = await store.submit_run("bob", spec(secrets=[{"secret": "db", "env": "DB_URL"}]))
     with pytest.raises(InvalidInput, match="no secret bob/db"):
         await secrets.given(strange)
-    with pytest.raises(Unavailable, match="none of the keys"):
-        await StoredSecrets(store.secrets, lambda: Vault(["A" * 43 + "="])).given(run)
+    with pytest.raises(InvalidInput, match="none of the keys"):  # final: no later attempt would open it
+        await StoredSecrets(store.secrets, lambda: Vault(["A" * 43 + "="]), in_team).given(run)
+    with pytest.raises(InvalidInput, match="team/key is not for 'ada'"):
+        await StoredSecrets(store.secrets, lambda: vault, alone).given(run)
+    with pytest.raises(Unavailable, match="does not answer"):
+        await StoredSecrets(store.secrets, lambda: vault, away).given(run)
     await store.close()
 
 
@@ -61,6 +77,7 @@ async def test_as_variables_and_files(tmp_path: Path) -> None:
         {"secret": "db", "env": "MODELYARD_TOKEN"},
         {"secret": "db", "env": "A-B"},
         {"secret": "db", "file": "../key"},
+        {"secret": "db", "file": "k" * 201},
         {"secret": "a/b/c", "env": "A"},
         {"secret": "Not A Label", "env": "A"},
     ],

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from modelyard.batch.order import Order
 from modelyard.client import AsyncClient, Request
-from modelyard.errors import InvalidInput, ModelyardError
+from modelyard.errors import InvalidInput, ModelyardError, NotFound
 
 PATIENCE = 600.0
 """Seconds in which the hub service may be away, such as while it is started again."""
 
 
 class Refused(Exception):
-    """The run cannot be begun, now or later: `reason` is a word, the text a sentence."""
+    """The run cannot be begun: `reason` is a word, the text a sentence. Whether a further attempt may: the hub service
+    knows by the reason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -24,14 +26,20 @@ class Refused(Exception):
 
 
 async def fetch(client: AsyncClient, order: Order, folder: Path) -> Path:
-    """The notebook, with the files beside it. Refused where they are not kept any more, or are damaged."""
+    """The notebook, with the files beside it. Refused: `NoInput` where they are not kept any more, or are damaged;
+    `InputUnavailable` where they are not to be had now."""
     work = order.run.spec.notebook
     assert work is not None, "the kind says so"
     try:
         answer = await client.patient(PATIENCE).send(Request("GET", f"/runs/{order.run.id}/input"))
+    except NotFound as error:
+        raise Refused("NoInput", f"The run's files are not kept any more: {error}") from error
+    except ModelyardError as error:
+        raise Refused("InputUnavailable", f"The run's files cannot be had now: {error}") from error
+    try:
         unpack(answer.content, folder)
-    except (ModelyardError, zipfile.BadZipFile) as error:
-        raise Refused("NoInput", f"The run's files cannot be had: {error}") from error
+    except (InvalidInput, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise Refused("NoInput", f"The run's files are damaged: {error}") from error
     path = folder / work.path
     if not path.is_file():
         raise Refused("NoInput", f"The snapshot has no file {work.path!r}.")

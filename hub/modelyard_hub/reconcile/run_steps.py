@@ -6,15 +6,16 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from modelyard_api.errors import Conflict, InvalidInput
+from modelyard_api.errors import Conflict, InvalidInput, ModelyardError
 from modelyard_api.resources import MiB, Resources
 from modelyard_api.runs import PROGRESS, Run, RunReport, RunState, attempt_folder, task_name
 from modelyard_api.tasks import RESULTS, TaskState
+from modelyard_hub.backoff import Backoff
 from modelyard_hub.reconcile.runs import RUN_LABEL, Action, Delete, Left, Note, Revoke, Settle, Start, settle
 from modelyard_hub.runtimes.base import Runtime
 from modelyard_hub.runtimes.outputs import open_output, read_status
@@ -23,8 +24,8 @@ from modelyard_hub.store.records import StoredRun
 from modelyard_hub.store.store import Store
 
 log = logging.getLogger(__name__)
-_MARGIN = 3600.0
-_LONGEST = 30 * 86400.0
+_LIFETIME = 30 * 86400.0
+"""Of a token, in seconds: its task may wait long for the cluster. It is revoked when the attempt ends."""
 
 
 class Tokens(Protocol):
@@ -60,12 +61,13 @@ class NoSecrets:
 @dataclass(frozen=True)
 class RunOptions:
     """`place`: the location of a path below the artifacts' root. `environment`: what every run is told. `image` and
-    `gpu_image`: where a runtime has images."""
+    `gpu_image`: where a runtime has images. `again`: when a start that failed is tried again."""
 
     place: Callable[[str], str]
     environment: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     gpu_image: str = ""
+    again: Backoff = field(default_factory=lambda: Backoff(first=2.0, cap=60.0))
 
 
 class RunSteps:
@@ -74,12 +76,13 @@ class RunSteps:
     def __init__(self, store: Store, runtime: Runtime, tokens: Tokens, secrets: Secrets, options: RunOptions) -> None:
         self._store, self._runtime, self._tokens, self._secrets = store, runtime, tokens, secrets
         self._options = options
+        self._failures: dict[str, int] = {}
 
     async def carry_out(self, action: Action) -> None:
         """Raises ModelyardError where it could not be done now."""
         match action:
             case Start():
-                await self._start(action)
+                await self._start_or_later(action)
             case Settle():
                 await self._settle(action)
             case Note():
@@ -89,13 +92,37 @@ class RunSteps:
             case Revoke():
                 await self._revoke(action.stored)
 
+    async def _start_or_later(self, action: Start) -> None:
+        """One whose start fails goes out of the way of the others for a while."""
+        run_id = action.stored.run.id
+        try:
+            await self._start(action)
+        except Exception as error:
+            self._failures[run_id] = self._failures.get(run_id, 0) + 1
+            await self._later(action.stored, error)
+            raise
+        self._failures.pop(run_id, None)
+
+    async def _later(self, before: StoredRun, error: Exception) -> None:
+        run = (await self._store.get_run(before.run.id)).run
+        if run.status.attempt != before.run.status.attempt:
+            return  # somebody else started it
+        why = str(error) if isinstance(error, ModelyardError) else type(error).__name__
+        change = {"reason": "StartFailed", "message": f"It could not be started, and will be tried again: {why}"}
+        wait = timedelta(seconds=self._options.again.delay(self._failures[run.id]))
+        await self._store.write_run_status(run.id, run.status.model_copy(update=change), datetime.now(UTC) + wait)
+
     async def _start(self, action: Start) -> None:
         stored, run = action.stored, action.stored.run
         try:
             variables, files = await self._secrets.given(run)
+        except InvalidInput as error:
+            await self._refuse(stored, "NoSecret", str(error))
+            return
+        try:
             secret = await self._token(stored)
         except InvalidInput as error:
-            await self._refuse(stored, "NoSecret" if run.spec.secrets else "NoToken", str(error))
+            await self._refuse(stored, "NoToken", str(error))
             return
         if secret is None:
             return  # somebody else starts it
@@ -141,8 +168,7 @@ class RunSteps:
         run = stored.run
         if stored.token_id is not None:
             await self._tokens.revoke(run.created_by, stored.token_id)
-        lifetime = min((run.spec.timeout or _LONGEST) + _MARGIN, _LONGEST)
-        token_id, secret = await self._tokens.make(run.created_by, _note(run), lifetime)
+        token_id, secret = await self._tokens.make(run.created_by, _note(run), _LIFETIME)
         if not await self._store.write_run_token(run.id, token_id, stored.token_id):
             await self._tokens.revoke(run.created_by, token_id)
             return None

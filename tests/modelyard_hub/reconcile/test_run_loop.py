@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from harness.instant_tasks import InstantTasks, Killed, Plug, Wallet
 from harness.runs import spec
 from modelyard_api.errors import Unavailable
 from modelyard_api.runs import Run, RunState, SecretUse
+from modelyard_hub.backoff import Backoff
 from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import NoSecrets, RunOptions, RunSteps
 from modelyard_hub.store.records import Actor
@@ -30,12 +32,14 @@ class Place:
     store: Store
     tasks: InstantTasks
     wallet: Wallet
+    again: float = 0.0
 
     def controller(self, plug: Plug | None = None, slots: int = 0, tokens: Any = None) -> RunController:
         """A new hub service's."""
         plug = plug or Plug()
         store, tasks, wallet = (plug.pulled(part) for part in (self.store, self.tasks, tokens or self.wallet))
-        options = RunOptions(lambda path: str(self.folder / path), {"MODELYARD_URL": "http://yard.test"})
+        at_once = Backoff(first=self.again)
+        options = RunOptions(lambda path: str(self.folder / path), {"MODELYARD_URL": "http://yard.test"}, again=at_once)
         steps = RunSteps(store, tasks, wallet, NoSecrets(), options)
         return RunController(store, tasks, steps, Queue(), slots)
 
@@ -109,6 +113,37 @@ async def test_while_jupyterhub_is_away_a_run_waits(place: Place) -> None:
         await controller.look_once()
     assert (await place.store.get_run(run.id)).run.status.state is RunState.queued
     assert (await place.until_ended(run)).status.state is RunState.succeeded
+
+
+class NoneForEve(Wallet):
+    """JupyterHub, which fails where one user is concerned."""
+
+    async def make(self, user: str, note: str, lifetime: float) -> tuple[str, str]:
+        if user == "eve":
+            raise Unavailable("JupyterHub answered 500")
+        return await super().make(user, note, lifetime)
+
+
+async def test_one_whose_start_fails_lets_the_others_pass_and_says_why(place: Place) -> None:
+    place.again = 60.0
+    eves = await place.store.submit_run("eve", spec())
+    adas = await place.store.submit_run("ada", spec())
+    controller = place.controller(slots=1, tokens=NoneForEve())
+    before = datetime.now(UTC)
+    for _ in range(6):
+        await controller.look_once()
+    assert (await place.store.get_run(adas.id)).run.status.state is RunState.succeeded
+    held = await place.store.get_run(eves.id)
+    assert (held.run.status.state, held.run.status.reason) == (RunState.queued, "StartFailed")
+    assert "JupyterHub answered 500" in held.run.status.message
+    assert held.not_before is not None
+    assert held.not_before > before + timedelta(seconds=30)
+
+
+async def test_a_token_outlives_any_queue_of_the_cluster(place: Place) -> None:
+    await place.store.submit_run("ada", spec(timeout=60))
+    await place.controller().look_once()
+    assert place.wallet.lifetimes == [30 * 86400.0]
 
 
 async def test_of_two_hub_services_one_orders_it(place: Place) -> None:
