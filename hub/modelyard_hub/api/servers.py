@@ -49,9 +49,9 @@ async def resize(
 ) -> ServerSize:
     """Answers when it has that size, within the profile's bounds and the user's quota; else all is as before. The next
     start asks for that size too."""
-    found = await _asked(parts, request, user, name, order)
+    # When it is asked: an answer that is an error, or late, does not say that nothing was done.
     await parts.store.audit(actor, "server.resize", f"server/{owner_name(user)}/{name or '-'}")
-    return found
+    return await _asked(parts, request, user, name, order)
 
 
 async def _asked(parts: Parts, request: Request, user: str, name: str, order: ResizeOrder | None) -> ServerSize:
