@@ -1,8 +1,8 @@
 """Values of secrets, taken out of what a run leaves. Light: only the standard library.
 
 Whatever a run prints by mistake is caught: a value as it is, as JSON, Python, HTML, URLs and base64 write it, and each
-longer line, as it is, of one that has several. Not what somebody takes apart on purpose, such as a value printed backwards: the code
-of a run has the values, and its owner answers for it.
+longer line, as it is, of one that has several. Not what somebody takes apart on purpose, such as a value printed
+backwards: the code of a run has the values, and its owner answers for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _LINE = 20
 
 @dataclass(frozen=True)
 class Given:
-    """A secret (owner/name) that a command was given: in the variable `env`, or in `file` of its files, whose path `env` then is."""
+    """A secret (owner/name) that a command was given: in the variable `env`, or in `file` of its files, whose path `env`
+    then is."""
 
     secret: str
     env: str | None = None
