@@ -30,8 +30,8 @@ _LINE = 20
 
 @dataclass(frozen=True)
 class Given:
-    """A secret (owner/name) that a command was given: in the variable `env`, or in `file` of its files, whose path `env`
-    then is."""
+    """A secret (owner/name) that a command was given: in the variable `env`, or in `file` of its files, whose path
+    `env` then is."""
 
     secret: str
     env: str | None = None
