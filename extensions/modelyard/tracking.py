@@ -123,9 +123,8 @@ class Tracking:
         params: Mapping[str, str],
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
-        files: Sequence[tuple[Path, str]],
     ) -> None:
-        """Log these of a run that goes on; `files` with the paths that they get among its artifacts."""
+        """Log these of a run that goes on."""
         at = int(1000 * time.time())
         given = [{"key": k[:250], "value": v[:_VALUE]} for k, v in params.items()]
         body = {
@@ -135,7 +134,6 @@ class Tracking:
             "tags": [{"key": k, "value": v} for k, v in tags.items()],
         }
         await self._post("runs/log-batch", body)
-        await self._put(run, files)
 
     async def upload(self, run: TrackedRun, folder: Path, path: str) -> str:
         """Put all files of `folder` at `path` of the run's artifacts, several at a time; the URI of that place."""

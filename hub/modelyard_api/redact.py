@@ -125,8 +125,7 @@ class Redactor:
             end = tail[found.start() :]
             if any(len(needle) > len(end) and needle.startswith(end) for needle in self._by_head[end[:SHORTEST]]):
                 return len(end)
-        shorter = range(min(SHORTEST - 1, len(tail)), 0, -1)
-        return next((size for size in shorter if tail[-size:] in self._starts), 0)
+        return next((size for size in range(min(SHORTEST - 1, len(tail)), 0, -1) if tail[-size:] in self._starts), 0)
 
 
 def redact_files(folder: Path, redactor: Redactor, *, largest: int = 64 * 1024 * 1024) -> list[str]:

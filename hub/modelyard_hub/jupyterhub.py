@@ -158,5 +158,5 @@ def _culler(c: Any, settings: Settings) -> None:
     arguments = [f"--{name}={value}" for name, value in seconds.items()]
     command = [sys.executable, "-m", "modelyard_hub.culling", f"--router={router}", *arguments]
     c.JupyterHub.services.append({"name": CULLER, "command": command, "display": False})
-    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers", "access:servers"]
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers", "tokens"]
     c.JupyterHub.load_roles.append({"name": CULLER, "scopes": scopes, "services": [CULLER]})

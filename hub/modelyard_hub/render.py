@@ -15,6 +15,8 @@ from modelyard_api.resources import MiB
 POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """The page's Content-Security-Policy: whatever gets through the sanitizer runs nothing, and asks nobody."""
 _SECONDS = 60
+_AT_ONCE = asyncio.Semaphore(2)
+"""Pages in the making: each may take what `_MEMORY` says, beside the hub service."""
 _TAGS = [
     *(
         "a",
@@ -39,7 +41,7 @@ _TAGS = [
     *("h1", "h2", "h3", "h4", "h5", "h6"),
 ]
 _KINDS = ["text/html", "image/png", "image/jpeg", "text/markdown", "text/plain"]
-_MEMORY = 2048 * MiB
+_MEMORY = 512 * MiB
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Output notebook</title><style>
 body {{ font: 14px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 60rem; padding: 0 1rem }}
@@ -52,6 +54,11 @@ img {{ max-width: 100% }} .prompt {{ color: #57606a; font: 12px monospace }}
 
 async def to_html(notebook: bytes) -> str:
     """The page. InvalidInput for what is no notebook, TimedOut for one that takes too long."""
+    async with _AT_ONCE:
+        return await _rendered(notebook)
+
+
+async def _rendered(notebook: bytes) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

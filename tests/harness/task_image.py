@@ -14,7 +14,7 @@ from harness.layered import layered
 
 IMAGE = "localhost/modelyard/task:test"
 _INTO = "/usr/lib/python3/dist-packages"
-_API = ("__init__", "errors", "locations", "tasks")
+_API = ("__init__", "errors", "locations", "redact", "tasks")
 _SERVER = ("__init__", "buckets")
 
 

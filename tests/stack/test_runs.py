@@ -98,6 +98,8 @@ def test_a_notebook_runs_with_parameters_and_leaves_results(stack: Stack, ada: S
     assert tracked["info"]["status"] == "FINISHED"
     assert {p["key"]: p["value"] for p in tracked["data"]["params"]} == {"a": "40"}
     assert {m["key"]: m["value"] for m in tracked["data"]["metrics"]} == {"sum": 42}
+    listed = httpx.get(f"{stack.url}/mlflow/api/2.0/mlflow/artifacts/list", params=query, headers=headers)
+    assert "files" not in listed.raise_for_status().json(), "whoever signed in reads them"
     path = f"runs/ada/{run.id}/1/output/live/notebook.ipynb"
     assert (stack.home / "mlflow" / "artifacts" / path).exists()
     base, others = f"{stack.url}/mlflow/api/2.0/mlflow-artifacts/artifacts", stack.token("bob")

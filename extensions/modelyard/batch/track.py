@@ -1,10 +1,12 @@
-"""One MLflow run for each run: parameters, recorded numbers, the output notebook. A run goes on without."""
+"""One MLflow run for each run: parameters and recorded numbers. A run goes on without.
+
+Not the output notebook: whoever signed in reads MLflow, and what a run made is its owner's. A tag names the run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from modelyard.batch.order import Order
 from modelyard.batch.report import Reporter
@@ -33,7 +35,7 @@ async def begin(client: AsyncClient, order: Order) -> Tracked | None:
 
 
 async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked: Tracked, status: str) -> None:
-    """What it was given, what it recorded, its output notebook, and how it ended: `status` is MLflow's word."""
+    """What it was given, what it recorded, and how it ended: `status` is MLflow's word."""
     results = reporter.results
     numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
     params = {k: str(v) for k, v in order.parameters.items()}
@@ -44,11 +46,7 @@ async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked:
             tags |= {"mlflow.source.git.commit": work.git.commit, "modelyard.dirty": str(work.git.dirty)}
     try:
         async with asyncio.timeout(2 * _PATIENCE):
-            await Tracking(client).complete(tracked.run, params, numbers, tags, _files(reporter))
+            await Tracking(client).complete(tracked.run, params, numbers, tags)
             await Tracking(client).finish(tracked.run, status)
     except (ModelyardError, TimeoutError) as error:
         print(f"MLflow is not told how it ended: {error or 'no answer'}", flush=True)  # noqa: T201
-
-
-def _files(reporter: Reporter) -> list[tuple[Path, str]]:
-    return [(reporter.notebook, "notebook.ipynb")] if reporter.notebook.exists() else []

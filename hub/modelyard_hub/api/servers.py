@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 from fastapi import APIRouter, Query, Request
-from jupyterhub.utils import url_escape_path
 from pydantic import ValidationError
 
 from modelyard_api.errors import Unavailable
@@ -49,13 +49,14 @@ async def resize(
 ) -> ServerSize:
     """Answers when it has that size, within the profile's bounds and the user's quota; else all is as before. The next
     start asks for that size too."""
-    found = await _asked(parts, request, user, name, order)
+    # When it is asked: an answer that is an error, or late, does not say that nothing was done.
     await parts.store.audit(actor, "server.resize", f"server/{owner_name(user)}/{name or '-'}")
-    return found
+    return await _asked(parts, request, user, name, order)
 
 
 async def _asked(parts: Parts, request: Request, user: str, name: str, order: ResizeOrder | None) -> ServerSize:
-    url = f"{parts.hub.api_url.rstrip('/')}/modelyard/servers/{url_escape_path(user)}"
+    path = quote(user, safe="")
+    url = f"{parts.hub.api_url.rstrip('/')}/modelyard/servers/{path}"
     headers = {"Authorization": f"token {bearer(request.headers.get('authorization'))}"}
     body = None if order is None else order.model_dump(exclude_none=True)
     method = "GET" if order is None else "POST"

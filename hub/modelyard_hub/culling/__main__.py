@@ -14,6 +14,7 @@ from jupyterhub_idle_culler import IdleCuller
 
 from modelyard_hub.culling.arbiter import Arbiter
 from modelyard_hub.culling.policy import Limits
+from modelyard_hub.culling.tokens import Tokens
 
 
 def main() -> None:
@@ -31,11 +32,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = Limits(given.idle, given.countdown, given.keep, given.keep_limit)
-    headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}", "Content-Type": "application/json"}
-    # The router is near: a proxy of the environment has no business in between.
-    http = httpx.AsyncClient(headers=headers, timeout=10, trust_env=False)
+    # Both are near: a proxy of the environment has no business in between. What goes to servers is a client of its own,
+    # which does not know the service's token.
+    http = httpx.AsyncClient(headers={"Content-Type": "application/json"}, timeout=10, trust_env=False)
+    headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"}
+    hub = httpx.AsyncClient(base_url=os.environ["JUPYTERHUB_API_URL"], headers=headers, timeout=10, trust_env=False)
     culler = IdleCuller(timeout=round(limits.idle), cull_every=round(every(limits)), config_file="")
-    culler.cull_arbiter_hook = Arbiter(http, given.router, limits)  # not by configuration, which is copied
+    culler.cull_arbiter_hook = Arbiter(http, Tokens(hub), given.router, limits)  # not by configuration, which is copied
     culler.start()
 
 

@@ -15,6 +15,7 @@ import httpx
 
 from modelyard_api.activity import Activity, Countdown
 from modelyard_hub.culling.policy import Limits, Verdict, decide
+from modelyard_hub.culling.tokens import Tokens
 
 log = logging.getLogger(__name__)
 AGAIN = 30.0
@@ -35,10 +36,11 @@ HUB_VERSION = "X-JupyterHub-Version"
 
 
 class Arbiter:
-    """Decides for JupyterHub's idle culler; `router` is the URL below which servers answer."""
+    """Decides for JupyterHub's idle culler; `router` is the URL below which servers answer. `http` carries no token by
+    itself."""
 
-    def __init__(self, http: httpx.AsyncClient, router: str, limits: Limits) -> None:
-        self._http, self._router, self._limits = http, router.rstrip("/"), limits
+    def __init__(self, http: httpx.AsyncClient, tokens: Tokens, router: str, limits: Limits) -> None:
+        self._http, self._tokens, self._router, self._limits = http, tokens, router.rstrip("/"), limits
         self._watched: dict[str, Watched] = {}
 
     async def __call__(self, *, inactive: timedelta | None, inactive_limit: float, server: dict[str, Any]) -> bool:
@@ -50,7 +52,7 @@ class Arbiter:
         if now < watched.look_at:
             return False
         try:
-            seen = await self._ask(server["url"])
+            seen = await self._ask(server)
         except (httpx.HTTPError, ValueError) as error:
             # What does not answer may be hard at work.
             log.warning("%s does not say whether something is at work in it: %r", server["url"], error)
@@ -58,10 +60,10 @@ class Arbiter:
             return False
         if seen is None:  # a server without our extension
             return inactive is not None and inactive.total_seconds() >= inactive_limit
-        return await self._decide(server["url"], watched, seen)
+        return await self._decide(server, watched, seen)
 
-    async def _decide(self, url: str, watched: Watched, seen: Activity) -> bool:
-        now = time.monotonic()
+    async def _decide(self, server: dict[str, Any], watched: Watched, seen: Activity) -> bool:
+        url, now = server["url"], time.monotonic()
         if decide(seen, self._limits, None).verdict is Verdict.WAIT:
             watched.counting_since = None  # something happened since; the server has stopped counting by itself
         counted = None if watched.counting_since is None else now - watched.counting_since
@@ -71,25 +73,32 @@ class Arbiter:
             log.info("%s is ended: nothing was at work in it for %.0f s", url, seen.now - seen.last)
             watched.counting_since = None
             return True
-        if decision.verdict is Verdict.TELL and await self._tell(url):
+        if decision.verdict is Verdict.TELL and await self._tell(server):
             log.info("%s ends in %.0f s unless something happens", url, self._limits.countdown)
             watched.counting_since = now
         return False
 
-    async def _ask(self, url: str) -> Activity | None:
-        answer = await self._http.get(f"{self._router}{url}modelyard/activity")
+    async def _ask(self, server: dict[str, Any]) -> Activity | None:
+        answer = await self._send("GET", server, "")
         # A router that has no routes just now says 404 too.
         if answer.status_code == 404 and HUB_VERSION in answer.headers:
             return None
         answer.raise_for_status()
         return Activity.model_validate_json(answer.content)
 
-    async def _tell(self, url: str) -> bool:
+    async def _tell(self, server: dict[str, Any]) -> bool:
         told = Countdown(seconds=self._limits.countdown, keep=self._limits.keep)
         try:
-            place = f"{self._router}{url}modelyard/activity/countdown"
-            (await self._http.post(place, content=told.model_dump_json())).raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("%s is not told that it ends: %r", url, error)
+            (await self._send("POST", server, "/countdown", told.model_dump_json())).raise_for_status()
+        except (httpx.HTTPError, ValueError) as error:
+            log.warning("%s is not told that it ends: %r", server["url"], error)
             return False
         return True
+
+    async def _send(self, method: str, server: dict[str, Any], path: str, content: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"token {await self._tokens.of(server)}"}
+        place = f"{self._router}{server['url']}modelyard/activity{path}"
+        answer = await self._http.request(method, place, headers=headers, content=content)
+        if answer.status_code in (401, 403):
+            self._tokens.forget(server)
+        return answer

@@ -36,7 +36,7 @@ class Schedules(Protocol):
 class Runs(Protocol):
     """What this asks of the store about runs."""
 
-    async def cancel_run(self, run_id: str, actor: Actor) -> Run: ...
+    async def expire_run(self, run_id: str, actor: Actor) -> bool: ...
 
 
 class Clockwork:
@@ -88,7 +88,7 @@ class Clockwork:
                 if await self._schedules.skip(schedule, what):
                     log.info("schedule %s: no run for %s (%s): %s", key, what.due, what.reason, what.message)
             case Expire(schedule, run_id, what):
-                await self._runs.cancel_run(run_id, Actor("system", "schedule"))
-                await self._schedules.note(schedule, what)
-                log.info("schedule %s: run %s is cancelled: %s", key, run_id, what.message)
+                if await self._runs.expire_run(run_id, Actor("system", "schedule")):  # else it started since the look
+                    await self._schedules.note(schedule, what)
+                    log.info("schedule %s: run %s is cancelled: %s", key, run_id, what.message)
         return None

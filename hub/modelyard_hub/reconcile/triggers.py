@@ -49,25 +49,36 @@ class Triggers:
 
     async def look(self) -> list[Run]:
         """Once; the runs of what is new. One that may not overlap with one at work is started with a later look."""
-        wanted = [s for s in await self._schedules.list() if s.spec.on_version is not None and not s.spec.paused]
-        newest = {model: await self._versions.newest(model) for model in {s.spec.on_version or "" for s in wanted}}
-        started = []
-        for schedule in wanted:
-            version = newest[schedule.spec.on_version or ""]
-            if version <= max(schedule.spec.since_version or 0, self._told.get(_key(schedule), 0)):
+        started, newest = list[Run](), dict[str, int]()
+        for schedule in await self._schedules.list():
+            model = schedule.spec.on_version
+            if model is None or schedule.spec.paused:
                 continue
+            doing = f"looking for the newest version of {model}"
             try:
-                key = f"{_key(schedule)}/{version}"
-                run = await self._schedules.start_now(schedule, spec_for(schedule, version), key, "version")
+                if model not in newest:
+                    newest[model] = await self._versions.newest(model)
+                doing = f"starting a run for version {newest[model]} of {model}"
+                run = await self._start(schedule, newest[model])
             except Conflict:
                 continue
             except ModelyardError as error:
-                log.warning("schedule %s: %s", schedule.key, error)
-                continue
-            self._told[_key(schedule)] = version
-            log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
-            started.append(run)
+                log.warning("schedule %s: %s: %s", schedule.key, doing, error)
+            except Exception:  # one schedule's trouble is not the others'
+                log.exception("schedule %s: %s", schedule.key, doing)
+            else:
+                started += [run] if run is not None else []
         return started
+
+    async def _start(self, schedule: Schedule, version: int) -> Run | None:
+        """The run for a version; None where it is not new."""
+        if version <= max(schedule.spec.since_version or 0, self._told.get(_key(schedule), 0)):
+            return None
+        key = f"{_key(schedule)}/{version}"
+        run = await self._schedules.start_now(schedule, spec_for(schedule, version), key, "version")
+        self._told[_key(schedule)] = version
+        log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
+        return run
 
 
 def spec_for(schedule: Schedule, version: int) -> RunSpec:

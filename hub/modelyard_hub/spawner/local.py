@@ -77,7 +77,7 @@ class FolderSpawner(Profiled, Queued, SimpleLocalProcessSpawner):  # type: ignor
         """See `ResizedPods`: Conflict, here it does not change."""
         return await self.resize(ResizeOrder())
 
-    async def resize(self, order: ResizeOrder, token: str = "") -> ServerSize:
+    async def resize(self, order: ResizeOrder) -> ServerSize:
         """See `ResizedPods`: Conflict."""
         raise Conflict(
             "the size of a server on one machine does not change while it runs",

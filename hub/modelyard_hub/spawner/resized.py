@@ -28,6 +28,7 @@ from modelyard_hub.spawner.wide import AWAY
 SECONDS = 20.0
 """For which the node may take its time."""
 _ASKING = 3.0
+_TOKEN_LASTS = 60
 _KEPT = ("sizes", "cpu_limit", "cpu_guarantee", "mem_limit", "mem_guarantee", "user_options")
 
 
@@ -42,13 +43,15 @@ class ResizedPods(ExplainedSpawner):
         _, now = self._runs()
         return self._size(now)
 
-    async def resize(self, order: ResizeOrder, token: str = "") -> ServerSize:
-        """Give it another size, or say why it cannot have it. `token`: of who asks, by which the server is asked what
-        it uses."""
+    async def resize(self, order: ResizeOrder) -> ServerSize:
+        """Give it another size, or say why it cannot have it."""
         self._resizing = self._resizing or asyncio.Lock()
         async with self._resizing:
             pod, now = self._runs()
-            used = await self._used(token) if order.memory is not None and order.memory < now.memory else None
+            used = None
+            if order.memory is not None and order.memory < now.memory:
+                used = await self._used()
+                self._same(pod)
             sizes, options = self.again(self, order, now)
             resizing.check(sizes, now, used)
             if (sizes.cpu, sizes.memory) != (now.cpu, now.memory):
@@ -73,11 +76,28 @@ class ResizedPods(ExplainedSpawner):
         has = {"cpu": now.cpu, "memory": now.memory, "shm": now.shm, "gpus": now.gpus}
         return ServerSize(user=self.user.name, server=self.name or "", profile=profile, **has)
 
-    async def _used(self, token: str) -> int | None:
+    def _same(self, pod: Object) -> Object:
+        """`pod` as it is now; Conflict where the server has none of that start any more."""
+        found: Object | None = self._there()
+        if found is None or found["metadata"]["uid"] != pod["metadata"]["uid"]:
+            raise Conflict("the server has ended meanwhile", remedy="Start it anew.")
+        return found
+
+    def _own_token(self) -> str:
+        """One that opens this server and nothing else of anybody's: its user may read whatever reaches it. Its own is
+        not known to a hub that was restarted."""
+        if self.api_token:
+            return str(self.api_token)
+        scope = f"access:servers!server={self.user.name}/{self.name or ''}"
+        # With other notes JupyterHub takes what the token does for something that its user does.
+        note = f"Server at {self.server.base_url}: its size"
+        return str(self.user.new_api_token(scopes=[scope], expires_in=_TOKEN_LASTS, note=note))
+
+    async def _used(self) -> int | None:
         """Bytes, as the server says; None where it does not."""
         try:
             address = url_path_join(self.server.url, "modelyard/activity")
-            headers = {"Authorization": f"token {token}"}
+            headers = {"Authorization": f"token {self._own_token()}"}
             async with httpx.AsyncClient(trust_env=False, timeout=_ASKING) as http:
                 answer = await http.get(address, headers=headers)
             answer.raise_for_status()
@@ -94,6 +114,8 @@ class ResizedPods(ExplainedSpawner):
             self._settle_size(dict(options))
             yield
         except BaseException:
+            if self.user.spawners.get(self.name) is not self or self.sizes is not sizes:
+                raise  # it was started anew meanwhile: all of this is that start's now
             for name, value in before.items():
                 setattr(self, name, value)
             self._settle_size(before["user_options"])
@@ -110,20 +132,17 @@ class ResizedPods(ExplainedSpawner):
     async def _carry_out(self, pod: Object, sizes: Sizes, now: Now) -> None:
         generation = await self._ask(pod, resizing.patch(pod, sizes.cpu, sizes.cpu_sure, sizes.memory))
         try:
-            await self._until_it_has(sizes, generation)
+            await self._until_it_has(pod, sizes, generation)
         except (ModelyardError, asyncio.CancelledError):
             # Else the node would do it at some later time, when nobody reckons with it.
             await asyncio.shield(self._take_back(pod, now))
             raise
 
-    async def _until_it_has(self, sizes: Sizes, generation: int) -> None:
+    async def _until_it_has(self, asked: Object, sizes: Sizes, generation: int) -> None:
         clock = asyncio.get_running_loop().time
         until = clock() + SECONDS
         while clock() < until:
-            pod = self._there()
-            if pod is None:
-                raise Conflict("the server has ended meanwhile", remedy="Start it anew.")
-            found = resizing.outcome(pod, sizes, generation)
+            found = resizing.outcome(self._same(asked), sizes, generation)
             if isinstance(found, Conflict):
                 raise found
             if found:

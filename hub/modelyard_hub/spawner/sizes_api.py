@@ -44,7 +44,7 @@ class SizeHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
             if order is None:
                 size = await spawner.has_size()
             else:
-                size = await spawner.resize(order, token=self.get_auth_token() or "")
+                size = await spawner.resize(order)
         except ModelyardError as error:
             self._problem(error)
         else:

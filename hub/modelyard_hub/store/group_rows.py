@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
@@ -15,18 +16,27 @@ from modelyard_hub.store.run_rows import OPEN, RunQuery, query
 from modelyard_hub.store.tables import groups, runs
 
 
-def find_by_key(connection: Connection, owner: str, key: str) -> str | None:
-    """The id of the group that was made of that key."""
+@dataclass(frozen=True)
+class Known:
+    """A group that was made of a key, and the digest of what was asked for."""
+
+    id: str
+    digest: str | None
+
+
+def find_by_key(connection: Connection, owner: str, key: str) -> Known | None:
+    """The group that was made of that key."""
     mine = (groups.c.owner == owner) & (groups.c.idempotency_key == key)
-    return connection.execute(select(groups.c.id).where(mine)).scalar_one_or_none()
+    row = connection.execute(select(groups.c.id, groups.c.digest).where(mine)).one_or_none()
+    return None if row is None else Known(row.id, row.digest)
 
 
-def create(connection: Connection, group: Group, key: str | None) -> bool:
+def create(connection: Connection, group: Group, key: str | None, digest: str) -> bool:
     """A new row; False where another process was faster with the same key."""
     values = group.model_dump(include={"id", "owner", "name", "kind", "parallel", "created_by", "created_at"})
     try:
         with connection.begin_nested():
-            connection.execute(insert(groups).values(**values, idempotency_key=key))
+            connection.execute(insert(groups).values(**values, idempotency_key=key, digest=digest))
     except IntegrityError:
         return False
     return True

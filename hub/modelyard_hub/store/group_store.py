@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +25,14 @@ from modelyard_hub.store.run_rows import Origin
 
 @dataclass(frozen=True)
 class Planned:
-    """A member that is to run; `needs` and `results_of` (parameter to member and result) name members."""
+    """A member that is to run; `needs` and `results_of` (parameter to member and result) name members. `runs_as`: whose
+    token it is given; by default the caller's."""
 
     member: str
     spec: RunSpec
     needs: tuple[str, ...] = ()
     results_of: Mapping[str, tuple[str, str]] | None = None
+    runs_as: str | None = None
 
 
 class GroupStore:
@@ -39,13 +43,19 @@ class GroupStore:
 
     async def create(self, owner: str, wanted: GroupWrite, members: Sequence[Planned], actor: Actor) -> Group:
         """`members` in an order in which each comes after those that it needs. The group that there is already, where
-        it was made of the same key."""
+        it was made of the same key. Conflict where the key stands for another one."""
+        digest = _digest(wanted)
 
         def change(connection: Connection) -> tuple[Group, builtins.list[StoredEvent]]:
             key = wanted.idempotency_key
             known = None if key is None else group_rows.find_by_key(connection, owner, key)
             if known is not None:
-                return group_rows.get(connection, known), []
+                if known.digest not in (None, digest):  # None: of a version that kept none
+                    raise Conflict(
+                        f"the idempotency key {key!r} stands for group {known.id}, which is another one",
+                        remedy="Use a key of its own for each group.",
+                    )
+                return group_rows.get(connection, known.id), []
             new = Group(
                 id=secrets.token_hex(8),
                 owner=owner,
@@ -55,7 +65,7 @@ class GroupStore:
                 created_by=actor.who,
                 created_at=self._now(),
             )
-            if not group_rows.create(connection, new, key):
+            if not group_rows.create(connection, new, key, digest):
                 raise Conflict(f"the key {key!r} is being used just now", remedy="Ask once more.")
             events = self._submit(connection, new, members, {}, actor)
             detail = {"name": wanted.name, "members": len(members)}
@@ -67,6 +77,7 @@ class GroupStore:
 
     async def rerun(self, group_id: str, actor: Actor) -> Group:
         """New runs of the members that have not succeeded; what those need that have is taken from their runs.
+        They run as the ones before, whoever asks: the work is that of who submitted it.
 
         NotFound; Conflict while a member has not ended, or where all have succeeded."""
 
@@ -122,7 +133,7 @@ class GroupStore:
                 "needs": tuple(ids[need] for need in one.needs),
                 "results_of": {name: ResultOf(run=ids[member], result=result) for name, (member, result) in sources},
             }
-            origin = Origin(actor.who, group=group.id, member=one.member)
+            origin = Origin(one.runs_as or actor.who, group=group.id, member=one.member)
             stored, _ = run_rows.submit(connection, group.owner, RunSpec.model_validate(document), origin, now)
             ids[one.member] = stored.run.id
             events.append(history_rows.write_run_event(connection, EventKind.changed, stored.run, now))
@@ -139,5 +150,12 @@ def _again(run: Run, names: Mapping[str, str]) -> Planned:
     members that ran again since: their names are what stays."""
     spec = run.spec
     plain = RunSpec.model_validate(spec.model_dump() | {"needs": (), "results_of": {}})
-    made = Planned(run.member or "", plain, tuple(names[need] for need in spec.needs))
+    made = Planned(run.member or "", plain, tuple(names[need] for need in spec.needs), runs_as=run.created_by)
     return replace(made, results_of={p: (names[s.run], s.result) for p, s in spec.results_of.items()})
+
+
+def _digest(wanted: GroupWrite) -> str:
+    """Of what a key stands for. The owner is not part of it, since keys are an owner's; nor is what has its default,
+    so that a later version, which knows more members, comes to the same."""
+    content = wanted.model_dump(mode="json", exclude={"idempotency_key", "owner"}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

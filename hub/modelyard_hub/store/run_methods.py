@@ -102,6 +102,21 @@ class RunMethods:
         stored, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return stored.run
 
+    async def expire_run(self, run_id: str, actor: Actor) -> bool:
+        """Cancel a run that has not started; False where it has by now, or is cancelled, ended or gone."""
+
+        def change(connection: Connection) -> tuple[bool, builtins.list[StoredEvent]]:
+            before = run_rows.lock(connection, run_id)
+            if before is None or before.run.cancelling or not run_rows.never_ran(before.run.status):
+                return False, []
+            now = self._now()
+            after = run_rows.mark_cancelling(connection, run_id, now)
+            self._audit_run(connection, actor, "cancel", after.run, {})
+            return True, [history_rows.write_run_event(connection, EventKind.changed, after.run, now)]
+
+        done, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return done
+
     async def write_run_status(self, run_id: str, status: RunStatus, not_before: datetime | None = None) -> bool:
         """What is observed of a run; `not_before`: its next attempt. False where it has ended, and stays as it was."""
 

@@ -98,6 +98,11 @@ def is_known(connection: Connection, owner: str, key: str) -> bool:
     return connection.execute(select(runs.c.id).where(mine)).first() is not None
 
 
+def never_ran(status: RunStatus) -> bool:
+    """Whether it waits for its first attempt: one that waits for a further one is queued, too."""
+    return status.state is RunState.queued and status.started is None and not status.attempts
+
+
 def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
     """Newest first."""
     found: Select[Any] = select(runs).order_by(runs.c.number.desc()).limit(wanted.limit)
@@ -142,6 +147,12 @@ def mark_cancelling(connection: Connection, run_id: str, now: datetime) -> Store
     where = (runs.c.id == run_id) & runs.c.state.in_(OPEN)
     connection.execute(update(runs).where(where).values(cancelling=True, updated_at=now))
     return get(connection, run_id)
+
+
+def lock(connection: Connection, run_id: str) -> StoredRun | None:
+    """The run as it is until this transaction ends: who writes its status meanwhile waits. None where it is gone."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+    return None if row is None else _record(row)
 
 
 def write_status(

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.errors import Conflict, NotFound, StaleWrite
-from modelyard_api.runs import RunState
+from modelyard_api.runs import RunStatus
 from modelyard_api.schedules import KEPT, LastRun, Schedule, ScheduleSpec, ScheduleStatus, Skipped
 from modelyard_hub.store.records import Actor, RunsOf
-from modelyard_hub.store.run_rows import OPEN
+from modelyard_hub.store.run_rows import OPEN, never_ran
 from modelyard_hub.store.tables import runs, schedules
 
 
@@ -108,13 +108,13 @@ def runs_of(connection: Connection) -> dict[str, RunsOf]:
     """What there is of each schedule's runs."""
     latest = select(runs.c.schedule, func.max(runs.c.due).label("due")).where(runs.c.schedule.is_not(None))
     found = {row.schedule: row.due for row in connection.execute(latest.group_by(runs.c.schedule))}
-    columns = (runs.c.schedule, runs.c.id, runs.c.due, runs.c.state, runs.c.cancelling)
+    columns = (runs.c.schedule, runs.c.id, runs.c.due, runs.c.state, runs.c.status, runs.c.cancelling)
     waiting: dict[str, tuple[str, datetime]] = {}
     count: dict[str, int] = {}
     still = select(*columns).where(runs.c.schedule.is_not(None), runs.c.state.in_(OPEN)).order_by(runs.c.number)
     for row in connection.execute(still):
         count[row.schedule] = count.get(row.schedule, 0) + 1
-        if row.state == RunState.queued.value and row.due is not None and not row.cancelling:
+        if row.due is not None and not row.cancelling and never_ran(RunStatus.model_validate(row.status)):
             waiting.setdefault(row.schedule, (row.id, row.due))
     return {key: RunsOf(due, count.get(key, 0), waiting.get(key)) for key, due in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
@@ -121,7 +122,7 @@ class ScheduleStore:
         Conflict where runs may not overlap, and one has not ended."""
 
         def change(connection: Connection) -> tuple[Run, builtins.list[StoredEvent]]:
-            now, name = self._now(), None if key is None else f"schedule/{schedule.key}/{key}"
+            now, name = self._now(), None if key is None else _composed(schedule, key)
             if name is None or not run_rows.is_known(connection, schedule.owner, name):
                 schedule_rows.lock(connection, schedule)
                 if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
@@ -160,6 +161,11 @@ class ScheduleStore:
         detail = {"cron": schedule.spec.cron, "time_zone": schedule.spec.time_zone, "paused": schedule.spec.paused}
         subject = schedule_rows.subject(schedule.owner, schedule.name)
         history_rows.write_audit(connection, actor, action, subject, detail, self._now())
+
+
+def _composed(schedule: Schedule, key: str) -> str:
+    """The key of a run: of one length, since the parts together may be longer than the column."""
+    return f"schedule/{hashlib.sha256(f'{schedule.key}/{key}'.encode()).hexdigest()}"
 
 
 class _StartedMeanwhile(Exception):

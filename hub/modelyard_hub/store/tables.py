@@ -169,6 +169,7 @@ groups = Table(
     Column("created_by", String(255), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("idempotency_key", String(255)),
+    Column("digest", String(64)),
     UniqueConstraint("owner", "idempotency_key"),
     Index(None, "created_at"),
 )

@@ -23,7 +23,7 @@ for entry in pathlib.Path("/proc").iterdir():
         if b"modelyard_hub.culling" in words:
             print(b" ".join(words).decode())
 """
-_MAY = ("list:users", "read:users:activity", "read:servers", "delete:servers", "access:servers")
+_MAY = ("list:users", "read:users:activity", "read:servers", "delete:servers", "tokens")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from harness.api import API, Yard, problem
 from harness.runs import notebook, snapshot, spec
-from modelyard_api.runs import Declared
+from modelyard_api.runs import Declared, RunState, RunStatus
 
 GROUPS = f"{API}/groups"
 DECLARED = (Declared(name="depth", default="3"), Declared(name="auc", default="None"))
@@ -91,3 +91,23 @@ async def test_nothing_is_queued_of_what_cannot_work(
         assert words in answer.json()["detail"]
     assert await yard.parts.store.list_runs() == ()
     assert await yard.parts.store.groups.list() == ()
+
+
+async def test_who_runs_it_again_runs_nobody_elses_code(yard: Yard, run: dict[str, Any]) -> None:
+    async with yard.client("ada") as ada, yard.client("root") as root:
+        made = (await ada.post(GROUPS, json=sweep(run))).json()
+        for one in made["members"]:
+            await yard.parts.store.write_run_status(one["run"], RunStatus(state=RunState.failed))
+        again = await root.post(f"{GROUPS}/{made['id']}/rerun")
+        assert again.status_code == 200, again.text
+        runs = [(await ada.get(f"{API}/runs/{one['run']}")).json() for one in again.json()["members"]]
+    assert {one["id"] for one in runs}.isdisjoint(one["run"] for one in made["members"])
+    assert [one["created_by"] for one in runs] == ["ada"] * 3
+    assert (await yard.parts.store.list_audit(None))[0].who == "root"
+
+
+async def test_a_key_that_was_used_for_another_one(yard: Yard, run: dict[str, Any]) -> None:
+    async with yard.client("ada") as ada:
+        first, same = [await ada.post(GROUPS, json=sweep(run, idempotency_key="k")) for _ in "12"]
+        assert same.json()["id"] == first.json()["id"]
+        problem(await ada.post(GROUPS, json=sweep(run, idempotency_key="k", parallel=1)), 409, "Conflict")

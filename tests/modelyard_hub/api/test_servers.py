@@ -37,7 +37,8 @@ async def test_what_jupyterhub_refuses_is_passed_on_with_what_helps(yard: Yard) 
         assert said["remedy"] == "Choose it at the next start."
         problem(await ada.get(f"{API}/servers/nobody"), 404, "NotFound")
         problem(await ada.post(f"{API}/servers/ada/resize", json={"cpu": -1}), 422, "InvalidInput")
-        assert (await ada.get(f"{API}/audit")).json()["items"] == [], "nothing was done"
+        found = (await ada.get(f"{API}/audit")).json()["items"]
+        assert [(one["action"], one["subject"]) for one in found] == [("server.resize", "server/ada/-")], "it was asked"
         yard.hub.sizes["ada"] = (200, {"neither": "this"})
         problem(await ada.get(f"{API}/servers/ada"), 503, "Unavailable")
 

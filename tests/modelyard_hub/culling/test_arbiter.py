@@ -20,9 +20,10 @@ from harness.web import serving
 from modelyard_api.activity import Activity
 from modelyard_hub.culling.arbiter import Arbiter
 from modelyard_hub.culling.policy import Limits
+from modelyard_hub.culling.tokens import LASTS, Tokens
 
 LIMITS = Limits(idle=0.3, countdown=0.3, keep=5, keep_limit=60)
-SERVER = {"url": "/user/ada/", "started": "2026-01-01T00:00:00Z"}
+SERVER = {"url": "/user/ada/", "full_name": "ada/", "started": "2026-01-01T00:00:00Z"}
 
 
 @dataclass
@@ -35,19 +36,31 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
     told: list[Any] = field(default_factory=list)
     asked: int = 0
+    carried: set[str] = field(default_factory=set)
+    """What it was sent as Authorization."""
+    made: list[tuple[str, Any]] = field(default_factory=list)
+    """What JupyterHub was asked tokens by and for."""
 
     def app(self) -> Starlette:
         where = "/user/ada/modelyard/activity"
-        return Starlette(routes=[Route(where, self._get), Route(f"{where}/countdown", self._post, methods=["POST"])])
+        tokens = Route("/hub/api/users/ada/tokens", self._token, methods=["POST"])
+        countdown = Route(f"{where}/countdown", self._post, methods=["POST"])
+        return Starlette(routes=[Route(where, self._get), countdown, tokens])
+
+    async def _token(self, request: Request) -> Response:
+        self.made.append((request.headers["authorization"], await request.json()))
+        return JSONResponse({"token": f"narrow-{len(self.made)}"}, 201)
 
     async def _get(self, request: Request) -> Response:
         self.asked += 1
+        self.carried.add(request.headers.get("authorization", ""))
         if self.status != 200:
             return Response(status_code=self.status, headers=self.headers)
         now = time.time()
         return JSONResponse(Activity(now=now, started=0, last=self.last, busy=self.busy).model_dump())
 
     async def _post(self, request: Request) -> Response:
+        self.carried.add(request.headers.get("authorization", ""))
         self.told.append(await request.json())
         return JSONResponse({})
 
@@ -65,8 +78,9 @@ def url(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 async def arbiter(url: str) -> AsyncIterator[Arbiter]:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        yield Arbiter(http, url, LIMITS)
+    known = {"base_url": f"{url}/hub/api", "headers": {"Authorization": "token of-the-service"}}
+    async with httpx.AsyncClient(trust_env=False) as http, httpx.AsyncClient(trust_env=False, **known) as hub:
+        yield Arbiter(http, Tokens(hub), url, LIMITS)
 
 
 async def ask(arbiter: Arbiter, inactive: float = 0, **changed: str) -> bool:
@@ -129,3 +143,24 @@ async def test_a_new_start_begins_anew(arbiter: Arbiter, server: Server) -> None
     assert not await ask(arbiter)
     assert not await ask(arbiter, started="2026-01-02T00:00:00Z")
     assert len(server.told) == 2
+
+
+async def test_a_server_is_sent_a_token_that_opens_it_alone_and_the_same_again(
+    arbiter: Arbiter, server: Server
+) -> None:
+    server.last = time.time() - 10
+    assert not await ask(arbiter)
+    assert not await ask(arbiter, started="2026-01-02T00:00:00Z")
+    assert (server.asked, len(server.told)) == (2, 2)
+    assert server.carried == {"token narrow-1"}
+    ((by, asked),) = server.made
+    assert by == "token of-the-service"
+    assert (asked["scopes"], asked["expires_in"]) == (["access:servers!server=ada/"], LASTS)
+
+
+async def test_a_token_that_its_user_took_back_is_not_tried_again(arbiter: Arbiter, server: Server) -> None:
+    server.status = 403
+    assert not await ask(arbiter)
+    server.status = 200
+    assert not await ask(arbiter, started="2026-01-02T00:00:00Z")
+    assert server.carried == {"token narrow-1", "token narrow-2"}

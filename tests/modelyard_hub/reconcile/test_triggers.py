@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from harness.api import FolderRegistry
 from harness.schedules import spec
-from modelyard_api.runs import RunState, RunStatus
+from modelyard_api.errors import Unavailable
+from modelyard_api.runs import Run, RunState, RunStatus
+from modelyard_api.schedules import Schedule
 from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
@@ -45,3 +50,44 @@ async def test_each_new_version_has_one_run(tmp_path: Path) -> None:
     assert await look() == [{"version": 3}, {"version": 4}]
     assert await first.list_runs(RunQuery(schedule="ada/asleep")) == ()
     await asyncio.gather(first.close(), second.close())
+
+
+class Troubled(FolderRegistry):
+    """A registry that answers for some models with an error of ours, for others with one that nobody foresaw."""
+
+    async def newest(self, model: str) -> int:
+        if model == "ada.away":
+            raise Unavailable("MLflow answered 500, so the model version cannot be looked up")
+        if model == "ada.broken":
+            raise ValueError("invalid literal for int()")
+        return await super().newest(model)
+
+
+async def test_one_schedules_trouble_is_not_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    registry = Troubled(tmp_path / "models")
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    await store.open()
+    for name in ("aa", "away", "broken", "good", "taken", "zz"):
+        registry.add(f"ada.{name}", "1")
+        wanted = spec(on_version=f"ada.{name}").model_copy(update={"cron": None})
+        await store.schedules.create("ada", name, wanted, ADA)
+
+    class Refuses:
+        """The schedules, of which one cannot be started, for a reason that nobody foresaw."""
+
+        list = store.schedules.list
+
+        async def start_now(self, schedule: Schedule, *rest: Any) -> Run:
+            if schedule.name == "taken":
+                raise RuntimeError("value too long for type character varying(255)")
+            return await store.schedules.start_now(schedule, *rest)
+
+    started = await Triggers(Refuses(), registry).look()
+    assert [run.schedule for run in started] == ["ada/aa", "ada/good", "ada/zz"]
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if record.levelname != "INFO"]
+    assert [(level, words.split(": ")[:2]) for level, words in said] == [
+        ("WARNING", ["schedule ada/away", "looking for the newest version of ada.away"]),
+        ("ERROR", ["schedule ada/broken", "looking for the newest version of ada.broken"]),
+        ("ERROR", ["schedule ada/taken", "starting a run for version 1 of ada.taken"]),
+    ]
+    await store.close()

@@ -129,3 +129,33 @@ async def test_cancelling_it_cancels_what_has_not_ended(store: Store) -> None:
     await store.groups.cancel(made.id, ADA)
     after = await by_member(store, made.id)
     assert (after["a"].cancelling, after["b"].cancelling) == (False, True)
+
+
+async def test_members_that_run_again_run_as_before_whoever_asks(store: Store) -> None:
+    """Else a notebook of one is given a token of the other."""
+    made = await store.groups.create("team", wanted("a", "b"), planned("a", "b"), ADA)
+    for _ in "12":
+        for run in (await by_member(store, made.id)).values():
+            await end(store, run, RunState.failed)
+        await store.groups.rerun(made.id, Actor("root"))
+        assert {run.created_by for run in (await by_member(store, made.id)).values()} == {"ada"}
+    told = [(e.who, e.action) for e in await store.list_audit({"team"}) if e.subject.startswith("group/")]
+    assert told == [("root", "sweep.rerun"), ("root", "sweep.rerun"), ("ada", "sweep.submit")]
+
+
+async def test_a_key_stands_for_one_group(store: Store) -> None:
+    one = wanted("a", "b", idempotency_key="k")
+    made = await store.groups.create("ada", one, planned("a", "b"), ADA)
+    named = one.model_copy(update={"owner": "ada"})
+    assert (await store.groups.create("ada", named, planned("a", "b"), ADA)).id == made.id
+    others = [
+        wanted("b", "a", idempotency_key="k"),
+        wanted("a", "b", idempotency_key="k", name="other"),
+        wanted("a", "b", idempotency_key="k", parallel=1),
+        wanted("a", "b", idempotency_key="k", run=spec(parameters={"depth": 9})),
+    ]
+    for other in others:
+        with pytest.raises(Conflict, match=f"'k' stands for group {made.id}"):
+            await store.groups.create("ada", other, planned("a", "b"), ADA)
+    assert (await store.groups.create("bob", others[0], planned("a"), Actor("bob"))).id != made.id
+    assert len(await store.list_runs(RunQuery(group=made.id))) == 2

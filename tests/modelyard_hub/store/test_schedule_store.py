@@ -11,7 +11,7 @@ import pytest
 
 from harness.schedules import spec
 from modelyard_api.errors import Conflict, NotFound, StaleWrite
-from modelyard_api.runs import RunState, RunStatus
+from modelyard_api.runs import Attempt, RunState, RunStatus
 from modelyard_api.schedules import KEPT, Schedule, Skipped
 from modelyard_hub.reconcile.schedules import Clockwork
 from modelyard_hub.store.records import Actor
@@ -187,3 +187,58 @@ async def test_a_run_that_waits_too_long_is_cancelled(pair: tuple[Store, Store],
     (skipped,) = (await store.schedules.get("ada", "s")).status.skipped
     assert (skipped.due, skipped.reason) == (at(60), "DeadlineExceeded")
     assert "waited in the queue" in skipped.message
+
+
+async def test_a_run_that_started_in_time_is_not_too_late(pair: tuple[Store, Store], clock: Clock) -> None:
+    """It failed, and waits for its next attempt: queued once more."""
+    store = pair[0]
+    await store.schedules.create("ada", "s", spec("0 * * * *", deadline=90, run={"retries": 1}), ADA)
+    work = Clockwork(store.schedules, store, clock)
+    clock.now = at(60)
+    (run,) = await work.look()
+    failed = Attempt(number=1, reason="Exited", ended=at(61))
+    for status in (
+        RunStatus(attempt=1, attempts=(failed,), started=at(60)),
+        RunStatus(attempt=1, attempts=(failed,)),
+        RunStatus(attempt=2, attempts=(failed,), started=at(60), reason="Starting"),
+    ):
+        assert await store.write_run_status(run.id, status)
+        clock.now = at(62)
+        await work.look()
+        assert not (await store.get_run(run.id)).run.cancelling
+    assert (await store.schedules.get("ada", "s")).status.skipped == ()
+
+
+async def test_a_run_that_starts_after_the_look_goes_on(pair: tuple[Store, Store], clock: Clock) -> None:
+    store = pair[0]
+    await store.schedules.create("ada", "s", spec("0 * * * *", deadline=90), ADA)
+    clock.now = at(60)
+    (run,) = await Clockwork(store.schedules, store, clock).look()
+
+    class StartsMeanwhile:
+        """The store, and another process that starts the run between the look and the cancelling."""
+
+        async def expire_run(self, run_id: str, actor: Actor) -> bool:
+            assert await pair[1].write_run_status(run_id, RunStatus(state=RunState.running, attempt=1, started=at(62)))
+            return await store.expire_run(run_id, actor)
+
+    clock.now = at(62)
+    await Clockwork(store.schedules, StartsMeanwhile(), clock).look()
+    found = (await store.get_run(run.id)).run
+    assert (found.status.state, found.cancelling) == (RunState.running, False)
+    assert (await store.schedules.get("ada", "s")).status.skipped == ()
+    assert [e.action for e in await store.list_audit({"ada"}) if e.subject == f"run/ada/{run.id}"] == ["submit"]
+
+
+async def test_the_longest_names_and_keys(pair: tuple[Store, Store]) -> None:
+    """PostgreSQL refuses what is longer than its column."""
+    schedules = pair[0].schedules
+    made = await schedules.create("o" * 63, "n" * 63, spec(overlap=True), ADA)
+    keys = ("k" * 150, "k" * 149 + "x", "k")
+    first = [await schedules.start_now(made, made.spec.run, key, "hook") for key in keys]
+    again = [await pair[1].schedules.start_now(made, made.spec.run, key, "hook") for key in keys]
+    assert [run.id for run in again] == [run.id for run in first]
+    assert len({run.id for run in first}) == 3
+    assert len({len(run.idempotency_key or "") for run in first}) == 1, "they are of one length"
+    other = await schedules.create("o" * 63, "m" * 63, spec(overlap=True), ADA)
+    assert (await schedules.start_now(other, other.spec.run, "k", "hook")).id != first[2].id

@@ -6,8 +6,12 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
 
 from harness.schedules import spec
+from harness.wait import eventually_async
 from modelyard_api.schedules import Schedule
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
@@ -37,6 +41,13 @@ def start(url: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", CONTROLLER, url], stdout=subprocess.PIPE, text=True)
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 async def test_each_due_time_has_exactly_one_run(store_url: str) -> None:
     began = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=MINUTES)
     made = Store(store_url, now=lambda: began)
@@ -46,41 +57,51 @@ async def test_each_due_time_has_exactly_one_run(store_url: str) -> None:
     await made.schedules.create("ada", "last", spec(), ADA)
     await made.close()
 
-    chance = random.Random(11)
-    running = [start(store_url), start(store_url)]
     store = Store(store_url)
     await store.open()
-    for _ in range(6):
-        victim = running.pop(0)
+    running = [start(store_url), start(store_url)]
+    try:
+        await _kill_again_and_again(store, store_url, running)
+        for process in running:  # and then they are left in peace
+            assert process.stdout is not None
+            while process.stdout.readline() != "looked\n":
+                assert process.poll() is None, "it ended by itself"
+        await _check_all(store)
+    finally:
+        for process in running:
+            end(process)
+        await store.close()
+
+
+async def _kill_again_and_again(store: Store, store_url: str, running: list[subprocess.Popen[str]]) -> None:
+    chance = random.Random(11)
+    for turn in range(6):
+        victim = running[0]
         assert victim.stdout is not None
         assert victim.stdout.readline() == "looks\n"
-        try:
+        if turn % 2:  # not only before it began
+            known = len(await _due(store, "all"))
+            await eventually_async(partial(_more, store, known), what="a run more")
+        with pytest.raises(subprocess.TimeoutExpired):
             victim.wait(chance.uniform(0.0, 0.12))
-            raise AssertionError("it ended by itself")
-        except subprocess.TimeoutExpired:
-            victim.kill()
-        victim.wait()
-        victim.stdout.close()
+        end(running.pop(0))
         _check(await store.schedules.get("ada", "all"), await _due(store, "all"))
         running.append(start(store_url))
-    before = len(await _due(store, "all"))
-    for process in running:  # and then they are left in peace
-        assert process.stdout is not None
-        while process.stdout.readline() != "looked\n":
-            pass
-        process.kill()
-        process.wait()
-        process.stdout.close()
+
+
+async def _check_all(store: Store) -> None:
     due = await _due(store, "all")
     schedule = await store.schedules.get("ada", "all")
     _check(schedule, due)
     assert MINUTES <= len(due) <= MINUTES + 3
-    assert before > 0
     assert len(await _due(store, "one")) == 1, "the first of them has not ended"
     assert len(await _due(store, "last")) == 1
     (skipped,) = (await store.schedules.get("ada", "last")).status.skipped[-1:]
     assert skipped.reason == "Superseded"
-    await store.close()
+
+
+async def _more(store: Store, known: int) -> bool:
+    return len(await _due(store, "all")) >= min(known + 1, MINUTES)
 
 
 async def _due(store: Store, name: str) -> list[datetime]:

@@ -18,7 +18,7 @@ from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_server.dataplane import DataPlane
 
 Arrays = Mapping[str, NDArray[Any]]
-_IN_ROW = re.compile(r" in row \d+")
+_IN_ROW = re.compile(r" in row \d+| \(row \d+\)$")
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ class _Scoring:
                 part.record.segment, part.record.next = step.segment, step.next
                 self._rows += step.answered.rows
                 self._rejected += len(step.answered.rejects)
-                self._bear(part)
+                self._bear(part, of=self._order.options.part_rows if self._total is None else self._total)
                 if time.monotonic() - told > _TOLD_EVERY:
                     told = time.monotonic()
                     self._order.tell(self._progress())
@@ -256,13 +256,14 @@ class _Scoring:
         self._order.tell(self._progress())
 
     def _close(self, part: Part, mine: list[Record]) -> None:
+        self._bear(part, of=self._rows if self._total is None else self._total)
         mine.append(part.close())
         self._parts += 1
 
-    def _bear(self, part: Part) -> None:
-        """InvalidInput where a part has more rejects than are borne."""
+    def _bear(self, part: Part, of: int) -> None:
+        """InvalidInput where a part has more rejects than are borne. `of`: rows of all, as far as they are known."""
         record, most = part.record, self._order.options.max_rejects
-        if record.rejected > most * max(record.rows, min(self._order.options.part_rows, self._total or 0)):
+        if record.rejected > most * max(record.rows, min(self._order.options.part_rows, of)):
             first = max(record.reasons, key=lambda reason: record.reasons[reason], default="")
             raise InvalidInput(
                 f"{record.rejected:,} of {record.rows:,} rows were rejected, more than {most:.2%}: {first}",

@@ -136,6 +136,18 @@ def test_more_rejects_than_are_borne_end_it(package: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
+def test_rejects_are_a_share_of_a_part_also_where_the_rows_are_not_known_before(package: Path, tmp_path: Path) -> None:
+    rows = many(1000)
+    rows.loc[:19, "island"] = None  # two fifths of the first batch
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    report = scored(tmp_path / "in.csv", tmp_path / "out", package, max_rejects=0.05, batch_rows=50)
+    assert (report.scored, report.rejected) == (980, 20)
+    rows.loc[:59, "island"] = None
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(InvalidInput, match=r"60 of 1,000 rows were rejected, more than 5.00%"):
+        scored(tmp_path / "in.csv", tmp_path / "more", package, max_rejects=0.05, batch_rows=50)
+
+
 def test_a_model_of_arrays_takes_columns_in_order_or_lists(arrays: Path, tmp_path: Path) -> None:
     X = np.arange(24.0).reshape(8, 3)
     pd.DataFrame(X, columns=["a", "b", "c"]).assign(id=range(8)).to_parquet(tmp_path / "wide.parquet")
