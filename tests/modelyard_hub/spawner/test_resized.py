@@ -62,7 +62,8 @@ async def test_a_server_is_asked_with_its_own_token_or_one_that_opens_it_alone(m
     made.user.new_api_token = ada.new_api_token
     with serving(Starlette(routes=[Route("/user/ada/modelyard/activity", answer)])) as url:
         port = int(url.rpartition(":")[2])
-        made.orm_spawner.server = orm.Server(proto="http", ip="127.0.0.1", port=port, base_url="/user/ada/")
+        there = {"proto": "http", "ip": "127.0.0.1", "port": port, "base_url": "/user/ada/", "cookie_name": "ada"}
+        made.orm_spawner.server = orm.Server(**there)
         await made._used()
         assert seen == ["token the-token"]
         made.api_token = ""  # as after the hub's restart
