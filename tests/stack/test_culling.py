@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from harness.stack import Stack
@@ -13,6 +15,18 @@ from harness.wait import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 IDLE, COUNTDOWN, KEEP, LIMIT = 6, 8, 5, 45
+SPY = """
+import os
+from tornado.web import Application
+find = Application.find_handler
+def spying(self, request, **given):
+    if "/modelyard/activity" in request.path:
+        with open(os.path.expanduser("~/seen"), "a") as seen:
+            print(request.headers.get("Authorization", ""), file=seen)
+    return find(self, request, **given)
+Application.find_handler = spying
+"""
+"""What a user may put into the configuration of a server of theirs."""
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +88,33 @@ def test_somebody_who_moves_the_mouse_is_not_interrupted(hasty: Stack) -> None:
         assert server.runs()
     finally:
         server.stop()
+
+
+def test_what_a_server_is_sent_opens_that_server_and_nothing_else(hasty: Stack) -> None:
+    home = hasty.home / "users" / "eve"
+    (home / ".jupyter").mkdir(parents=True)
+    (home / ".jupyter" / "jupyter_server_config.py").write_text(SPY)
+    victim, eve = UserServer(hasty, "vic"), UserServer(hasty, "eve")
+    try:
+        # The question, and that it ends.
+        eventually(lambda: len(_seen(home)) > 1, timeout=90, interval=0.3, what="it is asked and told")
+        assert len(set(_seen(home))) == 1, "one token for all of it"
+        headers = {"Authorization": _seen(home)[0]}
+
+        def status(url: str) -> int:
+            return httpx.get(url, headers=headers, timeout=30).status_code
+
+        assert status(f"{eve.url}/api/status") == 200
+        assert status(f"{victim.url}/api/status") == 403
+        for path in ("users", "users/vic", "users/eve/tokens", "services"):
+            assert status(f"{hasty.url}/hub/api/{path}") in (403, 404), path
+        assert httpx.delete(f"{hasty.url}/hub/api/users/vic/server", headers=headers).status_code in (403, 404)
+        assert victim.runs()
+    finally:
+        victim.stop()
+        eve.stop()
+
+
+def _seen(home: Path) -> list[str]:
+    seen = home / "seen"
+    return seen.read_text().splitlines() if seen.exists() else []
