@@ -118,7 +118,8 @@ class Batcher:
     def _fits(self, first: _Waiting, further: _Waiting, total: int) -> bool:
         if isinstance(first.columns, Block) and isinstance(further.columns, Block):
             return total + further.rows <= self._max_batch
-        same = all(first.columns[n].shape[1:] == further.columns[n].shape[1:] for n in first.columns)
+        # Joined, columns of two types would become a third, which the signature does not name.
+        same = all(_like(first.columns[n]) == _like(further.columns[n]) for n in first.columns)
         return same and total + further.rows <= self._max_batch
 
     def _run(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
@@ -126,16 +127,18 @@ class Batcher:
             try:
                 whole = self._timed(concatenate([w.columns for w in batch]))
                 total = sum(w.rows for w in batch)
-                if all(len(array) == total for array in whole.values()):
+                if all(array.ndim and len(array) == total for array in whole.values()):
                     return _split(whole, [w.rows for w in batch])
             except ModelyardError:
                 pass  # one of them is at fault: ask one by one, so that only that one fails
+            except Exception:
+                _log.exception("%d requests at once failed; they are asked one by one", len(batch))
         return [self._one(waiting) for waiting in batch]
 
     def _one(self, waiting: _Waiting) -> Outputs | Exception:
         try:
             return self._timed(waiting.columns)
-        except ModelyardError as error:
+        except Exception as error:
             return error
 
     def _timed(self, columns: Columns) -> Outputs:
@@ -144,6 +147,11 @@ class Batcher:
             return self._plane.run(columns)
         finally:
             self._metrics.predict.observe(time.perf_counter() - start)
+
+
+def _like(array: NDArray[Any]) -> tuple[Any, ...]:
+    """What two arrays must share to be joined; texts are alike as objects and with a width."""
+    return array.shape[1:], "text" if array.dtype.kind in "OU" else array.dtype
 
 
 def _split(whole: Outputs, sizes: list[int]) -> list[Outputs | Exception]:

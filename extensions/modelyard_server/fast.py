@@ -22,6 +22,8 @@ from modelyard_server.flavors.base import Columns
 _EXACT = 2.0**53
 _LARGE = 4096
 """Bytes of numbers from which on simdjson, which makes no object of each, is faster than msgspec, which has to."""
+_DIMENSIONS = 16
+_ELEMENTS = 2**40
 _WHOLE = ("INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32")
 _FLOAT: dict[str, np.dtype[Any]] = {"FP64": np.dtype("float64"), "FP32": np.dtype("float32")}
 
@@ -145,6 +147,8 @@ class Reader:
         return None if typed is None else {self._specs[0].name: typed}
 
     def _tensors(self, tensors: list[Tensor], tail: Tail | None) -> Columns | None:
+        if not all(_is_shape(tensor.shape) for tensor in tensors):
+            return None
         if len(tensors) == 1 and (self._tensor or tensors[0].name not in self._names):
             tensor = tensors[0]
             if not self._matrix or tensor.name != ("input" if not self._tensor else self._specs[0].name):
@@ -210,6 +214,8 @@ def _decimals(raw: msgspec.Raw) -> NDArray[Any]:
         return _table(raw)
     # A parser of its own: one that is used again refuses while anything of its last document is alive.
     numbers: Any = simdjson.Parser().parse(text)
+    if not isinstance(numbers, simdjson.Array):
+        raise TypeError("no list")
     return np.frombuffer(numbers.as_buffer(of_type="d"), dtype=np.float64)
 
 
@@ -218,7 +224,10 @@ def _table(raw: msgspec.Raw) -> NDArray[Any]:
     if memoryview(raw).nbytes < _LARGE:
         return np.array(_TABLE.decode(raw), dtype=np.float64)
     text = bytes(memoryview(raw))
-    rows: Any = simdjson.Parser().parse(text)
+    parsed: Any = simdjson.Parser().parse(text)
+    if not isinstance(parsed, simdjson.Array):
+        raise TypeError("no list")
+    rows: Any = parsed
     widths = {len(row) for row in rows}
     if len(widths) != 1 or text.count(b"[") != len(rows) + 1:
         raise ValueError("rows differ in length")
@@ -227,6 +236,11 @@ def _table(raw: msgspec.Raw) -> NDArray[Any]:
 
 def _target(spec: TensorSpec) -> str:
     return spec.dtype.lower() if spec.kind is ColumnKind.number else "bool" if spec.kind is ColumnKind.boolean else "O"
+
+
+def _is_shape(shape: list[int]) -> bool:
+    """Whether its product may be taken: of a list of any length it would take minutes."""
+    return len(shape) <= _DIMENSIONS and all(0 <= n <= _ELEMENTS for n in shape)
 
 
 def _numbers(tensor: Tensor, tail: Tail | None) -> NDArray[Any] | None:

@@ -119,7 +119,7 @@ def _wrong(name: str, rule: str, said: str, remedy: str) -> InvalidInput:
 def _is_shape(shape: Any) -> bool:
     if not isinstance(shape, list) or not 1 <= len(shape) <= _DIMENSIONS:
         return False
-    if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in shape):
+    if any(not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= _ELEMENTS for n in shape):
         return False
     return math.prod(n or 1 for n in shape) <= _ELEMENTS
 
@@ -180,7 +180,7 @@ def encode(
 ) -> tuple[dict[str, Any], list[bytes]]:
     """An answer's JSON (with arrays, for orjson) and the binary tensors that follow it; the outputs asked for, or all.
 
-    Raises InvalidInput for an output that there is not.
+    Raises InvalidInput for an output that there is not, and for one that is asked for twice.
     """
     binary = bool((asked.parameters or {}).get("binary_data_output", False))
     document: dict[str, Any] = {"model_name": names[0], "model_version": names[1]}
@@ -188,12 +188,18 @@ def encode(
         document["id"] = asked.id
     parts: list[bytes] = []
     document["outputs"] = tensors = []
+    seen: set[str] = set()
     for wanted in asked.outputs or [Wanted(name) for name in outputs]:
         array = outputs.get(wanted.name) if isinstance(wanted.name, str) else None
         if array is None:
             raise InvalidInput(
                 f"unknown output {wanted.name!r}", remedy=f"One of {', '.join(outputs)}.", rule="outputs"
             )
+        if wanted.name in seen:
+            raise InvalidInput(
+                f"output {wanted.name!r} is asked for twice", remedy="Name each output once.", rule="outputs"
+            )
+        seen.add(wanted.name)
         said = wanted.parameters or {}
         if said.get("classification"):
             array = _classified(wanted.name, array, said["classification"], classes)

@@ -20,6 +20,8 @@ _LEAST_RATE = 16 * 1024
 """Bytes a second that a request must come with, once its time for none is over."""
 _LINGER = 2.0
 """Seconds that a refused body is still read and dropped, so that the caller sees the answer and no reset."""
+_SMALL = 4096
+"""Bytes. Parts of a body below this are joined as they come: an object for each would be many times as large."""
 
 
 class Connection(asyncio.Protocol):
@@ -31,14 +33,19 @@ class Connection(asyncio.Protocol):
         self._limits = listener.limits
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self._head = 0
+        self._headed = False
+        self._advanced = False
+        self._heading = 0
         self._size = 0
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._blocked: float | None = None
         self._since = time.perf_counter()
         self._ending: float | None = None
+        self._refused = False
+        self._unwritten = 0
         self._last = False
 
     # asyncio.Protocol
@@ -51,8 +58,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._listener.leave(self)
         self._end_request()
-        for _ in self._waiting:
-            self._listener.in_flight -= 1
+        self._listener.in_flight -= sum(request.method == b"POST" for request, _ in self._waiting)
         self._waiting.clear()
         if self._task is not None:
             self._listener.in_flight -= 1
@@ -61,6 +67,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ending is not None:
             return
+        self._advanced = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -72,7 +79,9 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(400, f"this is no HTTP/1.1 request: {error}")
         else:
-            if self._request is not None and self._head > self._limits.head and self._ending is None:
+            # The parser keeps a header to itself until it ends; so it does the trailers and the heads of chunks.
+            self._heading = 0 if self._advanced else self._heading + len(data)
+            if max(self._heading, self._head) > self._limits.head:
                 self._refuse(431, f"the head is larger than {self._limits.head} bytes")
 
     def eof_received(self) -> bool:
@@ -81,11 +90,12 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._blocked = time.perf_counter()
-        self._transport.pause_reading()
+        if self._ending is None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._blocked = None
-        if self._task is None:
+        if self._task is None and self._ending is None:
             self._transport.resume_reading()
 
     # httptools
@@ -94,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._request = Request(started=time.perf_counter())
         self._since = self._request.started
         self._head = self._size = 0
+        self._headed = False
 
     def on_url(self, url: bytes) -> None:
         if self._request is not None:
@@ -101,12 +112,13 @@ class Connection(asyncio.Protocol):
             self._head += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._request is not None:
+        if self._request is not None and not self._headed:  # trailers come when the head is judged
             self._head += len(name) + len(value) + 4
             if self._head <= self._limits.head:
                 self._request.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
+        self._headed = self._advanced = True
         request = self._request
         if request is None or self._ending is not None:
             return
@@ -114,6 +126,8 @@ class Connection(asyncio.Protocol):
             return  # said after the parser is left
         request.method = self._parser.get_method()
         if request.method != b"POST":
+            if b"transfer-encoding" in request.headers or request.headers.get(b"content-length", b"0").strip(b"0"):
+                self._refuse(400, f"{request.method.decode('latin-1')} takes no body here")
             return
         self._listener.in_flight += 1
         request.admitted = True
@@ -128,25 +142,28 @@ class Connection(asyncio.Protocol):
             request.admitted = False
 
     def on_body(self, body: bytes) -> None:
+        self._advanced = True
         if self._ending is not None or self._request is None:
             return
         self._size += len(body)
         if self._size > self._limits.body:
-            self._drop(self._app.malformed(413, f"the body is larger than {self._limits.body} bytes"))
-            return
-        self._parts.append(body)
+            self._refuse(413, f"the body is larger than {self._limits.body} bytes")
+        elif len(body) >= _SMALL or not self._parts:
+            self._parts.append(body)
+        elif isinstance(self._parts[-1], bytearray):
+            self._parts[-1] += body
+        else:
+            self._parts.append(bytearray(body))
 
     def on_message_complete(self) -> None:
+        self._advanced = True
         request = self._request
         if request is None or self._ending is not None or self._head > self._limits.head:
             return
         self._request = None
-        parts = self._parts
-        if parts:
-            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._parts:
+            request.body = b"".join(self._parts)
             self._parts = []
-        if not request.method:
-            request.method = self._parser.get_method()
         keep = self._parser.should_keep_alive()
         if self._task is None and not self._waiting:
             self._answer(request, keep)
@@ -203,6 +220,8 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(head)
 
     def _refuse(self, status: int, detail: str) -> None:
+        if self._ending is not None:
+            return
         if self._task is not None:  # an answer to it would come before that of an earlier request
             self._transport.abort()
             return
@@ -210,9 +229,12 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, answer: Answer) -> None:
         """Answer now and end; what the caller still sends is read and dropped for a moment."""
+        if self._ending is not None:
+            return
         self._end_request()
         self._send(answer, last=True)
         self._ending = time.perf_counter()
+        self._refused = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._transport.resume_reading()
@@ -232,11 +254,17 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End what is too slow: in asking, in reading the answer, in asking again."""
         limits = self._limits
+        before, self._unwritten = self._unwritten, self._transport.get_write_buffer_size()
+        taken = self._unwritten < before
         if self._ending is not None:
-            if now - self._ending > _LINGER:
+            if taken and not self._refused:
+                self._ending = now
+            if now - self._ending > (limits.patience if self._unwritten and not self._refused else _LINGER):
                 self._transport.abort()
         elif self._blocked is not None:
-            if now - self._blocked > limits.patience:
+            if taken:
+                self._blocked = now
+            elif now - self._blocked > limits.patience:
                 self._transport.abort()
         elif self._request is not None and self._task is None:
             if now - self._since > limits.patience + self._size / _LEAST_RATE:
