@@ -95,7 +95,7 @@ def test_refuses_an_output_that_is_asked_for_twice() -> None:
         v2.encode(("m", "3"), {"y": np.ones(2)}, asked)
 
 
-@pytest.mark.parametrize("shape", [[3] * 500_000, [2**62] * 10, [2**62, 0], [-1]])
+@pytest.mark.parametrize("shape", [[2**40] * 100_000, [2**62] * 10, [2**62, 0], [-1]])
 def test_refuses_shapes_beyond_all_measure_at_once(shape: list[int]) -> None:
     body = one("FP64", [1.0], shape)
     for parameters in ({}, {"binary_data_size": 8}):
