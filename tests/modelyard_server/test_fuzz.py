@@ -149,6 +149,8 @@ def test_both_ways_read_invocations_alike(signature: Signature, body: dict[str, 
 
 
 LARGE = [
+    json.dumps("x" * 5000),
+    json.dumps({"a" * 5000: 1}),
     json.dumps("[1, 2]" + "x" * 5000),
     json.dumps({"a" * 5000: [1]}),
     json.dumps({"data": [[1.0, 2.0, 3.0]] * 1000}),
