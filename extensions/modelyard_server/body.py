@@ -9,7 +9,9 @@ from modelyard_api.errors import MalformedRequest, TooLarge
 
 COMPRESS_FROM = 4096
 THREAD_FROM = 256 * 1024
-"""Bytes. What is larger is compressed and decompressed in a thread: it takes milliseconds."""
+"""Bytes. What is larger is read, written, compressed and decompressed in a thread: it takes milliseconds."""
+UNZIP_FROM = 4096
+"""Bytes of gzip, which may be a thousand times as many, from which on they are decompressed in a thread."""
 
 
 def gunzip(body: bytes, limit: int) -> bytes:

@@ -214,7 +214,7 @@ def _decimals(raw: msgspec.Raw) -> NDArray[Any]:
         return _table(raw)
     # A parser of its own: one that is used again refuses while anything of its last document is alive.
     numbers: Any = simdjson.Parser().parse(text)
-    if not hasattr(numbers, "as_buffer"):
+    if not isinstance(numbers, simdjson.Array):
         raise TypeError("no list")
     return np.frombuffer(numbers.as_buffer(of_type="d"), dtype=np.float64)
 
@@ -224,9 +224,10 @@ def _table(raw: msgspec.Raw) -> NDArray[Any]:
     if memoryview(raw).nbytes < _LARGE:
         return np.array(_TABLE.decode(raw), dtype=np.float64)
     text = bytes(memoryview(raw))
-    rows: Any = simdjson.Parser().parse(text)
-    if not hasattr(rows, "as_buffer"):
+    parsed: Any = simdjson.Parser().parse(text)
+    if not isinstance(parsed, simdjson.Array):
         raise TypeError("no list")
+    rows: Any = parsed
     widths = {len(row) for row in rows}
     if len(widths) != 1 or text.count(b"[") != len(rows) + 1:
         raise ValueError("rows differ in length")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from modelyard_api.errors import ModelyardError
 from modelyard_server.batching import Batcher, Outputs
-from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, gunzip, takes_gzip, zip_small
+from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.metrics import Metrics
 from modelyard_server.pace import Pace
@@ -40,29 +40,40 @@ class Predictor:
 
     def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         """Raises ModelyardError, at once or when it is awaited."""
-        if b"content-encoding" in request.headers and request.header(b"content-encoding").lower() == "gzip":
-            if len(request.body) > THREAD_FROM:
-                return self._unzipped(request, invoked)
-            return self._asked(request, gunzip(request.body, self._limit), invoked)
-        return self._asked(request, request.body, invoked)
-
-    async def _unzipped(self, request: Request, invoked: bool) -> Answer:
-        body = await asyncio.to_thread(gunzip, request.body, self._limit)
-        answer = self._asked(request, body, invoked)
-        return answer if isinstance(answer, Answer) else await answer
-
-    def _asked(self, request: Request, body: bytes, invoked: bool) -> Answer | Awaitable[Answer]:
         if not self._plane.concurrent:
             self._batcher.admit()
         start = time.perf_counter()
+        body = request.body
+        if b"content-encoding" in request.headers and request.header(b"content-encoding").lower() == "gzip":
+            if len(body) > UNZIP_FROM:
+                return self._large(request, lambda: gunzip(request.body, self._limit), invoked)
+            body = gunzip(body, self._limit)
+        if len(body) > THREAD_FROM:
+            return self._large(request, lambda: body, invoked)
         try:
             question = self._codec.read(request, body, invoked=invoked)
         except ModelyardError as error:
-            self._metrics.violations[str(error.extra.get("rule", type(error).__name__))] += 1
+            self._refused(error)
             raise
+        return self._asked(request, question, start)
+
+    async def _large(self, request: Request, body: Callable[[], bytes], invoked: bool) -> Answer:
+        start = time.perf_counter()
+        try:
+            question = await asyncio.to_thread(lambda: self._codec.read(request, body(), invoked=invoked))
+        except ModelyardError as error:
+            self._refused(error)
+            raise
+        answer = self._asked(request, question, start)
+        return answer if isinstance(answer, Answer) else await answer
+
+    def _refused(self, error: ModelyardError) -> None:
+        self._metrics.violations[str(error.extra.get("rule", type(error).__name__))] += 1
+
+    def _asked(self, request: Request, question: Question, start: float) -> Answer | Awaitable[Answer]:
         read = time.perf_counter()
         self._metrics.read.observe(read - start)
-        if not self._pace.quick(question.rows):
+        if not self._pace.quick(question.rows, question.columns):
             return self._queued(request, question)
         outputs = self._plane.run(question.columns)
         took = time.perf_counter() - read
@@ -81,18 +92,29 @@ class Predictor:
         self, request: Request, question: Question, outputs: Outputs, start: float
     ) -> Answer | Awaitable[Answer]:
         self._metrics.rows += question.rows
+        if sum(array.nbytes for array in outputs.values()) > THREAD_FROM:
+            return self._write_large(request, question, outputs, start)
         answer = self._codec.write(question, outputs)
         self._metrics.write.observe(time.perf_counter() - start)
-        if len(answer.body) < COMPRESS_FROM or answer.headers or b"accept-encoding" not in request.headers:
-            return answer
-        if not takes_gzip(request.header(b"accept-encoding")):
+        if not _zips(request, answer):
             return answer
         if len(answer.body) < THREAD_FROM:
             return _zipped(zip_small(answer.body))
         return self._zipping(answer)
 
+    async def _write_large(self, request: Request, question: Question, outputs: Outputs, start: float) -> Answer:
+        answer = await asyncio.to_thread(self._codec.write, question, outputs)
+        self._metrics.write.observe(time.perf_counter() - start)
+        return await self._zipping(answer) if _zips(request, answer) else answer
+
     async def _zipping(self, answer: Answer) -> Answer:
         return _zipped(await asyncio.to_thread(zip_small, answer.body))
+
+
+def _zips(request: Request, answer: Answer) -> bool:
+    if len(answer.body) < COMPRESS_FROM or answer.headers or b"accept-encoding" not in request.headers:
+        return False
+    return takes_gzip(request.header(b"accept-encoding"))
 
 
 def _zipped(body: bytes) -> Answer:

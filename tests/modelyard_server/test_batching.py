@@ -48,6 +48,42 @@ async def test_merges_what_queued_and_isolates_failures(plane: DataPlane) -> Non
         assert answer["label"].tolist() == [float(n)] * n
 
 
+class Scalar(Temperamental):
+    """A model whose output of several rows has no rows."""
+
+    def predict(self, columns: Columns) -> dict[str, np.ndarray]:
+        found = super().predict(columns)
+        return found if len(columns["input"]) == 1 else {"label": np.array(1.0)}
+
+
+async def test_an_output_without_rows_fails_no_batch(tmp_path: Path) -> None:
+    plane = DataPlane(write_onnx(tmp_path / "p"), Scalar())
+    batcher = Batcher(plane, max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
+    answers = await asyncio.gather(*(batcher.predict({"input": np.full((1, 3), float(n))}) for n in range(3)))
+    await batcher.close()
+    assert [answer["label"].tolist() for answer in answers] == [[0.0], [1.0], [2.0]]
+
+
+class Kinds(Temperamental):
+    """A model that answers with the type that it got."""
+
+    def predict(self, columns: Columns) -> dict[str, np.ndarray]:
+        found = super().predict({"input": np.zeros(columns["input"].shape)})
+        return {"label": np.full(len(found["label"]), columns["input"].dtype.kind)}
+
+
+async def test_joins_no_columns_of_two_types(tmp_path: Path) -> None:
+    model = Kinds()
+    batcher = Batcher(
+        DataPlane(write_onnx(tmp_path / "p"), model), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx")
+    )
+    arrays = [np.ones((1, 3), kind) for kind in ("int64", "float64", "bool", "U3", "object", "U5")]
+    answers = await asyncio.gather(*(batcher.predict({"input": array}) for array in arrays))
+    await batcher.close()
+    assert [answer["label"].tolist()[0] for answer in answers][:3] == ["i", "f", "b"]
+    assert model.sizes == [1, 1, 1, 3]
+
+
 async def test_refuses_when_the_queue_is_full(plane: DataPlane) -> None:
     batcher = Batcher(plane, max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
     row = {"input": np.ones((1, 3))}

@@ -148,6 +148,36 @@ def test_both_ways_read_invocations_alike(signature: Signature, body: dict[str, 
     same(None if fast is None else fast[0], slow)
 
 
+LARGE = [
+    json.dumps("x" * 5000),
+    json.dumps({"a" * 5000: 1}),
+    json.dumps("[1, 2]" + "x" * 5000),
+    json.dumps({"a" * 5000: [1]}),
+    json.dumps({"data": [[1.0, 2.0, 3.0]] * 1000}),
+    "1" + " " * 5000,
+    "1." + "0" * 5000,
+    "null" + " " * 5000,
+    "true" + " " * 5000,
+    json.dumps([{"a": 1}] * 1000),
+    json.dumps(["a"] * 2000),
+    json.dumps([None] * 2000),
+    json.dumps([[1, 2, 3], {"a": 1, "b": 2, "c": 3}] * 500),
+    json.dumps([[1, 2, 3], "abc"] * 500),
+]
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+@pytest.mark.parametrize("text", LARGE, ids=range(len(LARGE)))
+def test_large_data_of_any_kind(signature: Signature, text: str) -> None:
+    for name in ("a", "input"):
+        raw = f'{{"inputs": [{{"name": "{name}", "shape": [1, 3], "datatype": "FP64", "data": {text}}}]}}'.encode()
+        assert outcome(partial(lambda raw: columns.check(signature, v2.decode(json.loads(raw))), raw)) is None
+        assert Reader(signature).v2(raw) is None
+    split = f'{{"columns": ["a", "b", "c"], "data": {text}}}'
+    for body in (f'{{"instances": {text}}}', f'{{"inputs": {text}}}', f'{{"dataframe_split": {split}}}'):
+        assert Reader(signature).invocations(body.encode()) is None
+
+
 def test_the_short_way_is_taken() -> None:
     rows = [[1.5, 2, 3], [4, 5, 6]]
     for signature in (TABLE, SQUARE, DOUBLES):
