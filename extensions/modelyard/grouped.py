@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,8 @@ from pydantic import ValidationError
 
 from modelyard import grid
 from modelyard.client import Request
-from modelyard.errors import InvalidInput, NotFound, TimedOut
+from modelyard.errors import InvalidInput, NotFound
+from modelyard.polling import until
 from modelyard.unattended import AsyncRun, Submission
 from modelyard_api.groups import Group as Resource
 from modelyard_api.groups import GroupList, GroupWrite, MemberWrite, ResultFrom
@@ -23,7 +23,6 @@ from modelyard_api.runs import RunSpec
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
 
-_FIRST_POLL, _LAST_POLL = 0.3, 2.0
 _PATIENCE = 30.0
 
 
@@ -67,18 +66,15 @@ class AsyncGroup:
         told: Callable[[Resource], None] | None = None,
     ) -> AsyncGroup:
         """Itself, once all members have ended, however they did. TimedOut after `timeout` seconds, and it goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_POLL
-        while True:
+
+        async def ended() -> bool:
             await self.refresh()
             if told is not None:
                 told(self.resource)
-            if self.resource.state != "running":
-                return self
-            if deadline is not None and time.monotonic() + pause > deadline:
-                raise TimedOut(f"{self.resource.name} is still running after {timeout:g} s", remedy="It goes on.")
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, _LAST_POLL)
+            return self.resource.state != "running"
+
+        await until(ended, timeout, lambda: f"{self.resource.name} is still running")
+        return self
 
     async def cancel(self) -> AsyncGroup:
         """Tell all members to end that have not."""

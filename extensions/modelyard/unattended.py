@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.client import Request
-from modelyard.errors import InvalidInput, RunFailed, TimedOut
+from modelyard.errors import InvalidInput, RunFailed
+from modelyard.polling import until
 from modelyard_api.parameters import check
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.resources import Resources
@@ -22,7 +22,6 @@ from modelyard_api.runs import Run as Resource
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
 
-_FIRST_POLL, _LAST_POLL = 0.3, 2.0
 _SUBMIT_PATIENCE = 30.0
 
 
@@ -133,18 +132,14 @@ class AsyncRun:
         told: Callable[[RunStatus], None] | None = None,
     ) -> AsyncRun:
         """Itself, once it has succeeded. RunFailed where it failed or was cancelled; TimedOut, and it goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_POLL
-        while True:
+
+        async def ended() -> bool:
             await self.refresh()
             if told is not None:
                 told(self.status)
-            if self.state.ended:
-                break
-            if deadline is not None and time.monotonic() + pause > deadline:
-                raise TimedOut(f"run {self.id} is {self.state.value} after {timeout:g} s", remedy="It goes on.")
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, _LAST_POLL)
+            return self.state.ended
+
+        await until(ended, timeout, lambda: f"run {self.id} is {self.state.value}")
         if self.state is not RunState.succeeded:
             raise RunFailed(self.resource)
         return self

@@ -112,10 +112,10 @@ def test_one_folder_is_restored(page: Page) -> None:
     asked.get_by_role("button", name="Restore").click()
     expect(page.get_by_role("status")).to_contain_text("a path inside the volume, without '..'")
     row.get_by_role("button", name="Restore").click()
-    asked.get_by_label("Folder").fill("/work/churn/")
+    asked.get_by_label("Folder").fill("/models/churn/")
     asked.get_by_label("Volume that gets the files").fill("data")
     page.keyboard.press("Enter")
-    expect(table.get_by_role("row", name="ada/data")).to_contain_text("work/churn from")
+    expect(table.get_by_role("row", name="ada/data")).to_contain_text("models/churn from")
     expect(table.get_by_role("row", name="ada/data")).to_contain_text("running")
 
 

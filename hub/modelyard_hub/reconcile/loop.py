@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.guarded import keep_on
 from modelyard_hub.reconcile.endpoints import EndpointReconciler, owner_of
 from modelyard_hub.reconcile.needs import AccessSource, DesiredState, Key, Router
 from modelyard_hub.reconcile.queue import WorkQueue
@@ -54,32 +54,21 @@ class Controller:
         """Until cancelled. A part of it that fails is logged and started again, later each time."""
         try:
             async with asyncio.TaskGroup() as group:
-                await self._guarded("restoring the routes", self._restore, once=True)
-                group.create_task(self._guarded("reading the store's events", self._watch_store), name="watch store")
-                group.create_task(self._guarded("reading the runtime's changes", self._watch_runtime), name="watch run")
-                group.create_task(self._guarded("asking the router", self._watch_router), name="watch router")
-                group.create_task(self._guarded("looking at everything", self._resync), name="resync")
+                await keep_on("restoring the routes", self._restore, self._backoff, once=True)
+                group.create_task(
+                    keep_on("reading the store's events", self._watch_store, self._backoff), name="watch store"
+                )
+                group.create_task(
+                    keep_on("reading the runtime's changes", self._watch_runtime, self._backoff), name="watch run"
+                )
+                group.create_task(keep_on("asking the router", self._watch_router, self._backoff), name="watch router")
+                group.create_task(keep_on("looking at everything", self._resync, self._backoff), name="resync")
                 for number in range(self._options.workers):
-                    group.create_task(self._guarded("working on endpoints", self._work), name=f"worker {number}")
+                    group.create_task(
+                        keep_on("working on endpoints", self._work, self._backoff), name=f"worker {number}"
+                    )
         finally:
             self._queue.close()
-
-    async def _guarded(self, what: str, work: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
-        """Run `work` again and again (or until it succeeds), waiting longer after each failure in a row."""
-        failures = 0
-        while True:
-            try:
-                await work()
-                failures = 0
-            except ModelyardError as error:
-                failures += 1
-                log.warning("%s: %s", what, error)
-            except Exception:
-                failures += 1
-                log.exception("%s", what)
-            if once and not failures:
-                return
-            await asyncio.sleep(self._backoff.delay(failures))
 
     async def _restore(self) -> None:
         kept = await self._store.load_routes()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from modelyard_api.errors import ModelyardError
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.guarded import keep_on
 from modelyard_hub.reconcile.run_steps import RunSteps
 from modelyard_hub.reconcile.runs import Action, Delete, Note, Plan, Revoke, Settle, World, plan_runs
 from modelyard_hub.runtimes.base import Runtime
@@ -41,23 +42,13 @@ class RunController:
         """Until cancelled. A part of it that fails is logged and started again, later each time."""
         self._news.set()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._guarded("reading the store's events", self._watch_store), name="runs: store")
-            group.create_task(self._guarded("reading the runtime's changes", self._watch_runtime), name="runs: runtime")
-            group.create_task(self._guarded("looking at runs", lambda: self._look(resync)), name="runs: look")
-
-    async def _guarded(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        failures = 0
-        while True:
-            try:
-                await work()
-                failures = 0
-            except ModelyardError as error:
-                failures += 1
-                log.warning("%s: %s", what, error)
-            except Exception:
-                failures += 1
-                log.exception("%s", what)
-            await asyncio.sleep(self._backoff.delay(failures))
+            group.create_task(
+                keep_on("reading the store's events", self._watch_store, self._backoff), name="runs: store"
+            )
+            group.create_task(
+                keep_on("reading the runtime's changes", self._watch_runtime, self._backoff), name="runs: runtime"
+            )
+            group.create_task(keep_on("looking at runs", lambda: self._look(resync), self._backoff), name="runs: look")
 
     async def _watch_store(self) -> None:
         events = self._store.events()

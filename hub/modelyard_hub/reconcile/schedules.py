@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,6 +10,8 @@ from typing import Protocol
 from modelyard_api.errors import ModelyardError
 from modelyard_api.runs import Run
 from modelyard_api.schedules import Schedule, Skipped
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.guarded import keep_on
 from modelyard_hub.reconcile.plan_schedules import Action, Expire, Skip, Start, plan_schedules
 from modelyard_hub.store.records import Actor, RunsOf
 
@@ -50,14 +51,7 @@ class Clockwork:
 
     async def run(self) -> None:
         """For ever. What fails is tried again with the next look."""
-        while True:
-            try:
-                await self.look()
-            except ModelyardError as error:
-                log.warning("looking after schedules: %s", error)
-            except Exception:
-                log.exception("looking after schedules")
-            await asyncio.sleep(EVERY)
+        await keep_on("looking after schedules", self.look, Backoff(first=EVERY), every=EVERY)
 
     async def look(self) -> list[Run]:
         """Once; the runs that it started."""

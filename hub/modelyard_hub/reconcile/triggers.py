@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Protocol
 
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.runs import Run, RunSpec
 from modelyard_api.schedules import Schedule
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.guarded import keep_on
 
 log = logging.getLogger(__name__)
 EVERY = 10.0
@@ -34,18 +35,11 @@ class Triggers:
 
     def __init__(self, schedules: Schedules, versions: Versions) -> None:
         self._schedules, self._versions = schedules, versions
-        self._told: dict[str, int] = {}
+        self._told: dict[tuple[str, str], int] = {}
 
     async def run(self) -> None:
         """For ever. What fails is tried again with the next look."""
-        while True:
-            try:
-                await self.look()
-            except ModelyardError as error:
-                log.warning("looking for new versions: %s", error)
-            except Exception:
-                log.exception("looking for new versions")
-            await asyncio.sleep(EVERY)
+        await keep_on("looking for new versions", self.look, Backoff(first=EVERY), every=EVERY)
 
     async def look(self) -> list[Run]:
         """Once; the runs of what is new. One that may not overlap with one at work is started with a later look."""
@@ -72,11 +66,11 @@ class Triggers:
 
     async def _start(self, schedule: Schedule, version: int) -> Run | None:
         """The run for a version; None where it is not new."""
-        if version <= max(schedule.spec.since_version or 0, self._told.get(_key(schedule), 0)):
+        if version <= max(schedule.spec.since_version or 0, self._told.get((schedule.key, _key(schedule)), 0)):
             return None
         key = f"{_key(schedule)}/{version}"
         run = await self._schedules.start_now(schedule, spec_for(schedule, version), key, "version")
-        self._told[_key(schedule)] = version
+        self._told[schedule.key, _key(schedule)] = version
         log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
         return run
 

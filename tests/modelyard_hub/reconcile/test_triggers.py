@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ async def test_each_new_version_has_one_run(tmp_path: Path) -> None:
     assert await look() == [{"version": 3}, {"version": 4}]
     assert await first.list_runs(RunQuery(schedule="ada/asleep")) == ()
     await asyncio.gather(first.close(), second.close())
+
+
+async def test_two_schedules_of_one_model_have_each_their_run(tmp_path: Path) -> None:
+    made = datetime.now(UTC)
+    store, registry = Store(f"sqlite:///{tmp_path}/store.sqlite", now=lambda: made), FolderRegistry(tmp_path / "models")
+    await store.open()
+    registry.add("ada.churn", "1")
+    wanted = spec(on_version="ada.churn").model_copy(update={"cron": None})
+    for name in ("check", "report"):  # in one second
+        await store.schedules.create("ada", name, wanted, ADA)
+    started = await Triggers(store.schedules, registry).look()
+    assert sorted(run.schedule or "" for run in started) == ["ada/check", "ada/report"]
+    await store.close()
 
 
 class Troubled(FolderRegistry):

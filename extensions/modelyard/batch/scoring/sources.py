@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -75,23 +76,23 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(ABC):
     """How one format is read. `text`: its values are all text, to be read by what the model takes."""
 
     place: Place
     text: bool = False
 
+    @abstractmethod
     def schema(self, file: str) -> pa.Schema:
         """Its columns. InvalidInput where it is no such file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def segments(self, file: str) -> list[Segment]:
         """The pieces that can be read by themselves, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pieces(self, segment: Segment, columns: Sequence[str], rows: int, start: int) -> Iterator[Piece]:
         """At most `rows` at a time, from row `start` of the file on. InvalidInput where it is damaged."""
-        raise NotImplementedError
 
 
 class ParquetReader(Reader):
