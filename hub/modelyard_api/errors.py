@@ -48,7 +48,8 @@ class ModelyardError(Exception):
         self.extra = extra
 
     def __str__(self) -> str:
-        return f"{self.detail} {self.remedy}".strip()
+        ends = self.detail.endswith((".", "!", "?", ":", "…"))
+        return f"{self.detail}{' ' if ends else '. '}{self.remedy}" if self.remedy else self.detail
 
     def problem(self) -> Problem:
         """This error as a problem document."""

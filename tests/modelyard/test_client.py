@@ -32,7 +32,7 @@ def test_a_problem_document_becomes_its_error() -> None:
     body = b'{"title": "Forbidden", "status": 403, "detail": "not yours", "remedy": "Ask.", "code": "Forbidden"}'
     error = error_of(403, body, "PUT /endpoints/ada/churn")
     assert isinstance(error, Forbidden)
-    assert str(error) == "not yours Ask."
+    assert str(error) == "not yours. Ask."
     assert isinstance(error_of(404, b"<html>", "GET /x"), NotFound)
     assert isinstance(error_of(502, b"", "GET /x"), Unavailable)
 

@@ -24,7 +24,9 @@ _console = Console()
 @app.command("submit")
 def submit_run(
     notebook: Path,
-    parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE; JSON, else text.")] = [],  # noqa: B006
+    parameter: Annotated[
+        list[str], typer.Option("-p", metavar="NAME=VALUE", help="A parameter; the value is JSON, else text.")
+    ] = [],  # noqa: B006
     profile: Annotated[str, typer.Option(help="Its size.")] = "",
     timeout: Annotated[float | None, typer.Option(help="Seconds for each attempt.")] = None,
     retries: Annotated[int, typer.Option(help="Further attempts.")] = 0,
@@ -64,7 +66,8 @@ def list_runs(
         return
     table = Table(box=None)
     for column in rows[0] if rows else []:
-        table.add_column(column)
+        # An id is there to be copied: it is never cut.
+        table.add_column(column, no_wrap=column == "id", min_width=16 if column == "id" else None)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     _console.print(table if rows else "none", highlight=False)

@@ -183,7 +183,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(package: Pa
         ("empty", {}, NotFound, "there are no files in"),
         ("in.json", {}, Unsupported, r"it is not known how in.json is read.*format="),
         ("damaged.parquet", {}, InvalidInput, "damaged.parquet cannot be read"),
-        ("less.parquet", {}, InvalidInput, "no columns age, island that the model takes They have weight, id"),
+        ("less.parquet", {}, InvalidInput, "no columns age, island that the model takes. They have weight, id"),
         ("words.parquet", {}, InvalidInput, "column 'age' holds (large_)?string, and the model takes int64"),
         ("in.parquet", {"keys": ("nobody",)}, InvalidInput, "no column nobody to keep"),
         ("in.parquet", {"outputs": ("odds",)}, InvalidInput, "no output 'odds' It has label, probabilities"),
