@@ -101,7 +101,7 @@ def test_while_the_store_is_away_endpoints_answer_and_it_is_said(
         s3.stop()
         try:
             cell = kernel.start("asyncio.run(impatient())").wait()
-            assert cell.error.startswith("Unavailable: MLflow cannot reach its artifact store Try again in a minute")
+            assert cell.error.startswith("Unavailable: MLflow cannot reach its artifact store. Try again in a minute")
             pod, _ = stored.kubectl("get", "pods", f"--selector={selector()}", "--output=name").split()
             stored.kubectl("delete", pod, "--wait=false")
 

@@ -186,7 +186,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(package: Pa
         ("less.parquet", {}, InvalidInput, "no columns age, island that the model takes. They have weight, id"),
         ("words.parquet", {}, InvalidInput, "column 'age' holds (large_)?string, and the model takes int64"),
         ("in.parquet", {"keys": ("nobody",)}, InvalidInput, "no column nobody to keep"),
-        ("in.parquet", {"outputs": ("odds",)}, InvalidInput, "no output 'odds' It has label, probabilities"),
+        ("in.parquet", {"outputs": ("odds",)}, InvalidInput, "no output 'odds'. It has label, probabilities"),
         ("labelled.parquet", {"keys": ("label",)}, InvalidInput, "a column to keep is called 'label'"),
     ):
         with pytest.raises(kind, match=words):
