@@ -1,4 +1,7 @@
-"""A plain Python class with `load(folder)` and `predict(columns)`: the owner's own code, without MLflow and pandas."""
+"""A plain Python class with `load(folder)` and `predict(columns)`: the owner's own code, without MLflow and pandas.
+
+`folder` is that of its files; where it was published without any, there is none.
+"""
 
 from __future__ import annotations
 
