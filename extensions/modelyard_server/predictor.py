@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from modelyard_api.errors import ModelyardError
 from modelyard_server.batching import Batcher, Here
 from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
-from modelyard_server.dataplane import DataPlane
 from modelyard_server.flavors.base import Outputs
+from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
-from modelyard_server.pace import Pace
 from modelyard_server.questions import Codec, Question
 from modelyard_server.settings import ServerSettings
 from modelyard_server.web.messages import Answer, Request
@@ -22,13 +21,16 @@ from modelyard_server.workers.pool import Pool
 class Predictor:
     """Quick models run at once, on the event loop; others in the batcher's thread; those of a pool in its processes."""
 
-    def __init__(self, settings: ServerSettings, model: DataPlane | Pool, pace: Pace, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, loaded: Loaded, metrics: Metrics) -> None:
+        model, pace = loaded.model, loaded.pace
         self._model = model
+        self._pending = 0
+        self._idle = asyncio.Event()
         self._pool = model if isinstance(model, Pool) else None
         self._pace = pace
         self._metrics = metrics
         self._limit = settings.max_body
-        self._codec = Codec(model, settings.endpoint, settings.version, settings.max_rows)
+        self._codec = Codec(model, settings.endpoint, loaded.version, settings.max_rows)
         self._batcher = Batcher(
             model,
             model.lanes if isinstance(model, Pool) else (Here(model),),
@@ -38,9 +40,16 @@ class Predictor:
             metrics=metrics,
         )
         metrics.queued = lambda: self._batcher.waiting
+        metrics.pool = self._pool
         if self._pool is not None:
-            metrics.pool = self._pool
             self._pool.away = self._batcher.give_up
+
+    async def retire(self) -> None:
+        """Answer what is under way, then unload the model."""
+        while self._pending:
+            self._idle.clear()
+            await self._idle.wait()
+        await self.close()
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -49,6 +58,22 @@ class Predictor:
 
     def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         """Raises ModelyardError, at once or when it is awaited."""
+        answer = self._answer(request, invoked=invoked)
+        if type(answer) is Answer:
+            return answer
+        assert isinstance(answer, Awaitable)
+        self._pending += 1
+        return self._awaited(answer)
+
+    async def _awaited(self, answer: Awaitable[Answer]) -> Answer:
+        try:
+            return await answer
+        finally:
+            self._pending -= 1
+            if not self._pending:
+                self._idle.set()
+
+    def _answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         if self._pool is not None:
             self._pool.admit()
         if not self._model.concurrent:
