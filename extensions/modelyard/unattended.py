@@ -150,6 +150,10 @@ class AsyncRun:
         self.resource = Resource.model_validate_json(answer.content)
         return self
 
+    async def delete(self) -> None:
+        """Away with it, and with its log, output and results: for good. Conflict where it has not ended."""
+        await self._client.send(Request("DELETE", f"/runs/{self.id}", query={"remove": "true"}))
+
     async def logs(self, lines: int = 200, attempt: int | None = None) -> list[str]:
         """The last lines of an attempt's log, by default of the last one."""
         query = {"lines": lines} | ({} if attempt is None else {"attempt": attempt})

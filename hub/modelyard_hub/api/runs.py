@@ -18,6 +18,7 @@ from modelyard_api.parameters import check
 from modelyard_api.runs import (
     NOTEBOOK,
     PROGRESS,
+    SNAPSHOT,
     Run,
     RunList,
     RunLog,
@@ -39,7 +40,6 @@ from modelyard_hub.render import POLICY, to_html
 from modelyard_hub.runtimes.outputs import TaskOutput, open_output, read_log
 from modelyard_hub.store.run_rows import RunQuery
 
-SNAPSHOT = "snapshot.zip"
 router = APIRouter(tags=["runs"], responses=responses(401, 403, 422, 503))
 DigestPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the body.")]
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}, "description": "The files."}}
@@ -105,11 +105,20 @@ async def get_run(run_id: str, parts: PartsDep, identity: Reader) -> Run:
     return await _told(parts, await readable(parts, identity, run_id))
 
 
-@router.delete("/runs/{run_id}", status_code=202, responses=responses(404), summary="Cancel a run")
-async def cancel_run(run_id: str, parts: PartsDep, identity: Writer, actor: ActorDep) -> Run:
-    """SIGTERM first; what it made so far is kept. Nothing changes of one that has ended."""
+@router.delete("/runs/{run_id}", status_code=202, responses=responses(404, 409), summary="Cancel a run, or remove it")
+async def cancel_run(
+    run_id: str,
+    parts: PartsDep,
+    identity: Writer,
+    actor: ActorDep,
+    remove: Annotated[bool, Query(description="Not to cancel it, but to remove one that has ended, for good.")] = False,
+) -> Run:
+    """SIGTERM first; what it made so far is kept. Nothing changes of one that has ended, so that a cancel that comes
+    late, or twice, costs no results. With `remove` the run is gone at once, and a little later its output and log."""
     run = await readable(parts, identity, run_id)
     require_owner(identity, run.owner, run.id)
+    if remove:
+        return await parts.store.removal.mark(run_id, actor)
     return await parts.store.cancel_run(run_id, actor)
 
 

@@ -56,6 +56,22 @@ async def test_a_run_is_submitted_shown_and_cancelled(yard: Yard, taken: str) ->
         assert (cancelled.status_code, cancelled.json()["cancelling"]) == (202, True)
 
 
+async def test_one_that_has_ended_is_removed_when_it_is_asked_for(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada, yard.client("bob") as bob:
+        run = (await ada.post(f"{API}/runs", json=body(spec(taken), idempotency_key="k"))).json()["id"]
+        assert "has not ended" in problem(await ada.delete(f"{API}/runs/{run}?remove=true"), 409, "Conflict")["detail"]
+        await yard.parts.store.write_run_status(run, RunStatus(state=RunState.succeeded))
+        assert (await ada.delete(f"{API}/runs/{run}")).status_code == 202
+        assert (await ada.get(f"{API}/runs/{run}")).status_code == 200, "a cancel that comes late removes nothing"
+        problem(await bob.delete(f"{API}/runs/{run}?remove=true"), 404, "NotFound")
+        assert (await ada.delete(f"{API}/runs/{run}?remove=true")).status_code == 202
+        for path in ("", "/logs", "/notebook", "/input"):
+            problem(await ada.get(f"{API}/runs/{run}{path}"), 404, "NotFound")
+        assert (await ada.get(f"{API}/runs")).json()["items"] == []
+        problem(await ada.delete(f"{API}/runs/{run}?remove=true"), 404, "NotFound")
+        assert (await yard.parts.store.list_audit())[0].action == "remove"
+
+
 async def test_one_key_is_one_run(yard: Yard, taken: str) -> None:
     async with yard.client("ada") as ada:
         first, second = [await ada.post(f"{API}/runs", json=body(spec(taken), idempotency_key="k")) for _ in "12"]
