@@ -260,6 +260,12 @@ class RunLog(BaseModel):
     lines: tuple[str, ...]
 
 
+class SnapshotLimits(BaseModel):
+    """The answer of `GET /snapshots`: bytes of a snapshot, packed."""
+
+    largest: int
+
+
 class RunReport(BaseModel):
     """What a run's own process tells, in `PROGRESS` of its output: how far it is, what it recorded, how it failed."""
 

@@ -81,7 +81,7 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             stack.push_async_callback(_end, keeper)
             yield
 
-    return service.build(hub.root, settings.max_body, lifespan, snapshots=settings.run_snapshot_max)
+    return service.build(hub.root, settings.max_body, lifespan, largest_snapshot=settings.run_snapshot_max)
 
 
 def make_runtime(settings: Settings) -> Runtime:

@@ -138,6 +138,11 @@ class FolderArtifacts:
         await asyncio.to_thread(_remove, Path(location))
 
 
+def is_full_error(error: OSError) -> bool:
+    """Whether it says that there is no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _write(target: Path, data: bytes | Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +159,7 @@ def _write(target: Path, data: bytes | Path) -> None:
             Path(pending).unlink(missing_ok=True)
             raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_error(error):
             raise StorageFull(f"{target} cannot be written: the disk is full") from error
         raise Unavailable(f"{target} cannot be written: {error.strerror}") from error
 
