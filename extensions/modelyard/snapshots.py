@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -123,13 +124,22 @@ def name_language(notebook: Any) -> None:
 
 
 def _read(path: Path) -> Any:
-    import nbformat
-
     try:
-        notebook: Any = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
+        return parsed(path)
     except Exception as error:  # nbformat raises whatever its parsers do
         raise InvalidInput(f"{path.name} is no notebook: {str(error).splitlines()[0]}") from None
+
+
+def parsed(path: Path) -> Any:
+    """A notebook, valid; cells that have no id, such as of an older Jupyter, get one. Raises what nbformat does."""
+    import nbformat
+    from nbformat.validator import normalize
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says about such cells is nobody's to do anything about
+        notebook: Any = nbformat.read(path, as_version=4)
+        _, notebook = normalize(notebook)
+        nbformat.validate(notebook)
     return notebook
 
 

@@ -19,6 +19,7 @@ from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.hub_tokens import HubTokens
+from modelyard_hub.kernels import LocalKernels, UnknownKernels
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
@@ -136,6 +137,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
         queue=Queue(),
         routing_token=settings.routing_token.get_secret_value(),
+        kernels=UnknownKernels() if settings.runtime == "kubernetes" else LocalKernels(),
     )
 
 

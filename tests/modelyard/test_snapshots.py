@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import subprocess
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from harness.runs import notebook
+from modelyard.batch.inputs import read_notebook
 from modelyard.errors import InvalidInput, TooLarge
 from modelyard.snapshots import Snapshot, take
 
@@ -114,3 +117,15 @@ def test_what_packs_well_may_be_large(tmp_path: Path) -> None:
     (tmp_path / "big.csv").write_bytes(b"0" * 500_000)
     taken = take(write(tmp_path, "open('big.csv')"), limit=4096)
     assert (len(taken.content) < 4096, taken.work.files[0].size) == (True, 500_000)
+
+
+def test_cells_without_ids_are_no_matter_for_the_user(tmp_path: Path) -> None:
+    told = json.loads(notebook("1", parameters="a = 1"))
+    for cell in told["cells"]:
+        del cell["id"]
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps(told))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert take(path).work.declared is not None
+        assert all(cell.id for cell in read_notebook(path).cells)

@@ -201,6 +201,7 @@ async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) ->
                 f"spec.notebook.snapshot: {owner!r} has no snapshot {spec.notebook.snapshot}",
                 remedy="Upload it first: PUT /snapshots/{digest}.",
             )
+        await parts.kernels.check(spec)
     if spec.score is not None:
         await check_score(parts.registry, owner, spec.score)
     await _check_secrets(parts, identity, owner, spec)

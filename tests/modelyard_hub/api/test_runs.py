@@ -20,6 +20,7 @@ from modelyard_api.runs import (
     attempt_folder,
 )
 from modelyard_api.tasks import RESULTS
+from modelyard_hub.kernels import LocalKernels
 
 DECLARED = (
     Declared(name="depth", default="3"),
@@ -156,6 +157,17 @@ async def test_a_size_left_out_is_the_profiles(yard: Yard, taken: str) -> None:
         run = (await ada.post(f"{API}/runs", json=body(spec(taken, resources=None)))).json()
         assert run["spec"]["resources"]["memory"] > 0
         assert run["spec"]["profile"]
+
+
+async def test_a_kernel_that_is_not_there_is_said_at_submit(yard: Yard, taken: str) -> None:
+    object.__setattr__(yard.parts, "kernels", LocalKernels())
+    wants = spec(taken).model_dump(mode="json")
+    wants["notebook"]["kernel"] = "julia-9"
+    async with yard.client("ada") as ada:
+        found = problem(await ada.post(f"{API}/runs", json={"spec": wants}), 422, "InvalidInput")
+        assert "no kernel 'julia-9'" in found["detail"]
+        assert "python3" in found["remedy"]
+        assert (await ada.post(f"{API}/runs", json=body(spec(taken)))).status_code == 201
 
 
 async def test_a_snapshot_is_what_its_digest_says_and_not_too_large(yard: Yard) -> None:
