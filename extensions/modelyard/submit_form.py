@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tornado.web import authenticated
 
-from modelyard import snapshots, unattended
+from modelyard import unattended
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidInput, InvalidParameter, ModelyardError, NotFound, in_words
 from modelyard_api.parameters import expected
@@ -107,9 +106,8 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
 
         async def describe() -> Any:
             path = notebook_in(self._root, self.get_argument("path"))
-            work = (await asyncio.to_thread(snapshots.take, path)).work
             async with AsyncClient() as client:
-                return form(work, await client.profiles())
+                return form((await unattended.taken(client, path)).work, await client.profiles())
 
         await self._answer(describe)
 
@@ -121,11 +119,11 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
         async def submit() -> Any:
             filled = _read(self.request.body)
             path = notebook_in(self._root, filled.path)
-            declared = (await asyncio.to_thread(snapshots.take, path)).work.declared or ()
-            submission = unattended.Submission(
-                parameters=values(declared, filled.parameters), profile=filled.profile, name=filled.name
-            )
             async with AsyncClient() as client:
+                declared = (await unattended.taken(client, path)).work.declared or ()
+                submission = unattended.Submission(
+                    parameters=values(declared, filled.parameters), profile=filled.profile, name=filled.name
+                )
                 made = await unattended.submit(client, path, submission)
             return {"id": made.id, "name": made.resource.spec.called}
 
