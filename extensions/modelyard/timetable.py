@@ -142,7 +142,7 @@ async def put(client: AsyncClient, work: RunSpec, times: Times, whose: tuple[str
     none."""
     from modelyard.changes import checked
 
-    owner, name = split_name(times.name or _label(whose[1]), whose[0])
+    owner, name = split_name(times.name or label(whose[1]), whose[0])
     if owner is None:
         owner = (await client.me()).owner
     members = {key: value for key, value in vars(times).items() if key != "name"}
@@ -265,5 +265,6 @@ class Schedule:
         return f"<Schedule {self.name} {when}; {said}>"
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
+    """A text as the name of a schedule."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "notebook"
