@@ -132,7 +132,7 @@ function options(el: HTMLElement, names: string[], look: Look): uPlot.Options {
         dash: DASHES[i % DASHES.length] ?? [],
         width: 2,
         spanGaps: true,
-        points: { show: dots || alone, size: 7 },
+        points: { show: dots || alone, size: 7, fill: COLOURS[i % COLOURS.length] ?? "#000" },
       })),
     ],
   };

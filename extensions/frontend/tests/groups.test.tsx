@@ -179,7 +179,7 @@ test("lines over numbers, one for each value of the next parameter; bars over te
 
 test("a run that is a member has its group in a tab, and none yet", async () => {
   const run = { id: "a1", name: "train", owner: "ada", state: "succeeded", live: false, said: "", cell: 2, cells: 2 };
-  const rows = [{ ...run, output: "", elapsed: 3, expected: null, created: 0, group: "g1" }];
+  const rows = [{ ...run, output: "", elapsed: 3, expected: null, created: 0, group: "g1", member: "depth=1" }];
   const model = shown({ tab: "runs", rows });
   await userEvent.click(screen.getByRole("button", { name: "Open" }));
   await userEvent.click(screen.getByRole("tab", { name: "Sweep or pipeline" }));

@@ -125,7 +125,7 @@ test("its last run is shown, and none yet", async () => {
   const run = { id: "a1", name: "train", owner: "ada", state: "failed", live: false, said: "", cell: 2, cells: 3 };
   await reply(model, "row", {
     ok: true,
-    value: { ...run, output: "", elapsed: 3, expected: null, created: 0, group: "" },
+    value: { ...run, output: "", elapsed: 3, expected: null, created: 0, group: "", member: "" },
   });
   expect(screen.getByRole("tab", { name: "Failure" })).toBeTruthy();
   cleanup();

@@ -42,9 +42,8 @@ beforeEach(() => {
 afterEach(() => document.body.replaceChildren());
 
 const field = (name: string) =>
-  [...document.querySelectorAll("label")]
-    .find((label) => label.textContent?.startsWith(name))
-    ?.querySelector("input, textarea, select") as HTMLInputElement;
+  [...document.querySelectorAll("label")].find((label) => label.textContent?.startsWith(name))
+    ?.control as HTMLInputElement;
 const press = (name: string) =>
   ([...document.querySelectorAll("button")].find((one) => one.textContent === name) as HTMLButtonElement).click();
 const said = () => document.querySelector(".yard-submit > [role]")?.textContent;

@@ -23,6 +23,7 @@ const ROW: Row = {
   expected: 300,
   created: 1_750_000_000,
   group: "",
+  member: "",
 };
 const DONE: Row = { ...ROW, id: "b2", name: "score", state: "succeeded", live: false, cell: 7, output: "done" };
 const FAILED: Row = { ...DONE, id: "c3", name: "broken", state: "failed", said: "Cell 2 failed: ValueError" };

@@ -36,6 +36,7 @@ def row(one: Run, now: datetime) -> dict[str, Any]:
         "expected": None if progress.expected is None else round(progress.expected, 1),
         "created": round(one.created_at.timestamp()),
         "group": one.group or "",
+        "member": cut(one.member or "", 40),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.widgets.endpoint_view import cut
+from modelyard_api.runs import RunSpec
 from modelyard_api.schedules import Schedule
 
 PAGE = 5
@@ -26,7 +27,7 @@ def row(one: Schedule) -> dict[str, Any]:
     missed = status.skipped[0] if status.skipped else None
     return {
         "key": one.key,
-        "what": cut(spec.run.called, 40),
+        "what": cut(_what(spec.run), 40),
         "cron": spec.cron or "",
         "zone": spec.time_zone,
         "words": cut(status.words, 80),
@@ -42,6 +43,12 @@ def row(one: Schedule) -> dict[str, Any]:
         "missed": missed
         and {"due": round(missed.due.timestamp()), "count": missed.count, "message": cut(missed.message, 90)},
     }
+
+
+def _what(run: RunSpec) -> str:
+    if run.notebook is not None:
+        return run.notebook.path.rsplit("/", 1)[-1]
+    return f"scores with {run.score.model}" if run.score is not None else ""
 
 
 def line(row: dict[str, Any]) -> str:

@@ -78,10 +78,10 @@ export class Fields {
     const id = `yard-submit-${ids}`;
     const around = make("div", "", place);
     around.className = "yard-submit-field";
-    const named = make("label", label, around);
+    make("label", label, around).htmlFor = id;
+    control.id = id;
     control.dataset.lmSuppressShortcuts = "true";
-    named.append(control);
-    // Beside the label: what it says is not what the field is called.
+    around.append(control);
     if (help) make("small", help, around).id = `${id}-help`;
     const wrong = make("small", "", around);
     wrong.className = "yard-submit-wrong";

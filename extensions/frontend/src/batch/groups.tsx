@@ -226,7 +226,7 @@ function Members(given: { group: Group; open: string; onOpen: (run: string) => v
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard */}
       <section class="my-scroll" tabIndex={0} aria-label={`Members of ${group.name}`} {...quiet}>
-        <table aria-label={`Members of ${group.name}`}>
+        <table class="my-members" aria-label={`Members of ${group.name}`}>
           <thead>
             <tr>
               <th scope="col">{group.kind === "sweep" ? "run" : "step"}</th>

@@ -19,6 +19,8 @@ export interface Row {
   expected: number | null;
   created: number;
   group: string;
+  /** What it is called in its group. */
+  member: string;
 }
 
 interface Details {
@@ -63,6 +65,8 @@ export function Opened(given: {
   onClose?: (() => void) | undefined;
 }) {
   const { model, row } = given;
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => place.current?.scrollIntoView?.({ block: "nearest" }), []);
   const failed = row.state === "failed";
   const tabs = [
     ...(failed ? [{ id: "failure", label: "Failure", view: () => <About model={model} row={row} failure /> }] : []),
@@ -72,7 +76,7 @@ export function Opened(given: {
     ...(given.group ? [{ id: "group", label: "Sweep or pipeline", view: given.group }] : []),
   ];
   return (
-    <section class="my-below" aria-label={`Run ${row.name}`}>
+    <section ref={place} class="my-below" aria-label={`Run ${row.name}`}>
       <header class="my-head">
         <h3 class="my-title">{row.name}</h3>
         <span class="my-row my-tight">
@@ -146,6 +150,7 @@ function About({ model, row, failure = false }: { model: Model; row: Row; failur
           Cell {found.failure.cell} failed: {found.failure.error}
         </p>
         <Code label="Source of the cell" text={found.failure.source} />
+        <h4 class="my-small">Traceback</h4>
         <Code label="Traceback" text={found.failure.traceback} />
         <Tail text={found.tail} />
       </>

@@ -61,6 +61,7 @@ function RunName({ row }: { row: Row }) {
       <br />
       <small class="my-dim">
         {row.owner} · {when}
+        {row.member && ` · ${row.member}`}
       </small>
     </>
   );
