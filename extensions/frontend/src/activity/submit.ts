@@ -139,9 +139,11 @@ class Filling {
   private more(place: HTMLElement): void {
     const more = make("details", "", place);
     make("summary", "Timeout, retries, priority, environment", more).dataset.lmSuppressShortcuts = "true";
-    this.fields.text(more, "timeout", "Timeout (minutes)", "", "of each attempt; empty: none").inputMode = "decimal";
-    this.fields.text(more, "retries", "Retries", "0", "further attempts, where one fails").inputMode = "numeric";
-    this.fields.text(more, "priority", "Priority", "0", "−100 to 100; the higher one starts first");
+    const row = make("div", "", more);
+    row.className = "yard-submit-row";
+    this.fields.text(row, "timeout", "Timeout (minutes)", "", "of each attempt; empty: none").inputMode = "decimal";
+    this.fields.text(row, "retries", "Retries", "0", "attempts after one that failed").inputMode = "numeric";
+    this.fields.text(row, "priority", "Priority", "0", "−100 to 100; the higher starts first");
     this.fields.lines(more, "environment", "Environment", "NAME=value, a line each; secrets do not belong here");
   }
 
@@ -175,6 +177,7 @@ class Filling {
     } catch (error) {
       this.go.disabled = false;
       said.textContent = "";
+      this.when.again();
       if (!this.fields.wrong((error as Said).field ?? "", words(error))) say(said, error);
     }
   }

@@ -38,14 +38,16 @@ export class When {
     this.inside.className = "yard-submit-when";
     this.inside.hidden = true;
     this.often = fields.choice(this.inside, "often", "How often", LINES);
+    const row = make("div", "", this.inside);
+    row.className = "yard-submit-row";
     const cron = fields.text(
-      this.inside,
+      row,
       "cron",
       "Cron line",
       this.often.value,
       "minute, hour, day of the month, month, day of the week",
     );
-    const zone = fields.text(this.inside, "time_zone", "Time zone", ownZone());
+    const zone = fields.text(row, "time_zone", "Time zone", ownZone());
     const list = make("datalist", "", this.inside);
     list.id = "yard-submit-zones";
     for (const name of zones()) list.append(new Option(name, name));
@@ -79,6 +81,11 @@ export class When {
   get values(): object {
     if (!this.scheduled) return {};
     return { cron: this.fields.value("cron"), time_zone: this.fields.value("time_zone") };
+  }
+
+  /** Read the line out once more. */
+  again(): void {
+    if (this.scheduled) void this.look();
   }
 
   private async look(): Promise<void> {
