@@ -115,6 +115,22 @@ test("log, parameters and results", async () => {
   expect(screen.getByRole("table", { name: "Results" }).textContent).toContain("0.93");
 });
 
+test("a kernel in which nothing changes is not taken for gone, one that says nothing is", async () => {
+  vi.useFakeTimers();
+  const model = shown();
+  for (let i = 0; i < 9; i += 1)
+    await act(async () => {
+      vi.advanceTimersByTime(10_000);
+      model.emit("msg:custom", { beat: true });
+    });
+  expect(screen.queryByText("The kernel of this panel is gone")).toBeNull();
+  await act(async () => {
+    vi.advanceTimersByTime(31_000);
+  });
+  expect(screen.getByText("The kernel of this panel is gone")).toBeTruthy();
+  vi.useRealTimers();
+});
+
 test("pages, and nothing yet", async () => {
   const model = shown({ more: true });
   await userEvent.click(screen.getByRole("button", { name: "Older" }));

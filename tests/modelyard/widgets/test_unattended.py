@@ -231,6 +231,22 @@ def test_it_looks_only_while_somebody_does(api: Served, browser: None, monkeypat
     eventually(lambda: tab.panel._watch is None, what="nobody looks any more")
 
 
+def test_it_says_that_it_is_there_where_nothing_changes(
+    api: Served, browser: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "POLL", 0.02)
+    monkeypatch.setattr(looking, "BEAT", 0.05)
+    tab = Tab(RunsPanel())
+
+    def beats() -> int:
+        return sum(data.get("content") == {"beat": True} for _, data, _ in list(tab.comm.messages))
+
+    tab.panel.hear_look("a", True)
+    eventually(lambda: beats() >= 3, what="it is heard again and again")
+    tab.panel.hear_look("a", False)
+    assert tab.updates == []
+
+
 def test_what_it_last_saw_stays_while_the_hub_is_away(api: Served, browser: None) -> None:
     run = submitted(api)
     tab = Tab(RunsPanel())
