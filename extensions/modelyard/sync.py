@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelyard.timetable import Schedule
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
+    from modelyard_api.schedules import Due
     from modelyard_api.secrets import Secret
     from modelyard_api.servers import Server, ServerSize
     from modelyard_api.volumes import Volume as Resource
@@ -364,6 +365,19 @@ def schedule(
     return Schedule(run(client().schedule(notebook, cron, **times, **fields)))
 
 
+def find_schedule(name: str, owner: str | None = None) -> Schedule:
+    """Your schedule `name` (or "owner/name"), to pause, edit, start or delete it; NotFound."""
+    from modelyard.timetable import Schedule
+
+    return Schedule(run(client().find_schedule(name, owner)))
+
+
+def due(cron: str, time_zone: str = "UTC") -> Due:
+    """What a cron line says, before a schedule has it: `words`, and the `next` five times in the IANA `time_zone`.
+    InvalidInput for one that cannot be read or is never due."""
+    return run(client().due(cron, time_zone))
+
+
 def schedules(owner: str | None = None) -> list[Schedule]:
     """Your schedules, and those of your groups."""
     from modelyard.timetable import Schedule
@@ -423,6 +437,13 @@ def group(group_id: str) -> Group:
     from modelyard.group_view import Group
 
     return Group(run(client().group(group_id)))
+
+
+def groups(limit: int = 50) -> list[Group]:
+    """Your sweeps and pipelines and those of your groups, newest first."""
+    from modelyard.group_view import Group
+
+    return [Group(one) for one in run(client().groups(limit))]
 
 
 def secrets() -> list[Secret]:
