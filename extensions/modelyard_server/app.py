@@ -102,7 +102,7 @@ class App:
             answer = _failed(request, error)
         if type(answer) is not Answer:
             assert isinstance(answer, Awaitable)
-            return self._later(request, answer)
+            return self._later(request, answer, self._predictor)
         return answer if invoked is None else self._counted(request, answer)
 
     def malformed(self, status: int, detail: str) -> Answer:
@@ -112,13 +112,16 @@ class App:
         self._metrics.codes[status] += 1
         return _answer(error, last=True)
 
-    async def _later(self, request: Request, coming: Awaitable[Answer]) -> Answer:
+    async def _later(self, request: Request, coming: Awaitable[Answer], predictor: Predictor) -> Answer:
+        predictor.began()
         try:
             answer = await coming
         except ModelyardError as error:
             answer = _answer(error) if error.status != 500 else _failed(request, error)
         except Exception as error:
             answer = _failed(request, error)
+        finally:
+            predictor.ended()
         return self._counted(request, answer)
 
     def _counted(self, request: Request, answer: Answer) -> Answer:

@@ -27,6 +27,7 @@ class Predictor:
         self._pending = 0
         self._idle = asyncio.Event()
         self._pool = model if isinstance(model, Pool) else None
+        self._here = None if isinstance(model, Pool) else model
         self._pace = pace
         self._metrics = metrics
         self._limit = settings.max_body
@@ -44,8 +45,20 @@ class Predictor:
         if self._pool is not None:
             self._pool.away = self._batcher.give_up
 
+    def began(self) -> None:
+        """An answer is being waited for."""
+        self._pending += 1
+
+    def ended(self) -> None:
+        """It is not any more."""
+        self._pending -= 1
+        if not self._pending:
+            self._idle.set()
+
     async def retire(self) -> None:
         """Answer what is under way, then unload the model."""
+        # Who was given an answer of ours before now has begun to wait for it after this.
+        await asyncio.sleep(0)
         while self._pending:
             self._idle.clear()
             await self._idle.wait()
@@ -58,22 +71,6 @@ class Predictor:
 
     def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         """Raises ModelyardError, at once or when it is awaited."""
-        answer = self._answer(request, invoked=invoked)
-        if type(answer) is Answer:
-            return answer
-        assert isinstance(answer, Awaitable)
-        self._pending += 1
-        return self._awaited(answer)
-
-    async def _awaited(self, answer: Awaitable[Answer]) -> Answer:
-        try:
-            return await answer
-        finally:
-            self._pending -= 1
-            if not self._pending:
-                self._idle.set()
-
-    def _answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         if self._pool is not None:
             self._pool.admit()
         if not self._model.concurrent:
@@ -109,9 +106,10 @@ class Predictor:
     def _asked(self, request: Request, question: Question, start: float) -> Answer | Awaitable[Answer]:
         read = time.perf_counter()
         self._metrics.read.observe(read - start)
-        if isinstance(self._model, Pool) or not self._pace.quick(question.rows, question.columns):
+        here = self._here
+        if here is None or not self._pace.quick(question.rows, question.columns):
             return self._queued(request, question)
-        outputs = self._model.run(question.columns)
+        outputs = here.run(question.columns)
         took = time.perf_counter() - read
         self._pace.saw(question.rows, took)
         self._metrics.predict.observe(took)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from modelyard.packaging import build
 
 
-def write_models(folder: Path) -> None:
+def write_models(folder: Path, names: tuple[str, ...] = ("lr", "hgb", "sk")) -> None:
     """`lr`, `hgb`, and `sk`, which ONNX has no operators for: a folder each with a package of thirty columns; a pickle
     without column names for the peers."""
     data = load_breast_cancer(as_frame=True)
@@ -26,6 +26,8 @@ def write_models(folder: Path) -> None:
         ("hgb", HistGradientBoostingClassifier(random_state=0)),
         ("sk", make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(max_iter=1000))),
     ):
+        if name not in names:
+            continue
         _package(model.fit(frame, target), frame, folder / name)
         joblib.dump(model.fit(np.asarray(frame), target), folder / f"{name}.joblib")
 

@@ -281,7 +281,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "post.lua").write_text(SCRIPT)
-        write_models(folder)
+        write_models(folder, tuple(arguments.models.split(",")))
         payloads(folder)
         for model in arguments.models.split(","):
             measured(folder, model, arguments)
