@@ -24,6 +24,7 @@ from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
 from modelyard_hub.vault import Vault
 from modelyard_hub.volumes.shelf import Shelf
+from modelyard_hub.watched import Places
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Parts:
     artifacts: Artifacts
     vault: Callable[[], Vault]
     queue: Queue
+    places: Places
     routing_token: str = field(repr=False)
 
 

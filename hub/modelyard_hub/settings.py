@@ -87,6 +87,9 @@ class Settings(BaseSettings):
                           "it has cores.")  # fmt: skip
     run_snapshot_max: int = Field(32 * MiB, ge=1024, description="Bytes of a run's notebook and the files that go "
                                                                  "with it, packed.")  # fmt: skip
+    watch_folders: tuple[Path, ...] = Field(
+        (), description="Folders, mounted in the hub service, that schedules may watch on Kubernetes, as JSON."
+    )
     server_cpu_share: float = Field(
         0.5,
         gt=0,
