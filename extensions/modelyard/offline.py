@@ -42,6 +42,7 @@ def score(
     overwrite: bool = False,
     max_rejects: float = 1.0,
     part_rows: int = 1_000_000,
+    shards: int = 1,
     schedule: str | None = None,
     **run: Any,
 ) -> Run | Schedule:
@@ -54,7 +55,8 @@ def score(
     Parquet, here or in S3. `keys`: columns kept beside the answers; without, file and row. `columns`: for a model of
     arrays, those that make its rows. `outputs`: of the model's, all by default. `overwrite`: what an earlier scoring
     left there. `max_rejects`: the share of rows, 0 to 1, that may be rejected. `part_rows`: rows of one output file,
-    about. `run`: as `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
+    about. `shards`: processes (pods, on Kubernetes) that share the rows, each of the run's size. `run`: as
+    `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
     needs, name, owner, idempotency_key. `schedule`: a cron line, such as "30 2 * * *": a `Schedule` that scores at
     those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone,
     catch_up, overlap, deadline, paused, description, and `on_files`: a folder or s3://bucket/key of which each new file
@@ -75,7 +77,7 @@ def score(
         max_rejects=max_rejects,
         part_rows=part_rows,
     )
-    table = Table(model, str(data), str(output), options)
+    table = Table(model, str(data), str(output), options, shards)
     if schedule is not None or run.get("on_files") is not None:
         times, submission = times_of(schedule, run)
         return Schedule(loop.run(put_schedule(sync.client(), table, times, submission)))
@@ -90,6 +92,7 @@ class Table:
     data: str
     output: str
     options: ScoreOptions = field(default_factory=ScoreOptions)
+    shards: int = 1
 
 
 async def submit(client: AsyncClient, table: Table, submission: Submission) -> AsyncRun:
@@ -130,7 +133,7 @@ async def _spec(client: AsyncClient, table: Table, model: ModelRef, version: str
     if "{file}" not in table.data:
         await asyncio.to_thread(_look, client, (seen, placed(output, now, "run")), table.options, manifest)
     options = table.options.model_dump(mode="json", exclude_defaults=True)
-    work = {"model": str(model), "data": data, "output": output, "options": options}
+    work = {"model": str(model), "data": data, "output": output, "options": options, "shards": table.shards}
     return submission.spec({"kind": "score", "score": work})
 
 

@@ -158,13 +158,14 @@ def _runs(parts: Parts) -> RunController:
     environment = {"MODELYARD_URL": settings.base_url}
     if settings.inner_url:
         environment["MODELYARD_INNER_URL"] = settings.inner_url
-    options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
     tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
     secrets = StoredSecrets(parts.store.secrets, parts.vault, tokens.stands_for)
-    steps = RunSteps(parts.store, parts.runtime, tokens, secrets, options)
     slots = settings.run_slots
     if slots is None:
         slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1
+    images = (settings.notebook_image, settings.notebook_gpu_image)
+    options = RunOptions(parts.artifacts.place, environment, *images, slots=slots)
+    steps = RunSteps(parts.store, parts.runtime, tokens, secrets, options)
     return RunController(parts.store, parts.runtime, steps, parts.queue, slots)
 
 
