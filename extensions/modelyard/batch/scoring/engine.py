@@ -99,16 +99,16 @@ def score(order: Order) -> ScoreReport | None:
 
         together = _together(order, query if files is None else lambda: None)
         if together is not None:
-            ended = state.begin_shard(output, plan, facts, together)
+            ended, claim = state.begin_shard(output, plan, facts, together)
         else:
-            ended = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
+            ended, claim = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
         if ended is not None:
             return ended
         if order.shard[1] == 1:
             state.sweep(output)
         if files is None:
             files = open_files(*query(), sql.FORMAT)
-        return _Scoring(order, _Loaded(plane, *example), files, output, plan).run(together)
+        return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
 
 
 def _together(order: Order, prepare: Callable[[], object]) -> Together | None:
@@ -166,8 +166,9 @@ class _Loaded:
 
 
 class _Scoring:
-    def __init__(self, order: Order, model: _Loaded, files: Files, output: Place, plan: str) -> None:
-        self._order, self._files, self._output, self._plan = order, files, output, plan
+    def __init__(self, order: Order, model: _Loaded, files: Files, claim: state.Claim, plan: str) -> None:
+        self._order, self._files, self._claim, self._plan = order, files, claim, plan
+        self._output = claim.place
         self._model = model
         self._manifest = model.plane.manifest
         self._intake = Intake(self._manifest, files.schema(), order.options, _is_text(files))
@@ -182,6 +183,8 @@ class _Scoring:
     def run(self, together: Together | None = None) -> ScoreReport | None:
         """All of this shard's units, and the report where no other shard's are missing."""
         records, strangers = done(self._output, self._plan)
+        if strangers:
+            self._claim.check()
         for name in strangers:
             self._output.remove(name)
         work = [found for unit in self._units if (found := self._left(unit, records)) is not None]
@@ -209,6 +212,7 @@ class _Scoring:
         about: dict[str, Any] = {"model": self._order.model, "version": self._order.version, "run": self._order.run}
         about |= {"plan": self._plan, "resumed": resumed, "seconds": round(seconds, 3), "shards": len(told)}
         about |= {"rate": round(sum(one["scored"] for one in told) / max(seconds, 1e-6), 1)}
+        self._claim.check()
         commit(self._output, report := report.model_copy(update=about))
         return report
 
@@ -283,6 +287,7 @@ class _Scoring:
 
     def _close(self, part: Part, mine: list[Record]) -> None:
         self._bear(part, of=self._rows if self._total is None else self._total)
+        self._claim.check()
         mine.append(part.close())
         self._parts += 1
 
