@@ -77,7 +77,7 @@ class Places:
         if missing is not None:
             raise InvalidInput(
                 f"the run has no variable {missing}, with which the bucket is listed",
-                remedy="Give the keys as secrets: secrets=[{'secret': NAME, 'env': '" + missing + "'}, …].",
+                remedy=f"Give the keys as secrets of the run: secrets={{{missing!r}: NAME, …}}.",
             )
         return found
 
