@@ -37,6 +37,8 @@ class RunsPanel(LookedAt, front_end="unattended"):
     of this machine are in `RunsTable`.
     """
 
+    reads = frozenset({"row", "details", "logs", "notebook", "group", "due"})
+
     def __init__(self, *, schedule: str | None = None, group: str | None = None, tab: str = "runs") -> None:
         self._query = {name: value for name, value in (("schedule", schedule), ("group", group)) if value}
         self._tab = _known(tab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -229,6 +230,21 @@ def test_it_looks_only_while_somebody_does(api: Served, browser: None, monkeypat
     eventually(lambda: rows(tab)[0]["cells"] == 2, what="what happens is shown")
     tab.panel.hear_look("a", False)
     eventually(lambda: tab.panel._watch is None, what="nobody looks any more")
+
+
+def test_a_slow_answer_holds_up_nothing_else(api: Served, browser: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = submitted(api)
+    tab = Tab(RunsPanel())
+    over = threading.Event()
+    monkeypatch.setattr(RunsPanel, "on_notebook", lambda self, id: over.wait(30) and "page")
+    slow = threading.Thread(target=tab.click, args=("notebook",), kwargs={"id": run.id})
+    slow.start()
+    try:
+        assert tab.click("row", id=run.id)["value"]["id"] == run.id
+        assert tab.click("tab", tab="schedules")["ok"]
+    finally:
+        over.set()
+        slow.join(30)
 
 
 def test_it_says_that_it_is_there_where_nothing_changes(

@@ -107,7 +107,7 @@ export function GroupView(given: { model: Model; id: string; disabled: boolean; 
   const action = useAction(model);
   const [sure, setSure] = useState(false);
   const [open, setOpen] = useState("");
-  if (!found) return problem ? <ProblemBox problem={problem} /> : <p class="my-dim">…</p>;
+  if (!found) return problem ? <ProblemBox problem={problem} /> : <p class="my-dim">Fetching…</p>;
   const act = async (name: string) => {
     setSure(false);
     await action.run(name, { id });

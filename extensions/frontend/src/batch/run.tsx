@@ -53,7 +53,7 @@ export function StateWord({ state }: { state: string }) {
 export function RunById({ model, id, onClose }: { model: Model; id: string; onClose?: () => void }) {
   const { found, problem } = usePolled<Row>(model, "row", { id }, (row) => !row.live);
   if (problem) return <ProblemBox problem={problem} />;
-  if (!found) return <p class="my-dim">…</p>;
+  if (!found) return <p class="my-dim">Fetching…</p>;
   return <Opened model={model} row={found} onClose={onClose} />;
 }
 
@@ -200,5 +200,5 @@ function Facts({ label, rows }: { label: string; rows: [string, string][] }) {
 
 function Waiting({ action }: { action: Action }) {
   if (action.problem) return <ProblemBox problem={action.problem} />;
-  return <p class="my-dim">{action.busy ? "The kernel is busy; it answers when its cell has ended." : "…"}</p>;
+  return <p class="my-dim">{action.busy ? "No answer yet: the kernel may be busy with a cell." : "Fetching…"}</p>;
 }
