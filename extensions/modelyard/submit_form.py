@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -18,7 +17,7 @@ from jupyter_server.base.handlers import APIHandler
 from pydantic import ValidationError
 from tornado.web import authenticated
 
-from modelyard import snapshots, timetable, unattended
+from modelyard import timetable, unattended
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidInput, ModelyardError, NotFound, in_words
 from modelyard.submit_fields import Filled, place_of, shown, submission, times
@@ -57,8 +56,8 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
 
         async def describe() -> Any:
             path = notebook_in(self._root, self.get_argument("path"))
-            work = (await asyncio.to_thread(snapshots.take, path)).work
             async with AsyncClient() as client:
+                work = (await unattended.taken(client, path)).work
                 owner = (await client.me()).owner
                 known = [one.resource.name for one in await client.schedules(owner)]
                 return form(work, await client.profiles(), known)
@@ -78,9 +77,8 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
         async def submit() -> Any:
             filled = _read(self.request.body)
             path = notebook_in(self._root, filled.path)
-            declared = (await asyncio.to_thread(snapshots.take, path)).work.declared or ()
-            wanted = submission(filled, declared)
             async with AsyncClient() as client:
+                wanted = submission(filled, (await unattended.taken(client, path)).work.declared or ())
                 if filled.cron is not None:
                     made = await timetable.schedule(client, path, times(filled), wanted)
                     return {"schedule": made.resource.key, "next": _seconds(made.resource.status.next)}

@@ -173,6 +173,7 @@ def publish(
     owner: str | None = None,
     requirements: Sequence[str] | None = None,
     code_paths: Sequence[str | Path] = (),
+    files: str | Path | None = None,
     training: Any = None,
     cpu: float | None = None,
     memory: int | None = None,
@@ -184,8 +185,8 @@ def publish(
 ) -> Endpoint:
     """Publish `model` as the endpoint `name`; ready when this returns.
 
-    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, or an object with
-    `predict(rows)`.
+    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, an object with
+    `predict(rows)`, or a class with `load(folder)` and `predict(columns)` whose folder is `files`.
     `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
@@ -206,6 +207,7 @@ def publish(
         traffic=traffic,
         requirements=None if requirements is None else tuple(requirements),
         code_paths=tuple(code_paths),
+        files=files,
         training=training,
         cpu=cpu,
         memory=memory,

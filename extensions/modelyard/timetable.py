@@ -131,7 +131,7 @@ def split(cron: str | None, fields: Mapping[str, Any]) -> tuple[Times, Submissio
 
 async def schedule(client: AsyncClient, notebook: str | Path, times: Times, submission: Submission) -> AsyncSchedule:
     """Make the schedule, or put this in its place."""
-    from modelyard.grouped import prepared
+    from modelyard.unattended import prepared
 
     work = await prepared(client, notebook, submission)
     return await put(client, work, times, (submission.owner, Path(notebook).stem))
