@@ -174,6 +174,11 @@ class RunsPanel(LookedAt, front_end="unattended"):
         run(client().send(Request("DELETE", f"/runs/{id}")))
         self.refresh()
 
+    def on_remove(self, id: str) -> None:
+        """Delete a run that has ended, with all that it left."""
+        run(run(client().run(id)).delete())
+        self.refresh()
+
     def on_details(self, id: str) -> dict[str, Any]:
         """What is too much for a row."""
         return run_rows.details(run(client().get(f"/runs/{id}", Run)))

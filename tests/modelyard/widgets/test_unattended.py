@@ -75,6 +75,15 @@ def test_one_is_cancelled(api: Served, browser: None) -> None:
     assert tab.click("cancel", id="0" * 16)["problem"]["title"] == "Not found"
 
 
+def test_one_that_has_ended_is_deleted(api: Served, browser: None) -> None:
+    run, other = submitted(api), submitted(api)
+    tab = Tab(RunsPanel())
+    assert not tab.click("remove", id=run.id)["ok"]
+    told(api, run, RunState.succeeded, ended=BEGAN)
+    assert tab.click("remove", id=run.id)["ok"]
+    assert [row["id"] for row in rows(tab)] == [other.id]
+
+
 def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
     run = submitted(api, parameters={"depth": 3, "table": "x" * 1000}, group="ada/sweep")
     failure = Failure(cell=2, source="fit(X)", error="ValueError: no rows", traceback="Traceback\n" + "y" * 9000)

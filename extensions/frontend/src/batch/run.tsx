@@ -167,6 +167,35 @@ function About({ model, row, failure = false }: { model: Model; row: Row; failur
       <Facts label="About" rows={found.facts} />
       <Facts label="Parameters" rows={found.parameters} />
       <Facts label="Results" rows={found.results} />
+      {!row.live && <Remove model={model} row={row} />}
+    </>
+  );
+}
+
+/** Deletes a run that has ended, once that is confirmed. */
+function Remove({ model, row }: { model: Model; row: Row }) {
+  const action = useAction(model);
+  const [sure, setSure] = useState(false);
+  const [gone, setGone] = useState(false);
+  const remove = async () => {
+    setSure(false);
+    if ((await action.run("remove", { id: row.id })) !== undefined) setGone(true);
+  };
+  if (gone) return <p class="my-dim">It is deleted.</p>;
+  return (
+    <>
+      <ProblemBox problem={action.problem} onDismiss={action.dismiss} />
+      {sure ? (
+        <fieldset class="my-draft" aria-label={`Delete ${row.name}`}>
+          <p>Delete this run of {row.name}, with its output notebook, log and results?</p>
+          <Button label="Delete the run" kind="danger" onClick={() => void remove()} />
+          <Button label="Keep it" onClick={() => setSure(false)} />
+        </fieldset>
+      ) : (
+        <div class="my-row">
+          <Button label="Delete…" disabled={!!action.pending} onClick={() => setSure(true)} />
+        </div>
+      )}
     </>
   );
 }
