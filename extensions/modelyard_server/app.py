@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -28,12 +28,24 @@ from modelyard_server.metrics import Metrics
 from modelyard_server.pace import Pace
 from modelyard_server.predictor import Predictor
 from modelyard_server.settings import ServerSettings
+from modelyard_server.watch.ids import request_id
 from modelyard_server.web.listener import Listener
 from modelyard_server.web.messages import Answer, Request
 
 _log = logging.getLogger(__name__)
 _PROBLEM = PROBLEM_MEDIA_TYPE.encode()
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every transport of a model works with."""
+
+    settings: ServerSettings
+    plane: DataPlane
+    guard: Guard
+    metrics: Metrics
+    predictor: Predictor
 
 
 class App:
@@ -45,6 +57,7 @@ class App:
         self._guard = Guard(settings.access)
         self._metrics = Metrics(settings.model, settings.version, plane.manifest.flavor)
         self._predictor = Predictor(settings, plane, pace, self._metrics)
+        self.parts = Parts(settings, plane, self._guard, self._metrics, self._predictor)
         self._listener: Listener | None = None
         model = f"/v2/models/{settings.endpoint}"
         self._models = (model, f"{model}/versions/{settings.version}")
@@ -63,7 +76,9 @@ class App:
         try:
             if self._invoked(request) is None:
                 raise NotFound(f"no POST {request.path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
-            self._guard.check(request.headers.get(b"authorization"))
+            caller = self._guard.check(request.headers.get(b"authorization"))
+            if request.record is not None:
+                request.record.caller = caller
             length = request.headers.get(b"content-length", b"0")
             if len(length) > 18 or int(length) > self._settings.max_body:
                 raise _too_large(self._settings.max_body)
@@ -161,10 +176,19 @@ def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
 
 
 def _failed(request: Request, error: Exception) -> Answer:
+    record = request.record
+    name = request_id(request.headers.get(b"x-request-id")) if record is None else record.id
+    answer = _answer(failure(f"{request.method.decode('latin-1')!r} {request.path[:200]}", error, name))
+    if record is None:
+        answer.headers += ((b"x-request-id", name.encode()),)
+    return answer
+
+
+def failure(asked: str, error: Exception, name: str | None) -> ModelyardError:
     """500, with an id that stands in the log beside the traceback; never a traceback in the answer."""
-    name = uuid.uuid4().hex
-    _log.error("%s: %r %s failed", name, request.method.decode("latin-1"), request.path[:200], exc_info=error)
+    name = name or request_id(None)
+    _log.error("%s: %s failed", name, asked, exc_info=error)
     if not isinstance(error, ModelyardError):
         error = ModelyardError("the model server failed on this request", remedy="See the endpoint's log.")
     error.extra["id"] = name
-    return _answer(error)
+    return error

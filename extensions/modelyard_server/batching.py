@@ -17,6 +17,7 @@ from modelyard_server.block import Block
 from modelyard_server.dataplane import DataPlane, concatenate, rows
 from modelyard_server.flavors.base import Columns
 from modelyard_server.metrics import Metrics
+from modelyard_server.watch.record import Record
 
 Outputs = dict[str, NDArray[Any]]
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class _Waiting:
     rows: int
     answer: asyncio.Future[Outputs]
     since: float = field(default_factory=time.perf_counter)
+    record: Record | None = None
 
 
 class Batcher:
@@ -57,11 +59,11 @@ class Batcher:
         if len(self._queue) >= self._max_queue:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
-    async def predict(self, columns: Columns) -> Outputs:
+    async def predict(self, columns: Columns, record: Record | None = None) -> Outputs:
         """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(columns, rows(columns), answer))
+        self._queue.append(_Waiting(columns, rows(columns), answer, record=record))
         self._wake.set()
         return await answer
 
@@ -82,12 +84,13 @@ class Batcher:
             if not batch:
                 self._wake.clear()
                 continue
-            self._started(batch)
+            start = self._started(batch)
             try:
                 answers = await loop.run_in_executor(self._thread, self._run, batch)
             except Exception as error:
                 _log.exception("a batch of %d requests failed", len(batch))
                 answers = [error] * len(batch)
+            _tell(batch, start)
             for waiting, answer in zip(batch, answers, strict=True):
                 if waiting.answer.done():
                     continue
@@ -96,11 +99,12 @@ class Batcher:
                 else:
                     waiting.answer.set_result(answer)
 
-    def _started(self, batch: list[_Waiting]) -> None:
+    def _started(self, batch: list[_Waiting]) -> float:
         now = time.perf_counter()
         for waiting in batch:
             self._metrics.queue.observe(now - waiting.since)
         self._metrics.batch.observe(sum(waiting.rows for waiting in batch))
+        return now
 
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -147,6 +151,15 @@ class Batcher:
             return self._plane.run(columns)
         finally:
             self._metrics.predict.observe(time.perf_counter() - start)
+
+
+def _tell(batch: list[_Waiting], start: float) -> None:
+    """Their records, where they have any."""
+    if any(waiting.record is not None for waiting in batch):
+        end, total = time.perf_counter(), sum(waiting.rows for waiting in batch)
+        for waiting in batch:
+            if waiting.record is not None:
+                waiting.record.ran(waiting.since, start, end, total)
 
 
 def _like(array: NDArray[Any]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from numpy.typing import NDArray
 
 from modelyard_api.errors import MalformedRequest, TooLarge, Unsupported
 from modelyard_server import binary, invocations, v2
@@ -34,9 +35,10 @@ class Codec:
     def __init__(self, plane: DataPlane, name: str, version: str, max_rows: int) -> None:
         self._plane = plane
         self._signature = plane.manifest.signature
-        self._names = (name, version)
+        self.names = (name, version)
         self._reader = Reader(self._signature)
         self._max_rows = max_rows
+        self.classes = plane.manifest.classes
 
     def read(self, request: Request, body: bytes, *, invoked: bool) -> Question:
         """Raises what is wrong with the request: MalformedRequest, InvalidInput, TooLarge, Unsupported."""
@@ -57,11 +59,16 @@ class Codec:
             document = invocations.encode(outputs, question.params)
             parts: list[bytes] = []
         else:
-            document, parts = v2.encode(self._names, outputs, question.asked, self._plane.manifest.classes)
+            document, parts = v2.encode(self.names, outputs, question.asked, self.classes)
         if not parts:
             return Answer(200, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
         body, head = binary.join(document, parts)
         return Answer(200, body, OCTETS, ((b"inference-header-content-length", b"%d" % head),))
+
+    def of_arrays(self, columns: dict[str, NDArray[Any]], asked: Ask) -> Question:
+        """A question whose inputs are arrays by name. Raises InvalidInput, TooLarge."""
+        fast = self._reader.arrays(columns)
+        return self._checked(Question(columns if fast is None else fast, 0, asked), checked=fast is not None)
 
     def _v2(self, request: Request, body: bytes) -> Question:
         length = request.headers.get(b"inference-header-content-length")
