@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from modelyard_server.rpc.server import RpcServer
 
 EXIT_SETTINGS, EXIT_PACKAGE, EXIT_PORT = 2, 3, 4
+_EXTRAS = "gRPC needs the extra serving-grpc, traces need serving-traces"
 _SWITCH = 0.0005
 """Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
@@ -105,6 +106,9 @@ def main() -> int:
     sys.setswitchinterval(_SWITCH)
     try:
         uvloop.run(serve(settings, plane, listener))
+    except ModuleNotFoundError as error:
+        print(f"no {error.name} here: {_EXTRAS}", file=sys.stderr)  # noqa: T201
+        return EXIT_SETTINGS
     except Conflict as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_PORT

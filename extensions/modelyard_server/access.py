@@ -26,7 +26,7 @@ class Guard:
         self._decoded: dict[str, Claims] = {}
 
     def check(self, authorization: bytes | None) -> str | None:
-        """Who it is: a user's name, or `key ` with a key's id; None where everybody may call.
+        """Who it is: a user's name, or `key ` with a key's name; None where everybody may call.
 
         Raises Unauthenticated, TokenExpired, Forbidden, or Unavailable when the access file cannot be read."""
         if self._path is None:
@@ -60,7 +60,7 @@ class Guard:
             expires = found[0].expires_at
             if expires is not None and expires <= datetime.now(UTC):
                 raise TokenExpired("the key has expired", remedy="Ask the endpoint's owner for a new key.")
-            return f"key {found[0].id}"
+            return f"key {found[0].name or found[0].id}"
         raise Unauthenticated("unknown key", remedy="Ask the endpoint's owner for a key; this one may be revoked.")
 
     def _check_token(self, access: Access, bearer: str) -> str:

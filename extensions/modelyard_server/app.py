@@ -138,8 +138,10 @@ class App:
         if request.method not in (b"GET", b"HEAD"):
             method = request.method.decode("latin-1")
             raise NotFound(f"no {method} {path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
-        if path in ("/v2/health/live", "/ping"):
+        if path in ("/v2/health/live", "/ping", "/health"):
             return Answer(200, b'{"live":true}')
+        if path == "/version":
+            return Answer(200, __version__.encode(), b"text/plain")
         if path == "/v2/health/ready" or path in tuple(f"{m}/ready" for m in self._models):
             if self._listener is not None and self._listener.draining:
                 raise Unavailable("the server is stopping")

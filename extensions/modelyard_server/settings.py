@@ -45,6 +45,10 @@ class ServerSettings(BaseModel):
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")
 
     access_log: bool = Field(False, description="Whether each request has a line of JSON on the standard output.")
+    otlp_url: str = Field("", description="URL of the OpenTelemetry collector that gets traces; empty: none are made.")
+    trace_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the requests that are traced, of those whose caller says nothing of it."
+    )
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

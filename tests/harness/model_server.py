@@ -28,10 +28,14 @@ def command_environment(package: Path, port: int, **settings: object) -> dict[st
     return os.environ | {f"MODELYARD_SERVER_{k.upper()}": str(v) for k, v in (known | settings).items()}
 
 
+def command() -> list[str]:
+    """What starts a server."""
+    return [sys.executable, "-m", "modelyard_server"]
+
+
 def spawn(package: Path, port: int, **settings: object) -> subprocess.Popen[bytes]:
     """`python -m modelyard_server`, not awaited."""
-    command = [sys.executable, "-m", "modelyard_server"]
-    return subprocess.Popen(command, env=command_environment(package, port, **settings), stderr=subprocess.PIPE)
+    return subprocess.Popen(command(), env=command_environment(package, port, **settings), stderr=subprocess.PIPE)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import signal
@@ -318,7 +317,7 @@ def test_a_key_opens_and_its_absence_is_told(onnx_package: Path, tmp_path: Path)
 
 
 def test_batches_drains_and_names_failures(tmp_path: Path) -> None:
-    """A slow model: what has begun at SIGTERM is answered, what comes later is refused; a failure has an id in the log."""
+    """A slow model: what has begun at SIGTERM is answered; a failure has an id that is in the log."""
     write_slow(tmp_path / "slow")
     port = free_port()
     with serving(tmp_path / "slow", open=True, grpc_port=port) as (http, process):

@@ -15,4 +15,8 @@ def observe(settings: ServerSettings) -> Observer | None:
         from modelyard_server.watch.access_log import AccessLog
 
         watchers.append(AccessLog(sys.stdout.fileno()))
+    if settings.otlp_url:
+        from modelyard_server.watch.traces import Traces
+
+        watchers.append(Traces(settings, settings.otlp_url))
     return Observer(tuple(watchers)) if watchers else None

@@ -9,7 +9,7 @@ from modelyard_server.watch.observer import Observer
 from modelyard_server.watch.record import Record
 from modelyard_server.web.messages import Answer, Application, Request
 
-_PROBES = ("/v2/health/live", "/v2/health/ready", "/ping", "/metrics")
+_PROBES = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 """Asked every few seconds by the cluster, the router and Prometheus: not told of while all is well."""
 
 

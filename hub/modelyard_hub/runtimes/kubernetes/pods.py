@@ -131,6 +131,7 @@ def _environment(server: Server, options: KubernetesOptions) -> list[dict[str, s
         access=f"{FILES_FOLDER}/{ACCESS_FILE}",
         max_body=options.max_body,
         drain_timeout=options.timing.drain_timeout,
+        watch=options.watch,
     )
     variables = {"HOME": "/tmp", **server_environment(server, place)}
     # Kubernetes would put in the value of a variable where `$(NAME)` stands.
