@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     max_body: int = Field(4 * MiB, ge=1024, description="Bytes of a REST request body.")
     serve_max_body: int = Field(64 * MiB, ge=1024, description="Bytes of a request body to a model server.")
     serve_access_log: bool = Field(False, description="Whether model servers write a line for each request.")
+    serve_grpc: bool = Field(False, description="Whether endpoints answer gRPC too (docs/serving.md).")
     serve_otlp_url: str = Field("", description="URL of the OpenTelemetry collector that gets their traces; "
                                                 "empty: none are made.")  # fmt: skip
     serve_trace_share: float = Field(1.0, ge=0, le=1, description="Share of the requests that are traced, of those "

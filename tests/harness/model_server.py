@@ -51,3 +51,22 @@ def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, s
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=30)
+
+
+@contextmanager
+def serving_at(package: Path, **settings: object) -> Iterator[httpx.Client]:
+    """A ready server with gRPC on the port beside, as the hub side starts one."""
+    port = free_port()
+    while True:
+        with socket.socket() as probe:
+            if port < 65535 and probe.connect_ex(("127.0.0.1", port + 1)):
+                break
+        port = free_port()
+    process = spawn(package, port, open=True, grpc_port=port + 1, **settings)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            eventually(lambda: client.get("/v2/health/ready").status_code == 200, what="ready", timeout=90)
+            yield client
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

@@ -29,7 +29,7 @@ class RpcServer:
         """Raises Conflict where the port is in use."""
         limit = self._settings.max_connections
         self._server = grpc.aio.server(maximum_concurrent_rpcs=limit, options=self._options())
-        self._server.add_generic_rpc_handlers((self.service.handlers(),))
+        self._server.add_generic_rpc_handlers((self.service.handlers(), self.service.health()))
         address = f"{self._settings.host}:{port}"
         try:
             self._server.add_insecure_port(address)

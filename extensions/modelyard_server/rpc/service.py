@@ -13,10 +13,11 @@ from google.protobuf.message import DecodeError, Message
 
 from modelyard_api import __version__
 from modelyard_api.errors import MalformedRequest, ModelyardError, NotFound, TimedOut, Unavailable
+from modelyard_api.names import GRPC_SERVICE
 from modelyard_server import v2
 from modelyard_server.app import Parts, failure
 from modelyard_server.rpc import tensors
-from modelyard_server.rpc.messages import SERVICE, message
+from modelyard_server.rpc.messages import message
 from modelyard_server.watch.observer import Observer
 from modelyard_server.watch.record import Record
 
@@ -38,6 +39,8 @@ _LEAST_RATE = 1024 * 1024
 """Bytes a second that the largest request may come with, once its patience is over."""
 PROBLEM = "modelyard-problem-bin"
 """In an error's trailing metadata: its problem document, as over HTTP."""
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
+"""HealthCheckResponse: its one field is an enumeration."""
 _REQUEST = message("ModelInferRequest")
 
 
@@ -73,7 +76,17 @@ class Service:
         }
         # On the wire a stream of one message is a message. Read so, a caller is judged before what it sends is there.
         methods["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._infer)
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return grpc.method_handlers_generic_handler(GRPC_SERVICE, methods)
+
+    def health(self) -> Any:
+        """The health service of gRPC, which routers and clusters ask."""
+
+        async def check(request: bytes, context: Any) -> bytes:
+            return _NOT_SERVING if self._draining() else _SERVING
+
+        return grpc.method_handlers_generic_handler(
+            "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}
+        )
 
     def _plain(self, name: str, answer: Callable[[Any], Message], *, guarded: bool) -> Callable[..., Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Message:
@@ -123,7 +136,7 @@ class Service:
         if self._observer is None:
             return None
         asked, parent = said.get("x-request-id"), said.get("traceparent")
-        return self._observer.begin("gRPC", f"/{SERVICE}/ModelInfer", started, asked, parent)
+        return self._observer.begin("gRPC", f"/{GRPC_SERVICE}/ModelInfer", started, asked, parent)
 
     async def _message(self, context: Any) -> bytes:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from modelyard_api.names import grpc_port
 from modelyard_hub.runtimes.base import Server
 from modelyard_hub.settings import Settings
 
@@ -18,7 +19,8 @@ _REVISION = "modelyard.dev/revision"
 @dataclass(frozen=True)
 class Place:
     """Where a server finds its things and listens. `access`: the access file, used where the server has one;
-    `max_body` in bytes, `drain_timeout` in seconds; `watch`: variables of what is told of requests."""
+    `max_body` in bytes, `drain_timeout` in seconds; `watch`: variables of what is told of requests;
+    `grpc`: whether it listens for that too, on the port beside."""
 
     package: str
     host: str
@@ -27,6 +29,7 @@ class Place:
     max_body: int
     drain_timeout: float
     watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
 
 
 def watch(settings: Settings) -> dict[str, str]:
@@ -54,6 +57,8 @@ def server_environment(server: Server, place: Place) -> dict[str, str]:
         "MODELYARD_SERVER_MAX_BODY": str(place.max_body),
         "MODELYARD_SERVER_DRAIN_TIMEOUT": str(place.drain_timeout),
     }
+    if place.grpc:
+        ours["MODELYARD_SERVER_GRPC_PORT"] = str(grpc_port(place.port))
     if ACCESS_FILE in server.files:
         ours["MODELYARD_SERVER_ACCESS"] = place.access
     owners = {k: v for k, v in server.environment.items() if k in OWNERS_CHOICE or not k.startswith("MODELYARD_")}

@@ -32,3 +32,9 @@ def test_the_owners_choice_comes_first_and_is_no_other() -> None:
     assert found[LOG] == "false"
     assert "MODELYARD_SERVER_OPEN" not in found
     assert (found["MODELYARD_SERVER_PORT"], found["LEVEL"]) == ("8080", "high")
+
+
+def test_grpc_has_the_port_beside() -> None:
+    server = Server("churn-1", "churn", Package("/p", "ada.churn", "1"))
+    assert "MODELYARD_SERVER_GRPC_PORT" not in server_environment(server, PLACE)
+    assert server_environment(server, replace(PLACE, grpc=True))["MODELYARD_SERVER_GRPC_PORT"] == "8081"

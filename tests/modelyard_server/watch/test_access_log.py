@@ -122,9 +122,11 @@ def test_who_leaves_before_the_answer_has_a_line(logged: Logged) -> None:
     """Over gRPC; over HTTP nobody looks while the model runs."""
     sent = triton.InferInput("input", [1, 1], "FP64")
     sent.set_data_from_numpy(np.array([[1.0]]))
-    with triton.InferenceServerClient(f"127.0.0.1:{logged.grpc_port}") as client:
-        with pytest.raises(Exception, match="DEADLINE_EXCEEDED"):
-            client.infer("penguins", [sent], headers=BEARER | {"x-request-id": "gone"}, client_timeout=0.5)
+    with (
+        triton.InferenceServerClient(f"127.0.0.1:{logged.grpc_port}") as client,
+        pytest.raises(Exception, match="DEADLINE_EXCEEDED"),
+    ):
+        client.infer("penguins", [sent], headers=BEARER | {"x-request-id": "gone"}, client_timeout=0.5)
     assert logged.line("gone")["status"] == 499
 
 

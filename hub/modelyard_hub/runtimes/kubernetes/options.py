@@ -69,6 +69,7 @@ class KubernetesOptions:
     shm: int = 64 * MiB
     max_body: int = 64 * MiB
     watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
     cpu_share: float = 0.5
     autoscale_cpu: int = 80
     crash_loop_after: int = 3
@@ -104,6 +105,7 @@ class KubernetesOptions:
             shm=settings.server_shm,
             max_body=settings.serve_max_body,
             watch=watch(settings),
+            grpc=settings.serve_grpc,
             cpu_share=settings.server_cpu_share,
             autoscale_cpu=settings.autoscale_cpu,
             crash_loop_after=settings.crash_loop_after,

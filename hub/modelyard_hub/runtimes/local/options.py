@@ -49,6 +49,7 @@ class LocalOptions:
     crash_loop_after: int = 3
     max_body: int = 64 * MiB
     watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
     log_size: int = 10 * MiB
     log_files: int = 3
     tail_lines: int = 20
@@ -62,6 +63,7 @@ class LocalOptions:
             crash_loop_after=settings.crash_loop_after,
             max_body=settings.serve_max_body,
             watch=watch(settings),
+            grpc=settings.serve_grpc,
             log_size=settings.log_size,
             log_files=settings.log_files,
         )
