@@ -19,15 +19,19 @@ import uvloop
 from pydantic import ValidationError
 
 from modelyard_api.errors import Conflict
+from modelyard_api.models import PackageManifest
 from modelyard_api.names import REVISION_HEADER
 from modelyard_server.app import App
-from modelyard_server.dataplane import DataPlane, load
-from modelyard_server.pace import warm
+from modelyard_server.dataplane import IN_PROCESS, DataPlane, load
+from modelyard_server.manifest import read_manifest
+from modelyard_server.pace import SLOW, warm
 from modelyard_server.settings import ServerSettings
 from modelyard_server.watch import observe
 from modelyard_server.watch.observed import Observed
 from modelyard_server.watch.observer import Observer
 from modelyard_server.web.listener import Limits, Listener
+from modelyard_server.workers.pool import Pool
+from modelyard_server.workers.worker import Launch
 
 if TYPE_CHECKING:
     from modelyard_server.rpc.server import RpcServer
@@ -38,11 +42,18 @@ _SWITCH = 0.0005
 """Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
 
-async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.socket) -> None:
+async def serve(settings: ServerSettings, loaded: DataPlane | PackageManifest, listening: socket.socket) -> int:
     """Until SIGTERM or SIGINT: then readiness goes off, no more connections are taken, and what has begun is answered.
 
-    A second SIGINT ends at once."""
-    app = App(settings, plane, warm(plane))
+    A second SIGINT ends at once. The exit code: 0, or that of a package that none of its processes could load."""
+    if isinstance(loaded, DataPlane):
+        broken = asyncio.Event()
+        app = App(settings, loaded, warm(loaded))
+    else:
+        pool = Pool(loaded, Launch(settings.package, settings.threads), settings.workers)
+        pool.start()
+        broken = pool.broken
+        app = App(settings, pool, SLOW)
     limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
     revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
     observer = observe(settings)
@@ -60,7 +71,7 @@ async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.so
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, signum)
     await listener.listen(listening)
-    await ended.wait()
+    await _first(ended, broken)
     drains = [transport.drain(settings.drain_timeout) for transport in (listener, rpc) if transport is not None]
     draining = asyncio.create_task(asyncio.wait(map(asyncio.ensure_future, drains)), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
@@ -70,6 +81,7 @@ async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.so
     await app.close()
     if observer is not None:
         await observer.close()
+    return EXIT_PACKAGE if broken.is_set() else 0
 
 
 async def _start_rpc(app: App, listener: Listener, observer: Observer | None) -> RpcServer | None:
@@ -85,6 +97,13 @@ async def _start_rpc(app: App, listener: Listener, observer: Observer | None) ->
     return rpc
 
 
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -98,14 +117,16 @@ def main() -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_PORT if error.errno == errno.EADDRINUSE else EXIT_SETTINGS
     try:
-        plane = load(settings.package, settings.threads)
+        manifest = read_manifest(settings.package)
+        here = manifest.flavor in IN_PROCESS
+        loaded = load(settings.package, settings.threads) if here else manifest
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
-    logging.info("serving %s version %s (%s)", settings.model, settings.version, plane.manifest.flavor)
+    logging.info("serving %s version %s (%s)", settings.model, settings.version, manifest.flavor)
     sys.setswitchinterval(_SWITCH)
     try:
-        uvloop.run(serve(settings, plane, listener))
+        status = uvloop.run(serve(settings, loaded, listener))
     except ModuleNotFoundError as error:
         print(f"no {error.name} here: {_EXTRAS}", file=sys.stderr)  # noqa: T201
         return EXIT_SETTINGS
@@ -113,7 +134,7 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_PORT
     logging.info("stopped")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

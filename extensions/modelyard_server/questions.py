@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from modelyard_api.errors import MalformedRequest, TooLarge, Unsupported
 from modelyard_server import binary, invocations, v2
-from modelyard_server.batching import Outputs
-from modelyard_server.dataplane import DataPlane, rows
+from modelyard_server.dataplane import Contract, rows
 from modelyard_server.fast import Ask, Reader
-from modelyard_server.flavors.base import Columns
+from modelyard_server.flavors.base import Columns, Outputs
 from modelyard_server.web.messages import OCTETS, Answer, Request
 
 _JSON_KINDS = ("application/json", "", "application/x-www-form-urlencoded", "application/octet-stream")
@@ -33,13 +32,13 @@ class Question:
 class Codec:
     """Reads and writes both protocols for one model."""
 
-    def __init__(self, plane: DataPlane, name: str, version: str, max_rows: int) -> None:
-        self._plane = plane
-        self._signature = plane.manifest.signature
+    def __init__(self, contract: Contract, name: str, version: str, max_rows: int) -> None:
+        self._contract = contract
+        self._signature = contract.manifest.signature
         self.names = (name, version)
+        self.classes = contract.manifest.classes
         self._reader = Reader(self._signature)
         self._max_rows = max_rows
-        self.classes = plane.manifest.classes
 
     def read(self, request: Request, body: bytes, *, invoked: bool) -> Question:
         """Raises what is wrong with the request: MalformedRequest, InvalidInput, TooLarge, Unsupported."""
@@ -91,7 +90,7 @@ class Codec:
 
     def _checked(self, question: Question, *, checked: bool = True) -> Question:
         if not checked:
-            question.columns = self._plane.check(question.columns)
+            question.columns = self._contract.check(question.columns)
         question.rows = rows(question.columns)
         if question.rows > self._max_rows:
             raise TooLarge(f"{question.rows} rows", remedy=f"Send at most {self._max_rows} at once.")

@@ -1,7 +1,7 @@
 """What the access log and traces cost a request: the application in this process, without a socket, one row of ONNX.
 
 `.venv/bin/python tests/bench/server_watch.py` prints microseconds of CPU for each request, and the ratio to the server
-with neither: of the thread that answers, then of the whole process. The least of five rounds, since machines are shared.
+with neither: of the thread that answers, then of the whole process. The least of five rounds: machines are shared.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from modelyard_api.errors import Conflict
+from modelyard_api.errors import Conflict, Unavailable
 from modelyard_server.app import Parts
 from modelyard_server.rpc.service import Service
 from modelyard_server.watch.observer import Observer
@@ -21,8 +21,9 @@ class RpcServer:
 
     def __init__(self, parts: Parts, observer: Observer | None) -> None:
         self._settings = parts.settings
+        self._pool = parts.pool
         self._draining = False
-        self.service = Service(parts, observer, draining=lambda: self._draining)
+        self.service = Service(parts, observer, ready=self._ready)
         self._server: Any = None
 
     async def start(self, port: int) -> None:
@@ -41,6 +42,16 @@ class RpcServer:
         """Take no more calls, answer what has begun, at most `within` seconds."""
         self._draining = True
         await self._server.stop(within)
+
+    def _ready(self) -> bool:
+        if self._draining:
+            return False
+        try:
+            if self._pool is not None:
+                self._pool.ready()
+        except Unavailable:
+            return False
+        return True
 
     def _options(self) -> list[tuple[str, int]]:
         settings = self._settings

@@ -47,10 +47,10 @@ _REQUEST = message("ModelInferRequest")
 class Service:
     """One model's methods. `in_flight` counts predictions that have begun and are not answered."""
 
-    def __init__(self, parts: Parts, observer: Observer | None, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, parts: Parts, observer: Observer | None, *, ready: Callable[[], bool]) -> None:
         self._parts = parts
         self._observer = observer
-        self._draining = draining
+        self._ready = ready
         settings = parts.settings
         self._patience = settings.patience + settings.max_body / _LEAST_RATE
         self.in_flight = 0
@@ -59,7 +59,7 @@ class Service:
         """For a server of grpc.aio."""
         quick: dict[str, Callable[[Any], Message]] = {
             "ServerLive": lambda request: message("ServerLiveResponse")(live=True),
-            "ServerReady": lambda request: message("ServerReadyResponse")(ready=not self._draining()),
+            "ServerReady": lambda request: message("ServerReadyResponse")(ready=self._ready()),
             "ModelReady": self._model_ready,
         }
         guarded: dict[str, Callable[[Any], Message]] = {
@@ -82,7 +82,7 @@ class Service:
         """The health service of gRPC, which routers and clusters ask."""
 
         async def check(request: bytes, context: Any) -> bytes:
-            return _NOT_SERVING if self._draining() else _SERVING
+            return _SERVING if self._ready() else _NOT_SERVING
 
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}
@@ -177,7 +177,7 @@ class Service:
 
     def _model_ready(self, request: Any) -> Message:
         self._named(request.name, request.version)
-        made: Message = message("ModelReadyResponse")(ready=not self._draining())
+        made: Message = message("ModelReadyResponse")(ready=self._ready())
         return made
 
     def _server_metadata(self, request: Any) -> Message:
@@ -189,7 +189,7 @@ class Service:
     def _model_metadata(self, request: Any) -> Message:
         self._named(request.name, request.version)
         settings = self._parts.settings
-        said = v2.metadata(settings.endpoint, settings.version, self._parts.plane.manifest)
+        said = v2.metadata(settings.endpoint, settings.version, self._parts.manifest)
         made = message("ModelMetadataResponse")(name=said["name"], versions=said["versions"], platform=said["platform"])
         for kind in ("inputs", "outputs"):
             for tensor in said[kind]:

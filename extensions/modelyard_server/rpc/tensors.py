@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, MalformedRequest
 from modelyard_server import v2
-from modelyard_server.batching import Outputs
 from modelyard_server.binary import Tail, pack
 from modelyard_server.fast import Ask, Wanted
+from modelyard_server.flavors.base import Outputs
 from modelyard_server.rpc.messages import message
 
 _RESPONSE = message("ModelInferResponse")
