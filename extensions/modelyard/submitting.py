@@ -184,8 +184,17 @@ def run(run_id: str) -> Run:
 
 
 def runs(
-    *, state: str | None = None, schedule: str | None = None, group: str | None = None, limit: int = 50
+    *,
+    state: str | None = None,
+    schedule: str | None = None,
+    group: str | None = None,
+    result: str | Sequence[str] | None = None,
+    limit: int = 50,
 ) -> list[Run]:
-    """Your runs and those of your groups, newest first; trainings are `trainings()`."""
-    found = unattended.runs(sync.client(), state=state, schedule=schedule, group=group, limit=limit)
+    """Your runs and those of your groups, newest first; trainings are `trainings()`.
+
+    `result`: only those that recorded such a one, as "auc>0.9" or ["auc>0.9", "stage=final"].
+    """
+    asked = [result] if isinstance(result, str) else result
+    found = unattended.runs(sync.client(), state=state, schedule=schedule, group=group, result=asked, limit=limit)
     return [Run(one) for one in loop.run(found)]

@@ -36,6 +36,10 @@ class Disk:
         """Make room again."""
         self._ballast.unlink()
 
+    def close(self) -> None:
+        """Nothing may be written any more."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
+
 
 @contextmanager
 def small_disk(path: Path, size: int) -> Iterator[Disk]:

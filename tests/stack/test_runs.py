@@ -17,7 +17,7 @@ from harness.runs import notebook
 from harness.stack import Stack
 from harness.wait import eventually
 from modelyard.client import AsyncClient
-from modelyard.errors import InvalidParameter, RunFailed
+from modelyard.errors import InvalidInput, InvalidParameter, RunFailed
 from modelyard.unattended import AsyncRun
 
 pytestmark = [pytest.mark.stack]
@@ -108,6 +108,17 @@ def test_a_notebook_runs_with_parameters_and_leaves_results(stack: Stack, ada: S
         assert refused.status_code == 403, "what it made is not read around the API"
 
 
+def test_a_removed_run_leaves_nothing(stack: Stack, ada: Submitter) -> None:
+    run = ada.ended(ada.submit(SUM, "print('and this is all')"))
+    assert run.state == "succeeded"
+    left = stack.home / "mlflow" / "artifacts" / "runs" / "ada" / run.id
+    assert left.is_dir()
+    assert run.id in [one.id for one in ada.ask(lambda client: client.runs(result=["sum>2", "sum<=3"]))]
+    ada.of(run, "delete")
+    assert run.id not in [one.id for one in ada.ask(lambda client: client.runs())]
+    eventually(lambda: not left.exists(), timeout=30, what="its files are gone")
+
+
 def test_its_token_is_revoked_and_shown_nowhere(stack: Stack, ada: Submitter) -> None:
     told = "import os, modelyard as yard\nyard.record('token', os.environ['MODELYARD_TOKEN'][-6:])\nyard.endpoints()"
     run = ada.ended(ada.submit(told))
@@ -122,6 +133,10 @@ def test_what_is_wrong_is_refused_before_anything_starts(ada: Submitter) -> None
         ada.submit(SUM, parameters={"c": 1})
     with pytest.raises(InvalidParameter, match="must be of type int"):
         ada.submit(SUM, parameters={"a": "x"})
+    other = ada.folder / "other.ipynb"
+    other.write_text(notebook("1", kernel="julia-9"))
+    with pytest.raises(InvalidInput, match=r"no kernel 'julia-9' .*python3"):
+        ada.ask(lambda client: client.submit(other))
 
 
 def test_a_failure_shows_the_cell_and_the_traceback(ada: Submitter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from modelyard.batch.order import Order
-from modelyard.batch.report import Reporter
+from modelyard.batch.report import STORAGE_FULL, Reporter, is_full, no_room
 
 
 def main() -> int:
@@ -19,6 +19,11 @@ def main() -> int:
         else:
             from modelyard.batch.scoring import run
         return run(order, reporter)
+    except OSError as error:  # before anything of its own could say so, such as where its files are laid out
+        if not is_full(error):
+            raise
+        reporter.fail(STORAGE_FULL, no_room(error))
+        return 1
     finally:
         reporter.close()
 

@@ -44,7 +44,7 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
     def save_now(self) -> None:
         """In one step."""
         began = time.monotonic()
-        write_notebook(self.nb, self._reporter.notebook)
+        self._reporter.keep(nbformat.writes(self.nb))
         took = time.monotonic() - began
         self._next_save = began + (0.0 if took < _CHEAP else took / _SHARE)
         self.last_save_time = self.now()

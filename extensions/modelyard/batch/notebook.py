@@ -15,7 +15,7 @@ from modelyard import config, recorded
 from modelyard.batch.hidden import redactor
 from modelyard.batch.inputs import Refused, check_kernel, fetch, read_notebook
 from modelyard.batch.order import Order
-from modelyard.batch.report import Reporter, put
+from modelyard.batch.report import STORAGE_FULL, Reporter, is_full, no_room
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidParameter
@@ -81,6 +81,30 @@ def _execute(order: Order, reporter: Reporter, path: Path, tracked: Tracked | No
 
 
 def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kernel: str) -> str:
+    """MLflow's word for how it ended. Its output notebook is kept, also where it fails."""
+    marked = Path("ended.ipynb").absolute()  # not among what is delivered: values of secrets are in it
+    try:
+        status = _executed(order, reporter, (path, marked), notebook, kernel)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        reporter.fail(STORAGE_FULL, no_room(error))
+        status = "FAILED"
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if marked.exists():
+        kept = reporter.keep(marked.read_text(encoding="utf-8"))
+        marked.unlink()
+        if not kept and status == "FINISHED":
+            reporter.fail(
+                STORAGE_FULL, "There is no space left for its output notebook, which is kept as it was before."
+            )
+            return "FAILED"
+    return status
+
+
+def _executed(order: Order, reporter: Reporter, places: tuple[Path, Path], notebook: Any, kernel: str) -> str:
+    """`places`: of the notebook among its files, and of what papermill makes of it."""
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillException, PapermillExecutionError
@@ -90,7 +114,6 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
 
     papermill_engines.register("modelyard", Engine)
     kills = oom_kills()
-    marked = Path("ended.ipynb").absolute()  # not among what is delivered: values of secrets are in it
     source = Path("source.ipynb").absolute()  # papermill takes braces in a name for parameters
     name_language(notebook)
     write_notebook(notebook, source)
@@ -106,13 +129,13 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
     try:
         execute_notebook(
             str(source),
-            str(marked),
+            str(places[1]),
             parameters=dict(order.parameters),
             engine_name="modelyard",
             kernel_name=kernel,
             request_save_on_cell_execute=False,
             progress_bar=False,
-            cwd=str(path.parent),
+            cwd=str(places[0].parent),
             reporter=reporter,
             began=stop_on_sigterm,
         )
@@ -124,17 +147,11 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
         reporter.fail("Stopped", "It was told to end.")
         return "KILLED"
     except DeadKernelError:
-        reason, message = _dead(order, reporter, kills)
-        reporter.fail(reason, message)
+        reporter.fail(*_dead(order, reporter, kills))
         return "FAILED"
     except PapermillException as error:
         reporter.fail("PapermillFailed", str(error))
         return "FAILED"
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if marked.exists():
-            put(reporter.notebook, marked.read_text(encoding="utf-8"))
-            marked.unlink()
     return "FINISHED"
 
 

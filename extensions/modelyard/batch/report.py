@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,15 @@ import psutil
 from modelyard import recorded
 from modelyard.batch.hidden import redactor
 from modelyard.batch.order import Order
+from modelyard_api.resources import MiB
 from modelyard_api.runs import NOTEBOOK, PROGRESS, Failure, Progress, RunReport
 
+STORAGE_FULL = "StorageFull"
+"""The reason of a run that had no room on a disk."""
 _EVERY = 0.5
 _LONGEST = 400
+_RESERVE = 2 * MiB
+"""Bytes that are kept free for the last words: report, output notebook, the end of the log."""
 
 
 class Reporter:
@@ -30,6 +37,9 @@ class Reporter:
         self.notebook = order.output / NOTEBOOK
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.records = Path("records.jsonl").absolute()
+        self._reserve = Path("reserve").absolute()
+        with suppress(OSError):
+            self._reserve.write_bytes(b"\0" * _RESERVE)
         self._report = RunReport(progress=Progress(expected=order.expected))
         self._began = time.monotonic()
         self._lock = threading.Lock()
@@ -82,7 +92,26 @@ class Reporter:
             elapsed = round(time.monotonic() - self._began, 1)
             progress = self._report.progress.model_copy(update={"elapsed": elapsed})
             change = {"progress": progress, "results": self.results, "peak_memory": self._peak or None}
-            put(self.path, self._report.model_copy(update=change).model_dump_json())
+            self._keep(self.path, self._report.model_copy(update=change).model_dump_json())
+
+    def keep(self, notebook: str) -> bool:
+        """The output notebook as it is now; False where there is no room, and it stays as it was."""
+        return self._keep(self.notebook, notebook)
+
+    def _keep(self, path: Path, text: str) -> bool:
+        """What was reserved is given up for it. What a full disk does not take costs no run that goes on without."""
+        for _ in range(2):
+            try:
+                put(path, text)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if not self._reserve.exists():
+                    break
+                self._reserve.unlink(missing_ok=True)
+            else:
+                return True
+        return False
 
     def _watch(self) -> None:
         while not self._ended.wait(_EVERY):
@@ -93,8 +122,22 @@ class Reporter:
 def put(path: Path, text: str) -> None:
     """In one step: what is read is never half of it."""
     pending = path.with_name(f".{path.name}.{os.getpid()}")
-    pending.write_text(redactor().text(text), encoding="utf-8")
-    os.replace(pending, path)
+    try:
+        pending.write_text(redactor().text(text), encoding="utf-8")
+        os.replace(pending, path)
+    except OSError:
+        pending.unlink(missing_ok=True)
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_room(error: OSError) -> str:
+    """What to say of it."""
+    return f"There is no space left where the run works: {error}"
 
 
 def _used() -> int:

@@ -15,6 +15,7 @@ from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidChoice, InvalidInput, NotFound, Unavailable
 from modelyard_api.names import Label, owner_name
 from modelyard_api.parameters import check
+from modelyard_api.results import parse_result
 from modelyard_api.runs import (
     NOTEBOOK,
     SNAPSHOT,
@@ -52,14 +53,21 @@ async def list_runs(
     schedule: Annotated[str | None, Query(description="Only those of a schedule, <owner>/<name>.")] = None,
     group: Annotated[str | None, Query(description="Only members of this sweep or pipeline.")] = None,
     before: Annotated[str | None, Query(description="Only those older than this run.")] = None,
+    result: Annotated[
+        list[str] | None,
+        Query(
+            description="Only those that recorded such a result, each of these.", examples=["auc>0.9", "stage=final"]
+        ),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> RunList:
-    """Administrators see all."""
+    """Administrators see all. Results are those of attempts that have ended."""
     mine = audience(identity)
     owners = None if identity.admin else mine
     if owner is not None:
         owners = frozenset({owner}) if owners is None or owner in owners else frozenset()
-    query = RunQuery(owners=owners, states=state, schedule=schedule, group=group, before=before, limit=limit)
+    asked = [parse_result(one) for one in result or ()]
+    query = RunQuery(owners, state, schedule, group, before, asked, limit)
     found = await parts.store.list_runs(query)
     return RunList(items=list(await asyncio.gather(*(_told(parts, run) for run in found))))
 

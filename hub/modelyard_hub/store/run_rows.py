@@ -12,7 +12,9 @@ from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.errors import Conflict, NotFound
+from modelyard_api.results import ResultFilter
 from modelyard_api.runs import Run, RunSpec, RunState, RunStatus
+from modelyard_hub.store import result_rows
 from modelyard_hub.store.records import StoredRun
 from modelyard_hub.store.tables import runs
 
@@ -42,6 +44,7 @@ class RunQuery:
     schedule: str | None = None
     group: str | None = None
     before: str | None = None
+    results: Collection[ResultFilter] = ()
     limit: int = 200
 
 
@@ -118,6 +121,8 @@ def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
         found = found.where(runs.c.group == wanted.group)
     if wanted.before is not None:
         found = found.where(runs.c.number < select(runs.c.number).where(runs.c.id == wanted.before).scalar_subquery())
+    for one in wanted.results:
+        found = found.where(result_rows.holds(one, connection.dialect.name))
     return tuple(record(row) for row in connection.execute(found))
 
 

@@ -57,6 +57,18 @@ async def test_a_run_is_submitted_shown_and_cancelled(yard: Yard, taken: str) ->
         assert (cancelled.status_code, cancelled.json()["cancelling"]) == (202, True)
 
 
+async def test_runs_are_found_by_results_and_submitting_says_what_it_answers(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada:
+        for auc in (0.8, 0.95):
+            run = (await ada.post(f"{API}/runs", json=body(spec(taken)))).json()["id"]
+            await yard.parts.store.write_run_status(run, RunStatus(state=RunState.succeeded, results={"auc": auc}))
+        asked = {"result": ["auc>0.9", "auc<1"]}
+        assert [r["id"] for r in (await ada.get(f"{API}/runs", params=asked)).json()["items"]] == [run]
+        problem(await ada.get(f"{API}/runs", params={"result": "auc"}), 422, "InvalidInput")
+    answers = yard.app.openapi()["paths"][f"{API}/runs"]["post"]["responses"]
+    assert [status for status in answers if status < "300"] == ["201"]
+
+
 async def test_one_that_has_ended_is_removed_when_it_is_asked_for(yard: Yard, taken: str) -> None:
     async with yard.client("ada") as ada, yard.client("bob") as bob:
         run = (await ada.post(f"{API}/runs", json=body(spec(taken), idempotency_key="k"))).json()["id"]

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from harness.disk import small_disk
 from harness.fake_cluster import fake_cluster
 from modelyard_api.conditions import Condition, ConditionStatus
 from modelyard_api.endpoints import Endpoint, EndpointSpec, EndpointStatus, RevisionSpec, RevisionStatus, TrafficTarget
 from modelyard_api.names import owner_name
+from modelyard_api.resources import MiB
 from modelyard_api.volumes import Trashed, Volume, VolumeStatus
 from modelyard_hub.admin import Admin
 from modelyard_hub.doctor import cluster, endpoints, folder, homes, parts
@@ -26,6 +28,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     patient = Patient(Settings(home=tmp_path / "file" / "home"), None)
     (finding,) = folder.check(patient)
     assert "MODELYARD_HOME" in finding.remedy
+
+
+def test_a_disk_that_is_nearly_full_says_what_runs_take(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 32 * MiB) as disk:
+        left = disk.path / "mlflow" / "artifacts" / "runs" / "ada" / "1" / "1"
+        left.mkdir(parents=True)
+        (left / "log").write_bytes(b"0" * 5 * MiB)
+        (finding,) = folder.check(Patient(Settings(home=disk.path), None))
+    assert "what runs left takes 5 MiB" in finding.evidence
+    assert "MODELYARD_RUN_KEEP_DAYS" in finding.remedy
 
 
 def test_nothing_runs_and_the_port_is_taken(tmp_path: Path) -> None:

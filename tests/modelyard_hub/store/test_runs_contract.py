@@ -6,9 +6,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import JsonValue
 
 from harness.runs import spec
-from modelyard_api.errors import Conflict, NotFound
+from modelyard_api.errors import Conflict, InvalidInput, NotFound
+from modelyard_api.results import parse_result
 from modelyard_api.runs import Progress, RunState, RunStatus
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
@@ -128,3 +130,45 @@ async def test_events_tell_of_runs(store: Store) -> None:
     found = [await asyncio.wait_for(anext(events), 5) for _ in range(3)]
     assert {(e.resource, e.owner, e.name) for e in found} == {("run", "ada", run.id)}
     assert found[0].audience == {"ada"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("auc>0.9", "bc"),
+        ("auc >= 0.9", "abc"),
+        ("auc<0.95", "a"),
+        ("auc=0.9", "a"),
+        ("auc!=0.9", "bc"),
+        ("stage=final", "b"),
+        ("stage!=final", "a"),
+        ('stage="first try"', "a"),
+        ("stage=first try", "a"),
+        ("passed=true", "b"),
+        ("passed!=true", "c"),
+        ("rows=12", "b"),
+        ("it's>0", "c"),
+        ("nothing=1", ""),
+    ],
+)
+async def test_runs_are_found_by_what_they_recorded(store: Store, asked: str, found: str) -> None:
+    results: dict[str, dict[str, JsonValue]] = {
+        "a": {"auc": 0.9, "stage": "first try", "passed": "true"},
+        "b": {"auc": 0.95, "stage": "final", "passed": True, "rows": 12},
+        "c": {"auc": 1, "passed": False, "rows": [12], "it's": 3},
+        "d": {"auc": "nan", "stage": 7},
+        "e": {},
+    }
+    names = {}
+    for name, told in results.items():
+        run = await store.submit_run("ada", spec(name=name))
+        names[run.id] = name
+        await store.write_run_status(run.id, RunStatus(state=RunState.succeeded, results=told))
+    listed = await store.list_runs(RunQuery(results=[parse_result(asked)]))
+    assert "".join(names[run.id] for run in reversed(listed)) == found
+
+
+@pytest.mark.parametrize("asked", ["auc", "auc>", ">0.9", "auc>high", "auc>true", "auc=[1]", 'a"b=1', "auc=null"])
+def test_what_is_no_question_is_refused(asked: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_result(asked)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from modelyard import recorded
 from modelyard.batch.order import Order as RunOrder
-from modelyard.batch.report import Reporter
+from modelyard.batch.report import STORAGE_FULL, Reporter
 from modelyard.batch.scoring.engine import Order, Progress, score
 from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.track import Tracked, begin, finish
@@ -62,7 +62,7 @@ def run(order: RunOrder, reporter: Reporter) -> int:
 
 def _reason(error: ModelyardError) -> str:
     if isinstance(error, StorageFull):
-        return "StorageFull"
+        return STORAGE_FULL
     if isinstance(error, ModelFailed):
         return "ModelFailed"
     return CANNOT_SCORE if isinstance(error, _FINAL) else type(error).__name__
