@@ -16,7 +16,7 @@ const ROW: ScheduleRow = {
   cron: "30 2 * * *",
   zone: "Europe/Berlin",
   words: "At 02:30 every day",
-  version: "",
+  triggers: [],
   paused: false,
   next: [AT, AT + DAY, AT + 2 * DAY, AT + 3 * DAY, AT + 4 * DAY],
   last: { id: "a1", state: "failed", due: AT - DAY },
@@ -51,6 +51,14 @@ test("when it is due, in its own zone and the viewer's, and how its last run end
   expect(within(times).getAllByRole("row")).toHaveLength(6);
   expect(within(times).getByRole("columnheader", { name: /Your time \(UTC\)/ })).toBeTruthy();
   expect(screen.getByText(/3 times until .* had no run: the run before had not ended/)).toBeTruthy();
+});
+
+test("what else starts it", () => {
+  shown({ ...ROW, triggers: ["for new files below /lake"] });
+  expect(row().textContent).toContain("At 02:30 every day, and for new files below /lake");
+  cleanup();
+  shown({ ...ROW, cron: "", words: "", next: [], triggers: ["on each new version of ada.churn"] });
+  expect(row().textContent).toContain("On each new version of ada.churn");
 });
 
 test("one column where both zones say the same", async () => {

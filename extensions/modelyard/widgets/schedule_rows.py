@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.widgets.endpoint_view import cut
 from modelyard_api.runs import RunSpec
-from modelyard_api.schedules import Schedule
+from modelyard_api.schedules import Schedule, ScheduleSpec
 
 PAGE = 5
 """Rows of a page: with them a message stays below 4 KB."""
@@ -31,7 +31,7 @@ def row(one: Schedule) -> dict[str, Any]:
         "cron": spec.cron or "",
         "zone": spec.time_zone,
         "words": cut(status.words, 80),
-        "version": cut(spec.on_version or "", 60),
+        "triggers": [cut(said, 80) for said in _triggers(spec)],
         "paused": spec.paused,
         "next": [round(time.timestamp()) for time in status.next],
         "last": status.last
@@ -45,6 +45,16 @@ def row(one: Schedule) -> dict[str, Any]:
     }
 
 
+def _triggers(spec: ScheduleSpec) -> list[str]:
+    """What starts its runs besides the clock."""
+    found = [f"on each new version of {spec.on_version}"] if spec.on_version else []
+    if spec.on_files is not None:
+        found.append(f"for new files below {spec.on_files.location}")
+    if spec.on_drift is not None:
+        found.append(f"when the data of {spec.on_drift.model} drift")
+    return found
+
+
 def _what(run: RunSpec) -> str:
     if run.notebook is not None:
         return run.notebook.path.rsplit("/", 1)[-1]
@@ -53,6 +63,7 @@ def _what(run: RunSpec) -> str:
 
 def line(row: dict[str, Any]) -> str:
     """A row as text."""
-    when = f"'{row['cron']}' {row['zone']}" if row["cron"] else f"on versions of {row['version'] or 'nothing'}"
+    clock = [f"'{row['cron']}' {row['zone']}"] if row["cron"] else []
+    when = ", ".join([*clock, *row["triggers"]]) or "when it is started"
     last = f", last run {row['last']['state']}" if row["last"] else ""
     return f"  {row['key']}: {when}{', paused' if row['paused'] else ''}{last}"

@@ -125,7 +125,7 @@ def scheduled(api: Served, name: str, cron: str = "30 2 * * *", **members: Any) 
 
 
 def test_schedules(api: Served, browser: None) -> None:
-    scheduled(api, "nightly")
+    scheduled(api, "nightly", on_drift={"model": "churn"}, on_version="churn")
     tab = Tab(RunsPanel(tab="schedules"))
     (row,) = rows(tab)
     assert (row["key"], row["zone"], row["words"], row["paused"]) == (
@@ -134,6 +134,7 @@ def test_schedules(api: Served, browser: None) -> None:
         "At 02:30 every day",
         False,
     )
+    assert row["triggers"] == ["on each new version of ada.churn", "when the data of ada.churn drift"]
     assert len(row["next"]) == 5
     assert row["last"] is None
     assert "ada/nightly: '30 2 * * *' Europe/Berlin" in repr(tab.panel)

@@ -12,7 +12,8 @@ export interface ScheduleRow {
   cron: string;
   zone: string;
   words: string;
-  version: string;
+  /** What starts its runs besides the clock, in words. */
+  triggers: string[];
   paused: boolean;
   next: number[];
   last: { id: string; state: string; due: number | null } | null;
@@ -89,10 +90,10 @@ function Name({ row }: { row: ScheduleRow }) {
 }
 
 function When({ row }: { row: ScheduleRow }) {
-  const words = row.words || (row.version ? `On each new version of ${row.version}` : "When it is started");
+  const words = [...(row.words ? [row.words] : []), ...row.triggers].join(", and ") || "when it is started";
   return (
     <>
-      {words}
+      {words.charAt(0).toUpperCase() + words.slice(1)}
       {row.cron && (
         <>
           <br />
