@@ -21,7 +21,7 @@ from modelyard_api.errors import (
     Unsupported,
 )
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
-from modelyard_server import openapi, v2
+from modelyard_server import openapi, page, v2
 from modelyard_server.access import Guard
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.metrics import Metrics
@@ -131,6 +131,8 @@ class App:
             return Answer(200, b'{"ready":true}')
         if path == "/metrics" and b"x-forwarded-for" not in request.headers:
             return Answer(200, self._metrics.text(), _TEXT)
+        if path == page.PATH:
+            return page.answer(request)
         self._guard.check(request.headers.get(b"authorization"))
         return Answer(200, orjson.dumps(self._described(path)))
 
