@@ -143,7 +143,8 @@ class App:
         if path in self._models:
             return v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
-            return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
+            guarded = settings.access is not None
+            return openapi.document(settings.endpoint, settings.version, self._plane.manifest, guarded=guarded)
         raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")
 
 
