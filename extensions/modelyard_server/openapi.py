@@ -13,8 +13,8 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _EXAMPLE_ROWS = 2
 
 
-def document(name: str, version: str, manifest: PackageManifest) -> dict[str, Any]:
-    """OpenAPI 3.1. The paths are those below the endpoint's URL."""
+def document(name: str, version: str, manifest: PackageManifest, *, guarded: bool = True) -> dict[str, Any]:
+    """OpenAPI 3.1. The paths are those below the endpoint's URL. `guarded`: a key or a token is needed."""
     model = f"/v2/models/{name}"
     infer = _operation("infer", "Predict, by the Open Inference Protocol", "Question", "Answer", _question(manifest))
     invoke = _operation("invoke", "Predict, as MLflow's clients ask", "Rows", "Predictions", _rows(manifest))
@@ -25,13 +25,13 @@ def document(name: str, version: str, manifest: PackageManifest) -> dict[str, An
             f"{model}/infer": {"post": infer},
             f"{model}/versions/{version}/infer": {"post": infer | {"operationId": "inferVersion"}},
             "/invocations": {"post": invoke},
-            model: {"get": _reading("metadata", "Inputs and outputs")},
-            f"{model}/ready": {"get": _reading("ready", "Whether it answers")},
-            "/v2/health/live": {"get": _reading("live", "Whether the server runs")},
-            "/v2/health/ready": {"get": _reading("serverReady", "Whether the server answers")},
-            "/v2": {"get": _reading("server", "The server and its extensions")},
+            model: {"get": _reading("metadata", "Inputs and outputs", "Metadata")},
+            f"{model}/ready": {"get": _health("ready", "Whether it answers", "Ready")},
+            "/v2/health/live": {"get": _health("live", "Whether the server runs", "Live")},
+            "/v2/health/ready": {"get": _health("serverReady", "Whether the server answers", "Ready")},
+            "/v2": {"get": _reading("server", "The server and its extensions", "Server")},
         },
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}] if guarded else [],
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
             "schemas": _schemas(manifest),
@@ -40,35 +40,48 @@ def document(name: str, version: str, manifest: PackageManifest) -> dict[str, An
 
 
 def _operation(name: str, summary: str, asks: str, answers: str, example: Any) -> dict[str, Any]:
-    def content(schema: str, example: Any = None) -> dict[str, Any]:
-        media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
-        return {"application/json": media | ({} if example is None else {"example": example})}
-
-    problems = {
-        "400": "The body cannot be read",
-        "401": "No key, or one that is not valid",
-        "403": "The caller may not",
-        "413": "The body or its rows are too many",
-        "415": "The body's type is not one that is read",
-        "422": "An input is not as the signature says; `input`, `row` and `rule` say where and how",
-        "500": "The model failed; `id` stands in the endpoint's log",
-        "503": "Too much to do; try again after Retry-After",
-    }
     failed = {
-        code: {"description": said, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-        for code, said in problems.items()
+        **_REFUSED,
+        "400": _failed("The body cannot be read"),
+        "413": _failed("The body or its rows are too many"),
+        "415": _failed("The body's type is not one that is read"),
+        "422": _failed("An input is not as the signature says; `input`, `row` and `rule` say where and how"),
+        "500": _failed("The model failed; `id` stands in the endpoint's log"),
     }
     return {
         "operationId": name,
         "summary": summary,
-        "requestBody": {"required": True, "content": content(asks, example)},
-        "responses": {"200": {"description": "Predictions", "content": content(answers)}} | failed,
+        "requestBody": {"required": True, "content": _content(asks, example)},
+        "responses": {"200": {"description": "Predictions", "content": _content(answers)}} | failed,
     }
 
 
-def _reading(name: str, summary: str) -> dict[str, Any]:
-    answer = {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}}
-    return {"operationId": name, "summary": summary, "responses": {"200": answer}}
+def _content(schema: str, example: Any = None) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"application/json": media | ({} if example is None else {"example": example})}
+
+
+def _failed(said: str) -> dict[str, Any]:
+    return {"description": said, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+
+
+_REFUSED = {
+    "401": _failed("No key, or one that is not valid"),
+    "403": _failed("The caller may not"),
+    "503": _failed("Too much to do, or about to stop; try again after Retry-After"),
+}
+
+
+def _reading(name: str, summary: str, answers: str) -> dict[str, Any]:
+    answer = {"description": summary, "content": _content(answers)}
+    return {"operationId": name, "summary": summary, "responses": {"200": answer} | _REFUSED}
+
+
+def _health(name: str, summary: str, answers: str) -> dict[str, Any]:
+    """What needs no key."""
+    answer = {"description": summary, "content": _content(answers)}
+    responses = {"200": answer, "503": _REFUSED["503"]}
+    return {"operationId": name, "summary": summary, "security": [], "responses": responses}
 
 
 def _schemas(manifest: PackageManifest) -> dict[str, Any]:
@@ -103,6 +116,7 @@ def _schemas(manifest: PackageManifest) -> dict[str, Any]:
             "required": ["predictions"],
             "properties": {"predictions": {"type": "array"}},
         },
+        **_descriptions(),
         "Problem": {
             "type": "object",
             "required": ["title", "status", "detail", "code"],
@@ -114,6 +128,41 @@ def _schemas(manifest: PackageManifest) -> dict[str, Any]:
                 "row": {"type": "integer"},
             },
         },
+    }
+
+
+def _descriptions() -> dict[str, Any]:
+    """What is read, not predicted."""
+    text = {"type": "string"}
+    tensor = {
+        "type": "object",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": text,
+            "datatype": text,
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": -1}},
+            "parameters": {"type": "object"},
+        },
+    }
+    tensors = {"type": "array", "items": tensor}
+
+    def made(required: list[str], **properties: Any) -> dict[str, Any]:
+        return {"type": "object", "required": required, "properties": properties}
+
+    names = {"type": "array", "items": text}
+    return {
+        "Metadata": made(
+            ["name", "versions", "platform", "inputs", "outputs"],
+            name=text,
+            versions=names,
+            platform=text,
+            inputs=tensors,
+            outputs=tensors,
+            parameters={"type": "object"},
+        ),
+        "Server": made(["name", "version", "extensions"], name=text, version=text, extensions=names),
+        "Ready": made(["ready"], ready={"type": "boolean"}),
+        "Live": made(["live"], live={"type": "boolean"}),
     }
 
 

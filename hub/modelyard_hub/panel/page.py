@@ -97,7 +97,8 @@ def _card(endpoint: Endpoint, identity: Identity, site: str) -> str:
     description = f'<p class="description">{escape(endpoint.spec.description)}</p>' if endpoint.spec.description else ""
     return f"""<article id="{escape(endpoint.owner)}--{escape(endpoint.name)}">
 <h3>{title}{mine} <span class="state {kind}">{escape(word)}</span></h3>{description}{message}
-{_traffic(endpoint)}<p class="url"><code>{escape(url)}</code></p></article>"""
+{_traffic(endpoint)}<p class="url"><code>{escape(url)}</code>
+<a href="{escape(url.rstrip("/"))}/">Try it</a></p></article>"""
 
 
 def _traffic(endpoint: Endpoint) -> str:

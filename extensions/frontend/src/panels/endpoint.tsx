@@ -45,6 +45,14 @@ export function EndpointPanel({ model }: { model: Model }) {
     <div ref={place}>
       <Box title={title} state={state} kind={kind} testid="modelyard-endpoint-panel">
         <Code label="Address of the endpoint" text={view.url} />
+        {!view.gone && (
+          <p class="my-sub">
+            <a href={`${view.url}/`} target="_blank" rel="noopener">
+              Its page, to try it with a key
+            </a>{" "}
+            <span class="my-dim">with its OpenAPI document; for whoever is to call it</span>
+          </p>
+        )}
         {view.description && <p>{view.description}</p>}
         {gone && <Gone call={`yard.EndpointPanel("${title}")`} />}
         {view.gone && (
