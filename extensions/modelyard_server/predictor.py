@@ -118,7 +118,7 @@ class Predictor:
         return self._written(request, question, outputs, read + took)
 
     async def _queued(self, request: Request, question: Question) -> Answer:
-        outputs = await self._batcher.predict(question.columns)
+        outputs = await self._batcher.predict(question.columns, self._codec.wanted(question))
         answer = self._written(request, question, outputs, time.perf_counter())
         return answer if isinstance(answer, Answer) else await answer
 
