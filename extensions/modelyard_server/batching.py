@@ -18,6 +18,7 @@ from modelyard_server.block import Block
 from modelyard_server.dataplane import Contract, DataPlane, concatenate, rows
 from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.metrics import Metrics
+from modelyard_server.watch.record import Record
 from modelyard_server.workers.worker import NotBegun
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class _Waiting:
     answer: asyncio.Future[Outputs]
     wanted: Wanted = None
     since: float = field(default_factory=time.perf_counter)
+    record: Record | None = None
 
 
 class Batcher:
@@ -96,11 +98,11 @@ class Batcher:
         if len(self._queue) >= self._max_queue:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
-    async def predict(self, columns: Columns, wanted: Wanted = None) -> Outputs:
+    async def predict(self, columns: Columns, wanted: Wanted = None, record: Record | None = None) -> Outputs:
         """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(columns, rows(columns), answer, wanted))
+        self._queue.append(_Waiting(columns, rows(columns), answer, wanted, record=record))
         self._wake.set()
         return await answer
 
@@ -131,13 +133,14 @@ class Batcher:
             if not batch:
                 self._wake.clear()
                 continue
-            self._started(batch)
+            start = self._started(batch)
             try:
                 answers = await loop.run_in_executor(lane.thread, self._run, lane, batch)
             except Exception as error:
                 if not isinstance(error, ModelCrashed):
                     _log.exception("a batch of %d requests failed", len(batch))
                 answers = [error] * len(batch)
+            _tell(batch, start)
             self._deliver(lane, batch, answers)
 
     def _deliver(self, lane: Lane, batch: list[_Waiting], answers: Sequence[Outputs | Exception]) -> None:
@@ -156,11 +159,12 @@ class Batcher:
             self._queue.extendleft(reversed(again))
             self._wake.set()
 
-    def _started(self, batch: list[_Waiting]) -> None:
+    def _started(self, batch: list[_Waiting]) -> float:
         now = time.perf_counter()
         for waiting in batch:
             self._metrics.queue.observe(now - waiting.since)
         self._metrics.batch.observe(sum(waiting.rows for waiting in batch))
+        return now
 
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -218,6 +222,15 @@ def _all_wanted(batch: list[_Waiting]) -> Wanted:
             return None
         found |= waiting.wanted
     return found
+
+
+def _tell(batch: list[_Waiting], start: float) -> None:
+    """Their records, where they have any."""
+    if any(waiting.record is not None for waiting in batch):
+        end, total = time.perf_counter(), sum(waiting.rows for waiting in batch)
+        for waiting in batch:
+            if waiting.record is not None:
+                waiting.record.ran(waiting.since, start, end, total)
 
 
 def _like(array: NDArray[Any]) -> tuple[Any, ...]:
