@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from modelyard_api.errors import ModelCrashed, ModelyardError, Unavailable
 from modelyard_server.block import Block
 from modelyard_server.dataplane import Contract, DataPlane, concatenate, rows
-from modelyard_server.flavors.base import Columns, Outputs
+from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.metrics import Metrics
 from modelyard_server.watch.record import Record
 from modelyard_server.workers.worker import NotBegun
@@ -34,7 +34,7 @@ class Lane(Protocol):
     async def free(self) -> None:
         """Returns when it can take a batch."""
 
-    def run(self, columns: Columns) -> Outputs:
+    def run(self, columns: Columns, wanted: Wanted = None) -> Outputs:
         """As `DataPlane.run`. Raises NotBegun where it cannot take one any more, ModelCrashed."""
 
     def lost(self) -> None:
@@ -60,6 +60,7 @@ class _Waiting:
     columns: Columns
     rows: int
     answer: asyncio.Future[Outputs]
+    wanted: Wanted = None
     since: float = field(default_factory=time.perf_counter)
     record: Record | None = None
 
@@ -97,11 +98,11 @@ class Batcher:
         if len(self._queue) >= self._max_queue:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
-    async def predict(self, columns: Columns, record: Record | None = None) -> Outputs:
-        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
+    async def predict(self, columns: Columns, wanted: Wanted = None, record: Record | None = None) -> Outputs:
+        """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(columns, rows(columns), answer, record=record))
+        self._queue.append(_Waiting(columns, rows(columns), answer, wanted, record=record))
         self._wake.set()
         return await answer
 
@@ -188,7 +189,7 @@ class Batcher:
     def _run(self, lane: Lane, batch: list[_Waiting]) -> list[Outputs | Exception]:
         if len(batch) > 1:
             try:
-                whole = self._timed(lane, concatenate([w.columns for w in batch]))
+                whole = self._timed(lane, concatenate([w.columns for w in batch]), _all_wanted(batch))
                 total = sum(w.rows for w in batch)
                 if all(array.ndim and len(array) == total for array in whole.values()):
                     return _split(whole, [w.rows for w in batch])
@@ -202,16 +203,25 @@ class Batcher:
 
     def _one(self, lane: Lane, waiting: _Waiting) -> Outputs | Exception:
         try:
-            return self._timed(lane, waiting.columns)
+            return self._timed(lane, waiting.columns, waiting.wanted)
         except Exception as error:
             return error
 
-    def _timed(self, lane: Lane, columns: Columns) -> Outputs:
+    def _timed(self, lane: Lane, columns: Columns, wanted: Wanted) -> Outputs:
         start = time.perf_counter()
         try:
-            return lane.run(columns)
+            return lane.run(columns, wanted)
         finally:
             self._metrics.predict.observe(time.perf_counter() - start)
+
+
+def _all_wanted(batch: list[_Waiting]) -> Wanted:
+    found: frozenset[str] = frozenset()
+    for waiting in batch:
+        if waiting.wanted is None:
+            return None
+        found |= waiting.wanted
+    return found
 
 
 def _tell(batch: list[_Waiting], start: float) -> None:

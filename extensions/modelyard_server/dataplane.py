@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_api.models import Flavor, PackageManifest
 from modelyard_server.block import Block
 from modelyard_server.columns import check
-from modelyard_server.flavors.base import Columns, Model
+from modelyard_server.flavors.base import Columns, Model, Outputs, Wanted
 from modelyard_server.manifest import read_manifest
 
 _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
@@ -56,14 +56,17 @@ class DataPlane(Contract):
         super().__init__(manifest)
         self.concurrent = bool(getattr(model, "concurrent", False))
         self._model = model
+        self._selective: Callable[[Columns, Wanted], Outputs] | None = getattr(model, "predict_only", None)
 
     def predict(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Outputs by the signature's names, n rows each. InvalidInput; ModelFailed with the model's words."""
         return self.run(self.check(columns))
 
-    def run(self, columns: Columns) -> dict[str, NDArray[Any]]:
-        """As `predict`, for columns that were checked."""
+    def run(self, columns: Columns, wanted: Wanted = None) -> dict[str, NDArray[Any]]:
+        """As `predict`, for columns that were checked; outputs that are not wanted may be left out."""
         try:
+            if wanted is not None and self._selective is not None:
+                return self._selective(columns, wanted)
             return self._model.predict(columns)
         except MemoryError as error:
             raise ModelFailed(

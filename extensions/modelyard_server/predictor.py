@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from modelyard_api.errors import ModelyardError
 from modelyard_server.batching import Batcher, Here
 from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
-from modelyard_server.flavors.base import Outputs
+from modelyard_server.flavors.base import Outputs, Wanted
 from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
 from modelyard_server.questions import Codec, Question
@@ -150,18 +150,18 @@ class Predictor:
 
     def _asked(self, request: Request, question: Question, start: float) -> Answer | Awaitable[Answer]:
         self._metrics.read.observe(time.perf_counter() - start)
-        outputs = self._run(question, request.record)
+        outputs = self._run(question, request.record, self._codec.wanted(question) if self._here is None else None)
         if isinstance(outputs, dict):
             return self._written(request, question, outputs, time.perf_counter())
         return self._queued(request, question, outputs)
 
-    def _run(self, question: Question, record: Record | None) -> Outputs | Awaitable[Outputs]:
+    def _run(self, question: Question, record: Record | None, wanted: Wanted = None) -> Outputs | Awaitable[Outputs]:
         """At once from a quick model, else later."""
         if record is not None:
             record.rows = question.rows
         here = self._here
         if here is None or not self._pace.quick(question.rows, question.columns):
-            return self._batcher.predict(question.columns, record)
+            return self._batcher.predict(question.columns, wanted, record)
         start = time.perf_counter()
         outputs = here.run(question.columns)
         end = time.perf_counter()

@@ -13,7 +13,7 @@ from modelyard_api.errors import MalformedRequest, TooLarge, Unsupported
 from modelyard_server import binary, invocations, v2
 from modelyard_server.dataplane import Contract, rows
 from modelyard_server.fast import Ask, Reader
-from modelyard_server.flavors.base import Columns, Outputs
+from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.web.messages import OCTETS, Answer, Request
 
 _JSON_KINDS = ("application/json", "", "application/x-www-form-urlencoded", "application/octet-stream")
@@ -37,6 +37,7 @@ class Codec:
         self._signature = contract.manifest.signature
         self.names = (name, version)
         self.classes = contract.manifest.classes
+        self._outputs = [output.name for output in self._signature.outputs]
         self._reader = Reader(self._signature)
         self._max_rows = max_rows
 
@@ -52,6 +53,15 @@ class Codec:
                     f"content type {plain[:80]!r}", remedy="Send application/json, or text/csv to /invocations."
                 )
         return self._invoked(body) if invoked else self._v2(request, body)
+
+    def wanted(self, question: Question) -> Wanted:
+        """The outputs that an answer to it needs; None: all, also where it asks for what only `write` understands."""
+        if question.asked is None:
+            return frozenset(self._outputs[:1]) if question.params is None else None
+        asked = question.asked.outputs
+        if not asked or any(o.parameters or o.name not in self._outputs for o in asked) or question.asked.parameters:
+            return None
+        return frozenset(output.name for output in asked)
 
     def write(self, question: Question, outputs: Outputs) -> Answer:
         """Raises InvalidInput and MalformedRequest where the request asked for what there is not."""

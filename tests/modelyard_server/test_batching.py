@@ -96,3 +96,30 @@ def test_loads_what_the_manifest_names(tmp_path: Path) -> None:
     write_onnx(tmp_path / "p")
     plane = load(tmp_path / "p")
     assert plane.predict({"input": [[0, 1, 2]]})["label"].tolist() == ["no"]
+
+
+class Selective(Temperamental):
+    """A model that notes which outputs it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[frozenset[str] | None] = []
+
+    def predict(self, columns: Columns) -> dict[str, np.ndarray]:
+        self.asked.append(None)
+        return super().predict(columns)
+
+    def predict_only(self, columns: Columns, wanted: frozenset[str]) -> dict[str, np.ndarray]:
+        self.asked.append(wanted)
+        return super().predict(columns)
+
+
+async def test_a_batch_is_asked_for_what_any_of_it_wants(tmp_path: Path) -> None:
+    model = Selective()
+    plane = DataPlane(write_onnx(tmp_path / "p"), model)
+    batcher = Batcher(plane, (Here(plane),), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
+    row, one, two = {"input": np.ones((1, 3))}, frozenset({"label"}), frozenset({"probabilities"})
+    await asyncio.gather(batcher.predict(row, one), batcher.predict(row, two))
+    await asyncio.gather(batcher.predict(row, one), batcher.predict(row))
+    await batcher.close()
+    assert model.asked == [one | two, None]

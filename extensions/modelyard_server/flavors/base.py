@@ -16,6 +16,10 @@ Outputs = dict[str, NDArray[Any]]
 """By the signature's names, each with n as its first dimension."""
 
 
+Wanted = frozenset[str] | None
+"""Names of the outputs that somebody asked for; None: all."""
+
+
 class Model(Protocol):
     """A loaded model. Called from one thread at a time."""
 

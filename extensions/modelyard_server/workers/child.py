@@ -19,7 +19,7 @@ from typing import Any
 
 from modelyard_api.errors import ModelFailed
 from modelyard_server.dataplane import DataPlane, load
-from modelyard_server.flavors.base import Columns
+from modelyard_server.flavors.base import Columns, Wanted
 from modelyard_server.pace import warm
 from modelyard_server.workers import wire
 
@@ -50,14 +50,14 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(wire.Closed):
         wire.send(end, READY)
         while True:
-            wire.send(end, _answer(plane, wire.receive(end)))
+            wire.send(end, _answer(plane, *wire.receive(end)))
     return 0
 
 
-def _answer(plane: DataPlane, columns: Columns) -> Any:
+def _answer(plane: DataPlane, columns: Columns, wanted: Wanted) -> Any:
     """Outputs; or why there are none: detail, remedy, and the traceback for the log."""
     try:
-        return wire.plain(plane.run(columns))
+        return wire.plain(plane.run(columns, wanted))
     except ModelFailed as error:
         return error.detail, error.remedy, "".join(traceback.format_exception(error.__cause__ or error))
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from modelyard_api.errors import ModelyardError, Unavailable
 from modelyard_api.models import PackageManifest
 from modelyard_server.dataplane import Contract
-from modelyard_server.flavors.base import Columns, Outputs
+from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.workers.worker import Launch, NotBegun, Worker
 
 _log = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ class Slot:
         """See `Lane.free`."""
         await self._up.wait()
 
-    def run(self, columns: Columns) -> Outputs:
+    def run(self, columns: Columns, wanted: Wanted = None) -> Outputs:
         """See `Lane.run`."""
         worker = self.worker
         if worker is None:
             raise NotBegun
-        return worker.call(columns)
+        return worker.call(columns, wanted)
 
     def lost(self) -> None:
         """See `Lane.lost`."""

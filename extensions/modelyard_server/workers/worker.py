@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard_api.errors import ModelCrashed, ModelFailed
-from modelyard_server.flavors.base import Columns, Outputs
+from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.task.memory import oom_kills
 from modelyard_server.workers import wire
 from modelyard_server.workers.child import READY
@@ -74,12 +74,12 @@ class Worker:
         except wire.Closed:
             return False
 
-    def call(self, columns: Columns) -> Outputs:
+    def call(self, columns: Columns, wanted: Wanted = None) -> Outputs:
         """The model's outputs. Raises ModelFailed with the model's words, ModelCrashed, NotBegun."""
         if wire.closed(self._end):
             raise NotBegun
         try:
-            wire.send(self._end, columns)
+            wire.send(self._end, (columns, wanted))
             answer = wire.receive(self._end, plain=True)
         except wire.Closed:
             raise self._lost() from None
