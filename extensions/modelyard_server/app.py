@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -104,6 +105,9 @@ class App:
             answer = await coming
         except ModelyardError as error:
             answer = _answer(error) if error.status != 500 else _failed(request, error)
+        except asyncio.CancelledError:
+            self._metrics.left += 1
+            raise
         except Exception as error:
             answer = _failed(request, error)
         return self._counted(request, answer)

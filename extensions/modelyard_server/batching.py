@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ Outputs = dict[str, NDArray[Any]]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     columns: Columns
     rows: int
@@ -58,12 +59,20 @@ class Batcher:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
     async def predict(self, columns: Columns) -> Outputs:
-        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full."""
+        """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full.
+
+        Cancelled, it leaves the queue: who left takes nobody's place there."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(columns, rows(columns), answer))
+        waiting = _Waiting(columns, rows(columns), answer)
+        self._queue.append(waiting)
         self._wake.set()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # it is predicted just now
+                self._queue.remove(waiting)
+            raise
 
     async def close(self) -> None:
         """End at once; what still waits is given up. A server drains before, and a model may never return."""
