@@ -21,6 +21,11 @@ from modelyard_server.metrics import Metrics
 
 Outputs = dict[str, NDArray[Any]]
 _log = logging.getLogger(__name__)
+_LONG = 0.05
+"""Seconds of one run beyond which requests are joined no more: it would be no faster by the row, and all of them would
+wait for it, with memory for all."""
+_FEW = 8
+"""Rows that are joined whatever they take, so that a model that gains by it is seen to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class Batcher:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._mergeable = plane.manifest.task != "other"
+        self._row = 0.0  # seconds, of the last runs
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -126,10 +132,15 @@ class Batcher:
 
     def _fits(self, first: _Waiting, further: _Waiting, total: int) -> bool:
         if isinstance(first.columns, Block) and isinstance(further.columns, Block):
-            return total + further.rows <= self._max_batch
+            return total + further.rows <= self._most
         # Joined, columns of two types would become a third, which the signature does not name.
         same = all(_like(first.columns[n]) == _like(further.columns[n]) for n in first.columns)
-        return same and total + further.rows <= self._max_batch
+        return same and total + further.rows <= self._most
+
+    @property
+    def _most(self) -> int:
+        """Rows of a batch: as many as take no longer than they should."""
+        return min(self._max_batch, max(_FEW, int(_LONG / self._row) if self._row else _FEW))
 
     def _run(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
         if len(batch) > 1:
@@ -155,7 +166,9 @@ class Batcher:
         try:
             return self._plane.run(columns)
         finally:
-            self._metrics.predict.observe(time.perf_counter() - start)
+            took = time.perf_counter() - start
+            self._row += 0.3 * (took / rows(columns) - self._row)
+            self._metrics.predict.observe(took)
 
 
 def _like(array: NDArray[Any]) -> tuple[Any, ...]:

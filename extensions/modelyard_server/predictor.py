@@ -40,8 +40,8 @@ class Predictor:
 
     def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         """Raises ModelyardError, at once or when it is awaited."""
-        if not self._plane.concurrent:
-            self._batcher.admit()
+        if self._pace.never:
+            self._batcher.admit()  # unread: under too much load, what is refused must cost little
         start = time.perf_counter()
         body = request.body
         if b"content-encoding" in request.headers and request.header(b"content-encoding").lower() == "gzip":
