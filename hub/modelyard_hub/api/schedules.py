@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import InvalidInput, NotFound, PreconditionRequired, Unauthenticated
+from modelyard_api.errors import InvalidInput, NotFound, Unauthenticated
 from modelyard_api.names import Label, registered_model
 from modelyard_api.parameters import check
 from modelyard_api.runs import Run
@@ -24,8 +24,7 @@ from modelyard_api.schedules import (
     StartNow,
 )
 from modelyard_hub import cron
-from modelyard_hub.api.conditional import ANY, require_match
-from modelyard_hub.api.endpoints import IfMatch, IfNoneMatch
+from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, require_match
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
 from modelyard_hub.auth import audience, owns, require_owner
@@ -72,15 +71,13 @@ async def put_schedule(
     if body.spec.cron is not None:
         cron.check(body.spec.cron, body.spec.time_zone)
     spec = await _settled(parts, identity, owner, body.spec)
-    if if_none_match is not None and if_none_match.strip() == ANY:
+    if creates(if_match, if_none_match):
         made = await parts.store.schedules.create(owner, name, spec, actor)
         response.status_code = 201
         response.headers["Location"] = f"{parts.hub.root}/api/v1/schedules/{owner}/{name}"
         return _tagged(made, response)
-    if if_match is None:
-        raise PreconditionRequired("a write needs If-Match, or If-None-Match: * to create")
     before = await parts.store.schedules.get(owner, name)
-    require_match(if_match, before.generation)
+    require_match(if_match, entity_tag(before.generation))
     return _tagged(await parts.store.schedules.write(owner, name, spec, before.generation, actor), response)
 
 
