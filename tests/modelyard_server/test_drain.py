@@ -19,7 +19,7 @@ from harness.model_server import serving
 from harness.packages import write_slow
 from harness.wait import eventually
 
-ROWS = 900_000
+ROWS = 600_000
 PART = 256 * 1024
 
 
