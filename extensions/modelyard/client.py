@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelyard.timetable import AsyncSchedule
     from modelyard.training.run import TrainingRun
     from modelyard.unattended import AsyncRun
+    from modelyard_api.schedules import Due
     from modelyard_api.scoring import ScoreOptions
     from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume
@@ -192,6 +193,18 @@ class AsyncClient:
         from modelyard import timetable
 
         return await timetable.schedules(self, owner)
+
+    async def find_schedule(self, name: str, owner: str | None = None) -> AsyncSchedule:
+        """The user's schedule of that name, or `"owner/name"`; NotFound."""
+        from modelyard import timetable
+
+        return await timetable.one(self, name, owner)
+
+    async def due(self, cron: str, time_zone: str = "UTC") -> Due:
+        """What a cron line says in words, and its next five times; see `modelyard.due`."""
+        from modelyard import timetable
+
+        return await timetable.due(self, cron, time_zone)
 
     async def sweep(self, notebook: str | Path, **fields: Any) -> AsyncGroup:
         """A run of a notebook for each point of a grid or a list; see `modelyard.sweep` for the fields."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelyard.timetable import Schedule
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
+    from modelyard_api.schedules import Due
     from modelyard_api.secrets import Secret
     from modelyard_api.servers import Server, ServerSize
     from modelyard_api.volumes import Volume as Resource
@@ -172,6 +173,7 @@ def publish(
     owner: str | None = None,
     requirements: Sequence[str] | None = None,
     code_paths: Sequence[str | Path] = (),
+    files: str | Path | None = None,
     training: Any = None,
     cpu: float | None = None,
     memory: int | None = None,
@@ -183,8 +185,8 @@ def publish(
 ) -> Endpoint:
     """Publish `model` as the endpoint `name`; ready when this returns.
 
-    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, or an object with
-    `predict(rows)`.
+    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, an object with
+    `predict(rows)`, or a class with `load(folder)` and `predict(columns)` whose folder is `files`.
     `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
@@ -205,6 +207,7 @@ def publish(
         traffic=traffic,
         requirements=None if requirements is None else tuple(requirements),
         code_paths=tuple(code_paths),
+        files=files,
         training=training,
         cpu=cpu,
         memory=memory,
@@ -362,6 +365,19 @@ def schedule(
     return Schedule(run(client().schedule(notebook, cron, **times, **fields)))
 
 
+def find_schedule(name: str, owner: str | None = None) -> Schedule:
+    """Your schedule `name` (or "owner/name"), to pause, edit, start or delete it; NotFound."""
+    from modelyard.timetable import Schedule
+
+    return Schedule(run(client().find_schedule(name, owner)))
+
+
+def due(cron: str, time_zone: str = "UTC") -> Due:
+    """What a cron line says, before a schedule has it: `words`, and the `next` five times in the IANA `time_zone`.
+    InvalidInput for one that cannot be read or is never due."""
+    return run(client().due(cron, time_zone))
+
+
 def schedules(owner: str | None = None) -> list[Schedule]:
     """Your schedules, and those of your groups."""
     from modelyard.timetable import Schedule
@@ -421,6 +437,13 @@ def group(group_id: str) -> Group:
     from modelyard.group_view import Group
 
     return Group(run(client().group(group_id)))
+
+
+def groups(limit: int = 50) -> list[Group]:
+    """Your sweeps and pipelines and those of your groups, newest first."""
+    from modelyard.group_view import Group
+
+    return [Group(one) for one in run(client().groups(limit))]
 
 
 def secrets() -> list[Secret]:

@@ -31,6 +31,7 @@ from modelyard_server.predictor import Predictor
 from modelyard_server.settings import ServerSettings
 from modelyard_server.web.listener import Listener
 from modelyard_server.web.messages import Answer, Request
+from modelyard_server.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
 _PROBLEM = PROBLEM_MEDIA_TYPE.encode()
@@ -40,15 +41,16 @@ _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 class App:
     """One model behind the Open Inference Protocol and `/invocations`."""
 
-    def __init__(self, settings: ServerSettings, plane: DataPlane, pace: Pace) -> None:
+    def __init__(self, settings: ServerSettings, model: DataPlane | Pool, pace: Pace) -> None:
         self._settings = settings
-        self._plane = plane
+        self._manifest = model.manifest
+        self._pool = model if isinstance(model, Pool) else None
         self._guard = Guard(settings.access)
-        self._metrics = Metrics(settings.model, settings.version, plane.manifest.flavor)
-        self._predictor = Predictor(settings, plane, pace, self._metrics)
+        self._metrics = Metrics(settings.model, settings.version, model.manifest.flavor)
+        self._predictor = Predictor(settings, model, pace, self._metrics)
         self._listener: Listener | None = None
-        model = f"/v2/models/{settings.endpoint}"
-        self._models = (model, f"{model}/versions/{settings.version}")
+        path = f"/v2/models/{settings.endpoint}"
+        self._models = (path, f"{path}/versions/{settings.version}")
         self._inferring = {f"{m}/infer".encode(): False for m in self._models} | {b"/invocations": True}
 
     def bind(self, listener: Listener) -> None:
@@ -132,6 +134,8 @@ class App:
         if path == "/v2/health/ready" or path in tuple(f"{m}/ready" for m in self._models):
             if self._listener is not None and self._listener.draining:
                 raise Unavailable("the server is stopping")
+            if self._pool is not None:
+                self._pool.ready()
             return Answer(200, b'{"ready":true}')
         if path == "/metrics" and b"x-forwarded-for" not in request.headers:
             return Answer(200, self._metrics.text(), _TEXT)
@@ -143,9 +147,9 @@ class App:
         if path == "/v2":
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            return v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
+            return v2.metadata(settings.endpoint, settings.version, self._manifest)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
-            return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
+            return openapi.document(settings.endpoint, settings.version, self._manifest)
         raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")
 
 

@@ -40,6 +40,12 @@ class ServerSettings(BaseModel):
         description="Seconds for a request to come and for an answer to be taken; slower callers are cut off.",
     )
     threads: int = Field(1, ge=1, description="Threads of the model's own arithmetic.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes of a model that is Python, each with the model in its memory; ONNX needs none.",
+    )
     memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")
 

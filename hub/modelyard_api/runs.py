@@ -260,6 +260,12 @@ class RunLog(BaseModel):
     lines: tuple[str, ...]
 
 
+class SnapshotLimits(BaseModel):
+    """The answer of `GET /snapshots`: bytes of a snapshot, packed."""
+
+    largest: int
+
+
 class RunReport(BaseModel):
     """What a run's own process tells, in `PROGRESS` of its output: how far it is, what it recorded, how it failed."""
 
@@ -278,14 +284,30 @@ NOTEBOOK = "live/notebook.ipynb"
 """The output notebook, as far as it is."""
 
 
+RUNS = "runs"
+"""Below the artifacts' root: a folder for each owner of runs."""
+SNAPSHOT = "snapshot.zip"
+"""The one file of a snapshot's folder."""
+
+
+def snapshots_folder(owner: str) -> str:
+    """Where an owner's snapshots lie below the artifacts' root."""
+    return f"{RUNS}/{owner}/input"
+
+
 def snapshot_folder(owner: str, digest: str) -> str:
     """Where a snapshot lies below the artifacts' root: of an owner, shared by all runs of the same content."""
-    return f"runs/{owner}/input/{digest}"
+    return f"{snapshots_folder(owner)}/{digest}"
+
+
+def run_folder(owner: str, run_id: str) -> str:
+    """Where all that a run left lies below the artifacts' root."""
+    return f"{RUNS}/{owner}/{run_id}"
 
 
 def attempt_folder(owner: str, run_id: str, attempt: int) -> str:
     """Where an attempt's output lies below the artifacts' root."""
-    return f"runs/{owner}/{run_id}/{attempt}"
+    return f"{run_folder(owner, run_id)}/{attempt}"
 
 
 def task_name(run_id: str, attempt: int) -> str:

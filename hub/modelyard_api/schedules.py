@@ -83,9 +83,20 @@ class LastRun(Strict):
     state: str
 
 
-class ScheduleStatus(Strict):
-    """What is observed. `next`: the next due times; none while it is paused. `cursor`: until when all is decided."""
+class Due(Strict):
+    """What a cron line says: in words, and the next times in its zone."""
 
+    cron: str
+    time_zone: str
+    words: str
+    next: tuple[datetime, ...]
+
+
+class ScheduleStatus(Strict):
+    """What is observed. `next`: the next due times; none while it is paused. `words`: what the cron line says.
+    `cursor`: until when all is decided."""
+
+    words: str = ""
     next: tuple[datetime, ...] = ()
     last: LastRun | None = None
     skipped: Annotated[tuple[Skipped, ...], Field(description="The latest due times without a run, newest first.")] = ()

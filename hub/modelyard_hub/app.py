@@ -7,22 +7,26 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI
 
 from modelyard_hub import service
-from modelyard_hub.artifacts import Artifacts, FolderArtifacts, S3Artifacts
+from modelyard_hub.artifacts import Artifacts, FolderArtifacts
+from modelyard_hub.artifacts_s3 import S3Artifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.hub_tokens import HubTokens
+from modelyard_hub.kernels import LocalKernels, UnknownKernels
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
 from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
 from modelyard_hub.reconcile.schedules import Clockwork
+from modelyard_hub.reconcile.sweep import Keep, Sweeper
 from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
@@ -70,13 +74,15 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
             batch.add_done_callback(_say_why)
             stack.push_async_callback(_end, batch)
+            sweeper = asyncio.create_task(_sweeper(parts).run(), name="sweep")
+            stack.push_async_callback(_end, sweeper)
             triggers = asyncio.create_task(Triggers(parts.store.schedules, parts.registry).run(), name="triggers")
             stack.push_async_callback(_end, triggers)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield
 
-    return service.build(hub.root, settings.max_body, lifespan, snapshots=settings.run_snapshot_max)
+    return service.build(hub.root, settings.max_body, lifespan, largest_snapshot=settings.run_snapshot_max)
 
 
 def make_runtime(settings: Settings) -> Runtime:
@@ -131,6 +137,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
         queue=Queue(),
         routing_token=settings.routing_token.get_secret_value(),
+        kernels=UnknownKernels() if settings.runtime == "kubernetes" else LocalKernels(),
     )
 
 
@@ -153,6 +160,12 @@ def _runs(parts: Parts) -> RunController:
     if slots is None:
         slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1
     return RunController(parts.store, parts.runtime, steps, parts.queue, slots)
+
+
+def _sweeper(parts: Parts) -> Sweeper:
+    settings = parts.settings
+    age = timedelta(days=settings.run_keep_days) if settings.run_keep_days else None
+    return Sweeper(parts.store, parts.artifacts, Keep(age, settings.run_keep_last))
 
 
 def _audit(store: Store) -> Audit:

@@ -148,7 +148,7 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 queue=Queue(),
                 routing_token="traefik",
             )
-            app = build(env.root, config.max_body, snapshots=config.run_snapshot_max)
+            app = build(env.root, config.max_body, largest_snapshot=config.run_snapshot_max)
             app.state.parts = parts
             yield Yard(app, parts, hub, registry, runtime, router)
     await router.close()

@@ -15,6 +15,7 @@ from modelyard_api.parameters import check
 from modelyard_api.runs import Run
 from modelyard_api.schedules import (
     SHOWN,
+    Due,
     Hook,
     Schedule,
     ScheduleList,
@@ -42,6 +43,17 @@ async def list_schedules(
     """Administrators see all."""
     found = await parts.store.schedules.list(None if identity.admin else audience(identity))
     return ScheduleList(items=tuple(_shown(s) for s in found if owner is None or s.owner == owner))
+
+
+@router.get("/due", summary="What a cron line says, and when it is due")
+async def get_due(
+    identity: Reader,
+    line: Annotated[str, Query(alias="cron", min_length=1, max_length=200)],
+    time_zone: Annotated[str, Query(min_length=1, max_length=64)] = "UTC",
+) -> Due:
+    """Before it is written. 422 names the `field` that is wrong, `cron` or `time_zone`."""
+    cron.check(line, time_zone)
+    return Due(cron=line, time_zone=time_zone, words=cron.words(line), next=_next(line, time_zone))
 
 
 @router.get("/{owner}/{name}", responses=responses(404), summary="One schedule")
@@ -184,17 +196,22 @@ async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> 
 
 
 def _shown(schedule: Schedule) -> Schedule:
-    """With its next times."""
-    if schedule.spec.paused or schedule.spec.cron is None:
+    """With what it says in words, and its next times."""
+    spec = schedule.spec
+    if spec.cron is None:
         return schedule
     try:
-        after = datetime.now(UTC)
-        times = tuple(islice(cron.due_after(schedule.spec.cron, schedule.spec.time_zone, after), SHOWN))
+        times = () if spec.paused else _next(spec.cron, spec.time_zone)
     except InvalidInput:  # a zone that the data has no more
         times = ()
-    zone = cron.place(schedule.spec.time_zone) if times else UTC
-    status = schedule.status.model_copy(update={"next": tuple(time.astimezone(zone) for time in times)})
+    status = schedule.status.model_copy(update={"next": times, "words": cron.words(spec.cron)})
     return schedule.model_copy(update={"status": status})
+
+
+def _next(line: str, time_zone: str) -> tuple[datetime, ...]:
+    zone = cron.place(time_zone)
+    times = islice(cron.due_after(line, time_zone, datetime.now(UTC)), SHOWN)
+    return tuple(time.astimezone(zone) for time in times)
 
 
 def _tagged(schedule: Schedule, response: Response) -> Schedule:

@@ -13,7 +13,7 @@ from modelyard_api.errors import Conflict, NotFound, StaleWrite
 from modelyard_api.runs import RunStatus
 from modelyard_api.schedules import KEPT, LastRun, Schedule, ScheduleSpec, ScheduleStatus, Skipped
 from modelyard_hub.store.records import Actor, RunsOf
-from modelyard_hub.store.run_rows import OPEN, never_ran
+from modelyard_hub.store.run_rows import OPEN, THERE, never_ran
 from modelyard_hub.store.tables import runs, schedules
 
 
@@ -125,7 +125,7 @@ def _mine(schedule: Schedule) -> Any:
 
 
 def _last(connection: Connection, key: str) -> LastRun | None:
-    query = select(runs.c.id, runs.c.due, runs.c.state).where(runs.c.schedule == key)
+    query = select(runs.c.id, runs.c.due, runs.c.state).where(runs.c.schedule == key, THERE)
     row = connection.execute(query.order_by(runs.c.number.desc()).limit(1)).one_or_none()
     return None if row is None else LastRun(id=row.id, due=row.due, state=row.state)
 

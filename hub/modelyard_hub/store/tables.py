@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -202,10 +203,15 @@ runs = Table(
     Column("due", UtcDateTime),
     Column("group", String(63)),
     Column("member", String(63)),
+    Column("removing", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("owner", "idempotency_key"),
     UniqueConstraint("schedule", "due"),
     Index(None, "state", "number"),
     Index(None, "owner", "number"),
     Index(None, "group", "number"),
+    Index(None, "state", "updated_at"),
+    Index(None, "removing", "number"),
+    Index(None, "schedule", "number"),
+    Index(None, "token_id"),
     sqlite_autoincrement=True,
 )

@@ -38,6 +38,7 @@ async def test_a_schedule_through_its_life(yard: Yard, taken: str) -> None:
         shown = (await ada.get(NIGHTLY)).json()
         times = [datetime.fromisoformat(time) for time in shown["status"]["next"]]
         assert len(times) == 5
+        assert shown["status"]["words"] == "At 02:30 every day"
         assert {(time.hour, time.minute) for time in times} <= {(2, 30), (3, 0)}
         assert all(time.utcoffset() in (timedelta(hours=1), timedelta(hours=2)) for time in times)
         assert (shown["runs_as"], shown["spec"]["catch_up"], shown["spec"]["overlap"]) == ("ada", "last", False)
@@ -50,6 +51,24 @@ async def test_a_schedule_through_its_life(yard: Yard, taken: str) -> None:
         assert (await ada.delete(NIGHTLY)).status_code == 204
         problem(await ada.get(NIGHTLY), 404, "NotFound")
         problem(await ada.delete(NIGHTLY), 404, "NotFound")
+
+
+async def test_what_a_line_says_before_it_is_written(yard: Yard) -> None:
+    async with yard.client("ada") as ada, yard.client() as nobody:
+        found = (await ada.get(f"{API}/schedules/due?cron=30 2 * * MON-FRI&time_zone=Europe/Berlin")).json()
+        assert found["words"] == "At 02:30 on Monday through Friday"
+        times = [datetime.fromisoformat(time) for time in found["next"]]
+        assert len(times) == 5
+        assert all(time.weekday() < 5 and time.utcoffset() != timedelta(0) for time in times)
+        assert (await ada.get(f"{API}/schedules/due?cron=@daily")).json()["words"] == "At 00:00 every day"
+        for query, field in (
+            ("cron=soon", "cron"),
+            ("cron=0 0 30 2 *", "cron"),
+            ("cron=@daily&time_zone=Mars", "time_zone"),
+        ):
+            said = problem(await ada.get(f"{API}/schedules/due?{query}"), 422, "InvalidInput")
+            assert (said["field"], said["detail"].split(":")[0]) == (field, f"spec.{field}")
+        problem(await nobody.get(f"{API}/schedules/due?cron=@daily"), 401, "Unauthenticated")
 
 
 async def test_whose_they_are(yard: Yard, taken: str) -> None:

@@ -18,7 +18,7 @@ from modelyard.batch.scoring.answering import Answerer, output_schema
 from modelyard.batch.scoring.drift import Reference
 from modelyard.batch.scoring.intake import Intake
 from modelyard.batch.scoring.parts import Part, Record, done
-from modelyard.batch.scoring.places import Place, making, open_data, open_place
+from modelyard.batch.scoring.places import making, open_data, open_place
 from modelyard.batch.scoring.plan import Unit, fingerprint, sharded, units
 from modelyard.batch.scoring.report import collect, commit
 from modelyard.batch.scoring.sources import Files, open_files
@@ -94,14 +94,14 @@ def score(order: Order) -> ScoreReport | None:
     with output.alone(f"{order.shard[0]}-of-{order.shard[1]}"):
         facts = _facts(order, manifest, files)
         plan = fingerprint(facts)
-        ended = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
+        ended, claim = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
         if ended is not None:
             return ended
         if order.shard[1] == 1:
             state.sweep(output)
         if files is None:
             files = open_files(*sql.result(order.data, order.options, manifest, output), sql.FORMAT)
-        return _Scoring(order, _Loaded(plane, *example), files, output, plan).run()
+        return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run()
 
 
 def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
@@ -151,8 +151,9 @@ class _Loaded:
 
 
 class _Scoring:
-    def __init__(self, order: Order, model: _Loaded, files: Files, output: Place, plan: str) -> None:
-        self._order, self._files, self._output, self._plan = order, files, output, plan
+    def __init__(self, order: Order, model: _Loaded, files: Files, claim: state.Claim, plan: str) -> None:
+        self._order, self._files, self._claim, self._plan = order, files, claim, plan
+        self._output = claim.place
         self._model = model
         self._manifest = model.plane.manifest
         self._intake = Intake(self._manifest, files.schema(), order.options, _is_text(files))
@@ -167,6 +168,8 @@ class _Scoring:
     def run(self) -> ScoreReport | None:
         """All of this shard's units, and the report where no other shard's are missing."""
         records, strangers = done(self._output, self._plan)
+        if strangers:
+            self._claim.check()
         for name in strangers:
             self._output.remove(name)
         work = [found for unit in self._units if (found := self._left(unit, records)) is not None]
@@ -189,6 +192,7 @@ class _Scoring:
         about: dict[str, Any] = {"model": self._order.model, "version": self._order.version, "run": self._order.run}
         about |= {"plan": self._plan, "resumed": self._resumed, "seconds": round(seconds, 3)}
         about |= {"rate": round((self._rows - self._resumed) / max(seconds, 1e-6), 1)}
+        self._claim.check()
         commit(self._output, report := report.model_copy(update=about))
         return report
 
@@ -257,6 +261,7 @@ class _Scoring:
 
     def _close(self, part: Part, mine: list[Record]) -> None:
         self._bear(part, of=self._rows if self._total is None else self._total)
+        self._claim.check()
         mine.append(part.close())
         self._parts += 1
 

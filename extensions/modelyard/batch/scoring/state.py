@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from modelyard.batch.scoring.places import FolderPlace, Place, put_text
+from modelyard.batch.scoring.places import FolderPlace, Place
 from modelyard.batch.scoring.plan import parse_part
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, REJECTS, ScoreReport
@@ -17,6 +19,7 @@ from modelyard_api.scoring import MANIFEST, PROGRESS, REJECTS, ScoreReport
 INPUT = "_input"
 """The folder of a query's result, while it is scored."""
 _OURS = (MANIFEST, PROGRESS)
+_TRIES = 5
 
 
 def finished(place: Place) -> ScoreReport | None:
@@ -27,35 +30,60 @@ def finished(place: Place) -> ScoreReport | None:
     return None
 
 
-def begin(place: Place, plan: str, facts: Mapping[str, Any], *, run: str, overwrite: bool) -> ScoreReport | None:
+@dataclass(frozen=True)
+class Claim:
+    """Who an output belongs to: what stands in its `PROGRESS`, until somebody takes it over."""
+
+    place: Place
+    text: str
+
+    def check(self) -> None:
+        """Conflict where somebody has taken the output over: what is written from now on would be in their way."""
+        found = self.place.read(PROGRESS)
+        if found is None or found.decode(errors="replace") != self.text:
+            raise Conflict("another scoring has taken the output over", remedy="Name an output for each of them.")
+
+
+def begin(
+    place: Place, plan: str, facts: Mapping[str, Any], *, run: str, overwrite: bool
+) -> tuple[ScoreReport | None, Claim]:
     """Claim the output for a plan; the report where that very run has ended before. Conflict says what is there.
 
-    What an unfinished scoring of the same plan left stays, to go on from.
+    What an unfinished scoring of the same plan left stays, to go on from, and the claim is the same: so it is for the
+    shards of one scoring. Of two that begin different ones at once one has the output, the other is refused.
     """
-    there = [file.path for file in place.files()]
-    report = finished(place)
-    if report is not None and report.plan == plan and run and report.run == run:
-        return report
-    strangers = [path for path in there if not _is_ours(path)]
-    if strangers:
-        raise Conflict(
-            f"the output holds files that no scoring made, such as {strangers[0]}", remedy="Name a folder of its own."
-        )
-    if report is not None and not overwrite:
-        refuse(report)
-    known = _known(place)
-    same = report is None and known is not None and known["plan"] == plan
-    if known is not None and not same and not overwrite and any(parse_part(path) for path in there):
-        raise Conflict(
-            f"the output holds an unfinished scoring of something else: {_difference(known['facts'], facts)}",
-            remedy="Name another output, or give overwrite=True to begin anew.",
-        )
-    if not same:
+    for _ in range(_TRIES):
+        text = place.read(PROGRESS)
+        before = None if text is None else text.decode(errors="replace")
+        there = [file.path for file in place.files()]
+        report = finished(place)
+        if report is not None and report.plan == plan and run and report.run == run:
+            return report, Claim(place, before or "")
+        strangers = [path for path in there if not _is_ours(path)]
+        if strangers:
+            raise Conflict(
+                f"the output holds files that no scoring made, such as {strangers[0]}",
+                remedy="Name a folder of its own.",
+            )
+        if report is not None and not overwrite:
+            refuse(report)
+        known = _known(before)
+        same = report is None and known is not None and known["plan"] == plan
+        if known is not None and not same and not overwrite and any(parse_part(path) for path in there):
+            raise Conflict(
+                f"the output holds an unfinished scoring of something else: {_difference(known['facts'], facts)}",
+                remedy="Name another output, or give overwrite=True to begin anew.",
+            )
+        if same and before is not None:
+            return None, Claim(place, before)
+        claim = json.dumps({"plan": plan, "facts": facts, "claim": uuid.uuid4().hex}, indent=1)
+        if not place.swap(PROGRESS, claim, before):
+            continue  # somebody has begun meanwhile: looked at anew
         # The manifest first: from then on nobody takes what is left for whole.
-        for path in sorted((p for p in there if _is_ours(p)), key=lambda p: p != MANIFEST):
+        for path in sorted((p for p in there if _is_ours(p) and p != PROGRESS), key=lambda p: p != MANIFEST):
             place.remove(path)
-        put_text(place, json.dumps({"plan": plan, "facts": facts}, indent=1), PROGRESS)
-    return None
+        return None, Claim(place, claim)
+    raise Conflict("others begin scorings to the output all the time", remedy="Name an output for each of them.")
 
 
 def refuse(report: ScoreReport) -> NoReturn:
@@ -73,9 +101,9 @@ def sweep(place: Place) -> None:
             file.unlink(missing_ok=True)
 
 
-def _known(place: Place) -> dict[str, Any] | None:
+def _known(text: str | None) -> dict[str, Any] | None:
     with suppress(ValueError):
-        told = json.loads(place.read(PROGRESS) or b"null")
+        told = json.loads(text or "null")
         return told if isinstance(told, dict) and "plan" in told and "facts" in told else None
     return None
 
