@@ -84,14 +84,14 @@ def measured(stack: Stack, folder: Path, seconds: float, rounds: int) -> None:
             one |= {"cpu": sum(used) / max(one["count"], 1) * 1e3, "least": min(used) / sum(used)}
             runs.append(one)
             print(
-                f"  {replicas}: {one['rate']:.0f} /s, {one['cpu']:.2f} ms of the processor, {one['bad']} bad",
+                f"  {replicas}: {one['rate']:.1f} /s, {one['cpu']:.2f} ms of the processor, {one['bad']} bad",
                 flush=True,
             )
     pairs = [two["rate"] / one["rate"] for one, two in zip(found[1], found[2], strict=True)]
     for replicas, runs in found.items():
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         print(
-            f"{replicas} replica(s): {median['rate']:.0f} /s, p50 {median['p50']:.1f} ms, p99 {median['p99']:.1f} ms, ",
+            f"{replicas} replica(s): {median['rate']:.1f} /s, p50 {median['p50']:.1f} ms, p99 {median['p99']:.1f} ms, ",
             end="",
         )
         print(f"{median['cpu']:.2f} ms of the processor each; the one with less did {median['least']:.0%}")

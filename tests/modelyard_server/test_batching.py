@@ -112,7 +112,7 @@ async def test_joins_no_more_than_a_twentieth_of_a_second(
     """All of a batch wait for it; a model that gains by joining has large ones all the same."""
     model = Steady(call, row)
     plane = DataPlane(write_onnx(tmp_path / "p"), model)
-    batcher = Batcher(plane, max_batch=4096, max_queue=1000, metrics=Metrics("m", "1", "onnx"))
+    batcher = Batcher(plane, [Here(plane)], max_batch=4096, max_queue=1000, metrics=Metrics("m", "1", "onnx"))
     count = 40 if row else 300
     answers = await asyncio.gather(*(batcher.predict({"input": np.ones((1, 3))}) for _ in range(count)))
     await batcher.close()
@@ -123,7 +123,7 @@ async def test_joins_no_more_than_a_twentieth_of_a_second(
 async def test_who_leaves_frees_his_place(tmp_path: Path) -> None:
     model = Temperamental()
     plane = DataPlane(write_onnx(tmp_path / "p"), model)
-    batcher = Batcher(plane, max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
+    batcher = Batcher(plane, [Here(plane)], max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
     row = {"input": np.ones((1, 3))}
     asks = [asyncio.create_task(batcher.predict(row)) for _ in range(2)]
     await asyncio.sleep(0)
