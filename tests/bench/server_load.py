@@ -140,7 +140,7 @@ def load(
     found = re.search(r"RESULT (\{.*\})", done.stdout)
     assert found, done.stdout
     result: dict[str, float] = json.loads(found.group(1))
-    if result["bad"]:
+    if result["bad"] and kind != "wrong":
         print(f"  {server.name} {kind}: {result['bad']:.0f} bad answers")
     return result
 

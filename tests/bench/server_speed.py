@@ -76,7 +76,13 @@ def measured(folder: Path, model: str, arguments: argparse.Namespace) -> None:
         found: dict[tuple[str, str, int], list[dict[str, float]]] = {}
         started = []
         for server in servers(folder, model, arguments.peers):
-            process = stack.enter_context(running(server, folder))
+            try:
+                process = stack.enter_context(running(server, folder))
+            except SystemExit as error:
+                if server.name in ("ours", "floor ASGI"):
+                    raise
+                print(f"left out: {error}", flush=True)
+                continue
             agree = np.mean(np.array([int(v) for v in labels(server, folder)]) == np.array(expected))
             started.append((server, process))
             print(f"{server.name}: up, {agree:.1%} of its labels are scikit-learn's", flush=True)

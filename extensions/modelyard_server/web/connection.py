@@ -27,8 +27,8 @@ _SMALL = 4096
 class Connection(asyncio.Protocol):
     """Requests are answered in order; further ones wait while one is under way.
 
-    Who ends his side of the connection while his answer is under way is taken to have left, as uvicorn, hyper, nginx,
-    Node and Go take it: HTTP's clients do not half-close, and a prediction for nobody would keep others waiting."""
+    Who ends his side of the connection while his answer is under way is taken to have left, as uvicorn, hyper and, as a
+    proxy, nginx take it by default: a prediction for nobody would keep others waiting."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
