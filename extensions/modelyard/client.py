@@ -307,14 +307,14 @@ class AsyncClient:
         return await unattended.submit(self, notebook, unattended.Submission(**fields))
 
     async def score(
-        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, **fields: Any
+        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, shards: int = 1, **fields: Any
     ) -> AsyncRun:
         """A table scored by a registered model, queued; see `modelyard.score`. `options`: all of it that is about the
         table; `fields`: all that is about the run."""
         from modelyard import offline
         from modelyard_api.scoring import ScoreOptions
 
-        table = offline.Table(model, data, output, options or ScoreOptions())
+        table = offline.Table(model, data, output, options or ScoreOptions(), shards)
         return await offline.submit(self, table, offline.submission_of(fields))
 
     async def run(self, run_id: str) -> AsyncRun:

@@ -335,6 +335,8 @@ def schedule(
     paused: bool = False,
     on_version: str | None = None,
     version_parameter: str | None = None,
+    on_files: str | Mapping[str, Any] | None = None,
+    on_drift: str | Mapping[str, Any] | None = None,
     description: str = "",
     **fields: Any,
 ) -> Schedule:
@@ -344,8 +346,11 @@ def schedule(
     `time_zone`. `catch_up`: what becomes of times that had no run because the one before had not ended or Modelyard was
     away: "last" of them, "skip", "all". `overlap`: whether a run starts while the one before it goes on. `deadline`:
     seconds after its time in which a run may start. `on_version`: a registered model of which each new version starts a
-    run too, with its number as the parameter `version_parameter`, within seconds. `fields`: those of `submit`. The
-    notebook is taken as it is now: call this again when it has changed.
+    run too, with its number as the parameter `version_parameter`, within seconds. `on_files`: a folder or
+    s3://bucket/key in which new files start a run, each once, with the list of them as the parameter `files`; or a dict
+    with `location`, `pattern`, `parameter`, `settle` (seconds), `changed`, `at_most`. `on_drift`: a registered model of
+    which a scoring's drift starts a run; or a dict with `model`, `threshold`, `cool_down` (seconds), `parameter`.
+    `fields`: those of `submit`. The notebook is taken as it is now: call this again when it has changed.
 
     InvalidInput for a line that is never due and a zone that there is not.
     """
@@ -360,6 +365,8 @@ def schedule(
         "paused": paused,
         "on_version": on_version,
         "version_parameter": version_parameter,
+        "on_files": on_files,
+        "on_drift": on_drift,
         "description": description,
     }
     return Schedule(run(client().schedule(notebook, cron, **times, **fields)))

@@ -39,6 +39,8 @@ class Times:
     paused: bool = False
     on_version: str | None = None
     version_parameter: str | None = None
+    on_files: str | Mapping[str, Any] | None = None
+    on_drift: str | Mapping[str, Any] | None = None
     description: str = ""
 
 
@@ -146,6 +148,9 @@ async def put(client: AsyncClient, work: RunSpec, times: Times, whose: tuple[str
     if owner is None:
         owner = (await client.me()).owner
     members = {key: value for key, value in vars(times).items() if key != "name"}
+    for key, only in (("on_files", "location"), ("on_drift", "model")):
+        if isinstance(members[key], str):
+            members[key] = {only: members[key]}
     spec = checked(ScheduleSpec, run=work, **members)
     return AsyncSchedule(client, await _put(client, f"/schedules/{owner}/{name}", spec))
 
@@ -261,7 +266,11 @@ class Schedule:
         spec, status = self.spec, self._remote.resource.status
         times = ", ".join(time.strftime("%a %d %b %H:%M") for time in status.next)
         said = "paused" if spec.paused else f"next: {times}"
-        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else f"on versions of {spec.on_version or 'nothing'}"
+        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else ""
+        when += f" on versions of {spec.on_version}" if spec.on_version else ""
+        when += f" on files in {spec.on_files.location}" if spec.on_files else ""
+        when += f" on drift of {spec.on_drift.model}" if spec.on_drift else ""
+        when = when.strip() or "when it is started"
         return f"<Schedule {self.name} {when}; {said}>"
 
 

@@ -17,34 +17,30 @@ import traceback
 import uvloop
 from pydantic import ValidationError
 
-from modelyard_api.models import PackageManifest
 from modelyard_api.names import REVISION_HEADER
 from modelyard_server.app import App
-from modelyard_server.dataplane import IN_PROCESS, DataPlane, load
-from modelyard_server.manifest import read_manifest
-from modelyard_server.pace import SLOW, warm
+from modelyard_server.loading import Loaded, prepare, ready
 from modelyard_server.settings import ServerSettings
+from modelyard_server.swap import Swapper
 from modelyard_server.web.listener import Limits, Listener
 from modelyard_server.workers.pool import Pool
-from modelyard_server.workers.worker import Launch
 
 EXIT_SETTINGS, EXIT_PACKAGE, EXIT_PORT = 2, 3, 4
 _SWITCH = 0.0005
 """Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
 
-async def serve(settings: ServerSettings, loaded: DataPlane | PackageManifest, listening: socket.socket) -> int:
+async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.socket) -> int:
     """Until SIGTERM or SIGINT: then readiness goes off, no more connections are taken, and what has begun is answered.
 
-    A second SIGINT ends at once. The exit code: 0, or that of a package that none of its processes could load."""
-    if isinstance(loaded, DataPlane):
-        broken = asyncio.Event()
-        app = App(settings, loaded, warm(loaded))
-    else:
-        pool = Pool(loaded, Launch(settings.package, settings.threads), settings.workers)
-        pool.start()
-        broken = pool.broken
-        app = App(settings, pool, SLOW)
+    A second SIGINT ends at once; SIGHUP serves what the package's path is now. The exit code: 0, or that of a package
+    that none of its processes could load."""
+    broken = asyncio.Event()
+    if isinstance(loaded.model, Pool):
+        loaded.model.start()
+        broken = loaded.model.broken
+    app = App(settings, loaded)
+    swapper = Swapper(lambda: ready(settings), app.switch)
     limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
     revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
     listener = Listener(app, limits, (revision,))
@@ -59,8 +55,10 @@ async def serve(settings: ServerSettings, loaded: DataPlane | PackageManifest, l
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, signum)
+    loop.add_signal_handler(signal.SIGHUP, swapper.ask)
     await listener.listen(listening)
     await _first(ended, broken)
+    await swapper.close()
     draining = asyncio.create_task(listener.drain(settings.drain_timeout), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -90,13 +88,11 @@ def main() -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_PORT if error.errno == errno.EADDRINUSE else EXIT_SETTINGS
     try:
-        manifest = read_manifest(settings.package)
-        here = manifest.flavor in IN_PROCESS
-        loaded = load(settings.package, settings.threads) if here else manifest
+        loaded = prepare(settings)
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
-    logging.info("serving %s version %s (%s)", settings.model, settings.version, manifest.flavor)
+    logging.info("serving %s version %s (%s)", settings.model, loaded.version, loaded.model.manifest.flavor)
     sys.setswitchinterval(_SWITCH)
     status = uvloop.run(serve(settings, loaded, listener))
     logging.info("stopped")

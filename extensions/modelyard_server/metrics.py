@@ -62,8 +62,7 @@ class Metrics(Collector):
     """What `/metrics` answers; times in seconds. Times of a request's parts: read, queue, predict, write."""
 
     def __init__(self, model: str, version: str, flavor: str) -> None:
-        self._labels = {"model": model, "version": version}
-        self._info = {"model": model, "version": version, "flavor": flavor}
+        self.serves(model, version, flavor)
         self.codes: Counter[int] = Counter()
         self.violations: Counter[str] = Counter()
         self.rows = 0
@@ -80,6 +79,11 @@ class Metrics(Collector):
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
+
+    def serves(self, model: str, version: str, flavor: str) -> None:
+        """What is served from now on; counts go on."""
+        self._labels = {"model": model, "version": version}
+        self._info = {"model": model, "version": version, "flavor": flavor}
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -20,7 +20,7 @@ class ServerSettings(BaseModel):
     package: Path = Field(description="Folder of the package.")
     endpoint: str = Field(description="Name of the endpoint; the model's name in the protocol.")
     model: str = Field("", description="Registered model.")
-    version: str = Field("1", description="Version in the registry.")
+    version: str = Field("1", description="Version in the registry; empty: the name of the package's folder.")
     revision: int = Field(1, description="Number of the revision; answered as X-Modelyard-Revision.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="Port to listen on.")

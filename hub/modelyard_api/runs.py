@@ -20,6 +20,7 @@ _SECRET = r"^([a-z0-9-]{1,63}/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 NEED_FAILED = "NeedFailed"
 """The reason of a run of which another one, that it needs, did not succeed."""
 CANCELLED = "Cancelled"
+MOST_SHARDS = 100
 CANNOT_SCORE = "CannotScore"
 """The reason of a scoring that no further attempt would help: its data, output or model are not as they must be."""
 
@@ -106,6 +107,9 @@ class ScoreWork(Spec):
     data: str
     output: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    shards: Annotated[
+        int, Field(ge=1, le=MOST_SHARDS, description="Processes that share the rows, each of its size.")
+    ] = 1
 
 
 class ResultOf(Spec):
@@ -152,6 +156,11 @@ class RunSpec(Spec):
             if parameter in self.parameters:
                 raise ValueError(f"results_of.{parameter}: `parameters` gives it too")
         return self
+
+    @property
+    def shards(self) -> int:
+        """Processes that do it together; 0 where it is one like any other."""
+        return self.score.shards if self.score is not None and self.score.shards > 1 else 0
 
     @property
     def called(self) -> str:

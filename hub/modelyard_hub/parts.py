@@ -25,6 +25,7 @@ from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
 from modelyard_hub.vault import Vault
 from modelyard_hub.volumes.shelf import Shelf
+from modelyard_hub.watched import Places
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Parts:
     artifacts: Artifacts
     vault: Callable[[], Vault]
     queue: Queue
+    places: Places
     routing_token: str = field(repr=False)
     kernels: Kernels = field(default_factory=UnknownKernels)
 

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         90.0, ge=0, description="Days that runs are kept after their end, with what they left; 0: for ever."
     )
     run_keep_last: int = Field(20, ge=0, description="Runs of a schedule that are kept however old they are.")
+    watch_folders: tuple[Path, ...] = Field(
+        (), description="Folders, mounted in the hub service, that schedules may watch on Kubernetes, as JSON."
+    )
     server_cpu_share: float = Field(
         0.5,
         gt=0,

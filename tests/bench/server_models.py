@@ -1,4 +1,4 @@
-"""Models of the model server's benches: two of scikit-learn, as packages and as pickles, and graphs made by hand."""
+"""Models of the benches of model servers: those of `server_speed.py`, as packages and pickles, and graphs by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from modelyard.packaging import build
 from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest, Signature, TensorSpec
@@ -22,14 +22,18 @@ IMAGE = (3, 296, 296)
 """Of 32-bit numbers: 1.05 MB."""
 
 
-def write_models(folder: Path) -> None:
-    """`lr` and `hgb`: a folder each with a package of thirty columns; a pickle without column names for the peers."""
+def write_models(folder: Path, names: tuple[str, ...] = ("lr", "hgb", "sk")) -> None:
+    """`lr`, `hgb`, and `sk`, which ONNX has no operators for: a folder each with a package of thirty columns; a pickle
+    without column names for the peers."""
     data = load_breast_cancer(as_frame=True)
     frame, target = data.data, data.target
     for name, model in (
         ("lr", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
         ("hgb", HistGradientBoostingClassifier(random_state=0)),
+        ("sk", make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(max_iter=1000))),
     ):
+        if name not in names:
+            continue
         _package(model.fit(frame, target), frame, folder / name)
         joblib.dump(model.fit(np.asarray(frame), target), folder / f"{name}.joblib")
 

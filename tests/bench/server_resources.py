@@ -103,7 +103,7 @@ def images(folder: Path, rounds: int) -> None:
 
 def growth(folder: Path, requests: int) -> None:
     """Of the memory, over many requests."""
-    write_models(folder)
+    write_models(folder, ("lr",))
     payloads(folder)
     refused = json.loads((folder / "v2-1").read_text())
     refused["inputs"][0]["data"][7] = "seven"

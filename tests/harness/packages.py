@@ -178,6 +178,7 @@ def write_moody(directory: Path) -> PackageManifest:
     place: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(_MOODY, "moody", "exec"), place)  # noqa: S102 - as in a notebook, where no module has the class
     (directory / PYTHON_FILES).mkdir(parents=True)
+    (directory / PYTHON_PATH).parent.mkdir()
     (directory / PYTHON_PATH).write_bytes(cloudpickle.dumps(place["Moody"]()))
     signature = Signature(
         layout="tensor",

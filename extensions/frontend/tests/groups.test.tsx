@@ -114,7 +114,7 @@ test("one that goes on is looked at again and again, and its members say how far
   const going = member("depth=1", { state: "running", cell: 2, cells: 5, expected: 60, output: "epoch 3" });
   const model = await opened({ ...GROUP, state: "running", counts: { running: 1 }, members: [going] });
   expect(screen.getByRole("table", { name: "Members of depths" }).textContent).toContain(
-    "cell 2 of 5 · of about 1:00 min · epoch 3",
+    "cell 2 of 5 · usually 1:00 min · epoch 3",
   );
   await act(async () => {
     vi.advanceTimersByTime(2000);

@@ -113,6 +113,12 @@ test("log, parameters and results", async () => {
   };
   await reply(model, "details", { ok: true, value });
   expect(screen.getByRole("table", { name: "Results" }).textContent).toContain("0.93");
+  await userEvent.click(screen.getByRole("button", { name: "Delete…" }));
+  expect(asked(model, "remove")).toHaveLength(0);
+  await userEvent.click(screen.getByRole("button", { name: "Delete the run" }));
+  expect(asked(model, "remove")[0]?.given).toEqual({ id: "b2" });
+  await reply(model, "remove", { ok: true, value: null });
+  expect(screen.getByText("It is deleted.")).toBeTruthy();
 });
 
 test("a kernel in which nothing changes is not taken for gone, one that says nothing is", async () => {

@@ -37,6 +37,8 @@ class RunsPanel(LookedAt, front_end="unattended"):
     of this machine are in `RunsTable`.
     """
 
+    reads = frozenset({"row", "details", "logs", "notebook", "group", "due"})
+
     def __init__(self, *, schedule: str | None = None, group: str | None = None, tab: str = "runs") -> None:
         self._query = {name: value for name, value in (("schedule", schedule), ("group", group)) if value}
         self._tab = _known(tab)
@@ -170,6 +172,11 @@ class RunsPanel(LookedAt, front_end="unattended"):
     def on_cancel(self, id: str) -> None:
         """Have it end: SIGTERM first; what it made so far is kept."""
         run(client().send(Request("DELETE", f"/runs/{id}")))
+        self.refresh()
+
+    def on_remove(self, id: str) -> None:
+        """Delete a run that has ended, with all that it left."""
+        run(run(client().run(id)).delete())
         self.refresh()
 
     def on_details(self, id: str) -> dict[str, Any]:

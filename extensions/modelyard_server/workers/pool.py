@@ -95,7 +95,7 @@ class Pool(Contract):
         self.broken = asyncio.Event()
         self.away: Callable[[ModelyardError], None] = lambda _: None
         """Called when no process is up, and none will be soon."""
-        self._ever = False
+        self._ever = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -120,8 +120,21 @@ class Pool(Contract):
     def ready(self) -> None:
         """Raises Unavailable while no process is up."""
         if not self.up:
-            said = "no process of the model is up: it is started again" if self._ever else "the model is being loaded"
+            said = (
+                "no process of the model is up: it is started again"
+                if self._ever.is_set()
+                else "the model is being loaded"
+            )
             raise Unavailable(said, retry_after=1)
+
+    async def settled(self) -> None:
+        """Until a first process is up, or `broken` is set."""
+        waiting = [asyncio.create_task(event.wait()) for event in (self._ever, self.broken)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def close(self, within: float = _LAST) -> None:
         """Let each process finish what it has begun, for at most `within` seconds."""
@@ -146,7 +159,7 @@ class Pool(Contract):
         return Unavailable("the model's process has ended several times in a row", remedy=remedy, retry_after=seconds)
 
     def _came_up(self) -> None:
-        self._ever = True
+        self._ever.set()
 
     async def _keep(self, slot: Slot) -> None:
         """For ever."""
@@ -158,7 +171,7 @@ class Pool(Contract):
             except Exception:
                 _log.exception("keeping process %d of the model", slot.number)
                 was_up, how = False, "it could not be kept"
-            if not self._ever:
+            if not self._ever.is_set():
                 _log.error("the model's process did not get ready: %s", how)
                 self.broken.set()
                 return

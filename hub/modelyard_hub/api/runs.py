@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,6 @@ from modelyard_api.names import Label, owner_name
 from modelyard_api.parameters import check
 from modelyard_api.runs import (
     NOTEBOOK,
-    PROGRESS,
     SNAPSHOT,
     Run,
     RunList,
@@ -28,15 +28,15 @@ from modelyard_api.runs import (
     snapshot_folder,
     task_name,
 )
-from modelyard_api.tasks import RESULTS
+from modelyard_api.tasks import RESULTS, shard_output
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.scorable import check_score
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
 from modelyard_hub.profiles import offered
-from modelyard_hub.reconcile.run_steps import report_of
+from modelyard_hub.reconcile.reports import read_report
 from modelyard_hub.render import POLICY, to_html
-from modelyard_hub.runtimes.outputs import TaskOutput, open_output, read_log
+from modelyard_hub.runtimes.outputs import open_output, read_log
 from modelyard_hub.store.run_rows import RunQuery
 
 router = APIRouter(tags=["runs"], responses=responses(401, 403, 422, 503))
@@ -117,9 +117,14 @@ async def get_logs(
     number = attempt or run.status.attempt
     if number == run.status.attempt and not run.ended:
         with suppress(NotFound):
-            (found, *_) = await parts.runtime.logs(task_name(run.id, number), lines=lines)
-            return RunLog(attempt=number, lines=found.lines)
-    return RunLog(attempt=number, lines=await read_log(_output(parts, run, number), lines) if number else ())
+            found = await parts.runtime.logs(task_name(run.id, number), lines=lines)
+            return RunLog(attempt=number, lines=_together(run, [log.lines for log in found], lines))
+    if not number:
+        return RunLog(attempt=0, lines=())
+    place = _place(parts, run, number)
+    places = [shard_output(place, index) for index in range(run.spec.shards)] or [place]
+    logs = await asyncio.gather(*(read_log(open_output(one), lines) for one in places))
+    return RunLog(attempt=number, lines=_together(run, logs, lines))
 
 
 @router.get(
@@ -138,7 +143,8 @@ async def get_notebook(
     """While it runs, as it was a few seconds ago."""
     run = await readable(parts, identity, run_id)
     number = attempt or run.status.attempt
-    found = await _output(parts, run, number).read(f"{RESULTS}/{NOTEBOOK}") if number else None
+    place = _place(parts, run, number)
+    found = await open_output(place).read(f"{RESULTS}/{NOTEBOOK}") if number else None
     if found is None:
         raise NotFound(f"run {run_id} has no output notebook yet", remedy="It has one once its first cell runs.")
     if format == "html":
@@ -175,17 +181,24 @@ async def _told(parts: Parts, run: Run) -> Run:
     if run.status.state is not RunState.running:
         return run
     try:
-        told = await _output(parts, run, run.status.attempt).read(f"{RESULTS}/{PROGRESS}")
+        report = await read_report(_place(parts, run, run.status.attempt), run.spec.shards)
     except Unavailable:
         return run  # what is known without it is worth more than an error
-    report = report_of(told)
     change = {"progress": report.progress, "results": report.results, "peak_memory": report.peak_memory,
-              "mlflow_run_id": report.mlflow_run_id} if told else {}  # fmt: skip
+              "mlflow_run_id": report.mlflow_run_id} if report is not None else {}  # fmt: skip
     return run.model_copy(update={"status": run.status.model_copy(update=change)})
 
 
-def _output(parts: Parts, run: Run, attempt: int) -> TaskOutput:
-    return open_output(parts.artifacts.place(attempt_folder(run.owner, run.id, attempt)))
+def _together(run: Run, logs: Sequence[tuple[str, ...]], lines: int) -> tuple[str, ...]:
+    """The lines of a log; of shards those of each, in turn, with its number."""
+    if not run.spec.shards:
+        return logs[0]
+    each = max(1, lines // len(logs))
+    return tuple(f"shard {index}: {line}" for index, log in enumerate(logs) for line in log[-each:])
+
+
+def _place(parts: Parts, run: Run, attempt: int) -> str:
+    return parts.artifacts.place(attempt_folder(run.owner, run.id, attempt))
 
 
 async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> RunSpec:

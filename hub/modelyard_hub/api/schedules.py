@@ -28,10 +28,14 @@ from modelyard_hub import cron
 from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, require_match
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
+from modelyard_hub.api.triggered import triggered
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer, client_address
+from modelyard_hub.reconcile.file_triggers import filled
 
 _HOOK = "modelyard-hook"
+_A_FILE = "/folder/file.parquet"
+"""Stands for a file that is yet to come, so that what is made of it can be checked."""
 _HOOK_LIFETIME = 10 * 365 * 86400
 router = APIRouter(prefix="/schedules", tags=["schedules"], responses=responses(401, 403, 422, 503))
 
@@ -170,12 +174,16 @@ async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str
 async def _settled(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
     """With the run's size filled in, as when it is submitted; what is wrong with it is said of `spec.run`."""
     try:
-        settled = spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
-        return await _since(parts, owner, settled)
+        sample, score = spec.run, spec.run.score
+        if spec.on_files is not None and score is not None:
+            sample = sample.model_copy(update={"score": score.model_copy(update=filled(sample, _A_FILE))})
+        run = (await settle(parts, identity, owner, sample)).model_copy(update={"score": score})
+        settled = await _since(parts, owner, spec.model_copy(update={"run": run}))
     except InvalidInput as error:
         if error.detail.startswith("spec."):
             error.detail = f"spec.run.{error.detail.removeprefix('spec.')}"
         raise
+    return await triggered(parts, identity, owner, settled)
 
 
 async def _since(parts: Parts, owner: str, spec: ScheduleSpec) -> ScheduleSpec:

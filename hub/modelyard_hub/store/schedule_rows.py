@@ -104,6 +104,12 @@ def is_running(connection: Connection, key: str) -> bool:
     return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
 
 
+def has_run_since(connection: Connection, key: str, since: datetime) -> bool:
+    """Whether the schedule has a run that was made after that."""
+    mine = (runs.c.schedule == key) & (runs.c.created_at > since)
+    return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
+
+
 def runs_of(connection: Connection) -> dict[str, RunsOf]:
     """What there is of each schedule's runs."""
     latest = select(runs.c.schedule, func.max(runs.c.due).label("due")).where(runs.c.schedule.is_not(None))

@@ -159,6 +159,17 @@ schedules = Table(
     UniqueConstraint("owner", "name"),
 )
 
+schedule_files = Table(
+    "schedule_files",
+    metadata,
+    Column("schedule_id", ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("location", Text, nullable=False),
+    Column("run", String(32)),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""Files that schedules have taken; those without a run were there before."""
+
 groups = Table(
     "groups",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_one_is_cancelled(api: Served, browser: None) -> None:
     assert tab.click("cancel", id=run.id)["ok"]
     assert rows(tab)[0]["state"] == "cancelling"
     assert tab.click("cancel", id="0" * 16)["problem"]["title"] == "Not found"
+
+
+def test_one_that_has_ended_is_deleted(api: Served, browser: None) -> None:
+    run, other = submitted(api), submitted(api)
+    tab = Tab(RunsPanel())
+    assert not tab.click("remove", id=run.id)["ok"]
+    told(api, run, RunState.succeeded, ended=BEGAN)
+    assert tab.click("remove", id=run.id)["ok"]
+    assert [row["id"] for row in rows(tab)] == [other.id]
 
 
 def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
@@ -229,6 +239,21 @@ def test_it_looks_only_while_somebody_does(api: Served, browser: None, monkeypat
     eventually(lambda: rows(tab)[0]["cells"] == 2, what="what happens is shown")
     tab.panel.hear_look("a", False)
     eventually(lambda: tab.panel._watch is None, what="nobody looks any more")
+
+
+def test_a_slow_answer_holds_up_nothing_else(api: Served, browser: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = submitted(api)
+    tab = Tab(RunsPanel())
+    over = threading.Event()
+    monkeypatch.setattr(RunsPanel, "on_notebook", lambda self, id: over.wait(30) and "page")
+    slow = threading.Thread(target=tab.click, args=("notebook",), kwargs={"id": run.id})
+    slow.start()
+    try:
+        assert tab.click("row", id=run.id)["value"]["id"] == run.id
+        assert tab.click("tab", tab="schedules")["ok"]
+    finally:
+        over.set()
+        slow.join(30)
 
 
 def test_it_says_that_it_is_there_where_nothing_changes(

@@ -19,7 +19,7 @@ from modelyard_api.runs import (
     RunStatus,
     attempt_folder,
 )
-from modelyard_api.tasks import RESULTS
+from modelyard_api.tasks import RESULTS, shard_output
 from modelyard_hub.kernels import LocalKernels
 
 DECLARED = (
@@ -201,6 +201,26 @@ async def test_log_and_notebook_are_those_of_the_attempt(yard: Yard, taken: str)
             assert shown["status"]["results"] == {"auc": 0.9}
         for what in ("logs", "notebook"):
             problem(await bob.get(f"{API}/runs/{run}/{what}"), 404, "NotFound")
+
+
+async def test_of_a_run_in_shards_log_and_report_are_those_of_all(yard: Yard) -> None:
+    work = {"model": "models:/churn/4", "data": "/in", "output": "/out", "shards": 2}
+    wanted = {"spec": {"kind": "score", "score": work}}
+    async with yard.client("ada") as ada:
+        run = (await ada.post(f"{API}/runs", json=wanted)).json()["id"]
+        place = yard.parts.artifacts.place(attempt_folder("ada", run, 1))
+        for index in range(2):
+            told = RunReport(progress=Progress(last_output=f"{index} rows"), results={"rows": 9} if index else {})
+            output = shard_output(place, index)
+            await yard.parts.artifacts.write(output, f"{RESULTS}/{PROGRESS}", told.model_dump_json().encode())
+            await yard.parts.artifacts.write(output, "log", f"one\nthis is {index}\n".encode())
+        await yard.parts.store.write_run_status(run, RunStatus(state=RunState.running, attempt=1))
+        found = (await ada.get(f"{API}/runs/{run}/logs?lines=2")).json()["lines"]
+        assert found == ["shard 0: this is 0", "shard 1: this is 1"]
+        status = (await ada.get(f"{API}/runs/{run}")).json()["status"]
+        assert (status["results"], status["progress"]["last_output"]) == ({"rows": 9}, "0: 0 rows; 1: 1 rows")
+        work["shards"] = 101
+        problem(await ada.post(f"{API}/runs", json=wanted), 422, "InvalidInput")
 
 
 async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:

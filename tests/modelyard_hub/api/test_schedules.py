@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from harness.api import API, Yard, problem
 from harness.runs import notebook, snapshot
 from harness.schedules import spec
 from modelyard_api.runs import Declared, RunState, RunStatus
+from modelyard_api.schedules import OnDrift, OnFiles
 
 NIGHTLY = f"{API}/schedules/ada/nightly"
 NEW = {"If-None-Match": "*"}
@@ -104,6 +106,47 @@ async def test_on_new_versions_of_a_model(yard: Yard, taken: str) -> None:
         problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidParameter")
         del wanted["spec"]["on_version"]
         problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+
+
+@pytest.fixture
+def folder(yard: Yard) -> Path:
+    """One of ada's."""
+    made: Path = yard.parts.settings.home / "users" / "ada" / "in"
+    made.mkdir(parents=True)
+    return made
+
+
+async def test_on_files_and_on_drift(yard: Yard, taken: str, folder: Path) -> None:
+    declared = (Declared(name="files", default="[]"), Declared(name="columns", default="{}"))
+    members: dict[str, Any] = {"on_files": OnFiles(location=str(folder)), "on_drift": OnDrift(model="churn")}
+    async with yard.client("ada") as ada:
+        made = (await ada.put(NIGHTLY, json=body(taken, run={"declared": declared}, **members), headers=NEW)).json()
+        assert (made["spec"]["on_files"]["settle"], made["spec"]["on_drift"]["model"]) == (10.0, "ada.churn")
+        for changed, name, words in (
+            ({"on_files": OnFiles(location=str(folder), parameter="file")}, "InvalidParameter", "'file'"),
+            ({"on_drift": OnDrift(model="churn", parameter="columsn")}, "InvalidParameter", "'columsn'"),
+            ({"on_files": OnFiles(location=f"{folder}/nowhere")}, "InvalidInput", "spec.on_files.location: there is"),
+            ({"on_files": OnFiles(location="s3://lake")}, "InvalidInput", "the run has no variable AWS_ACCESS_KEY_ID"),
+        ):
+            wanted = body(taken, run={"declared": declared}, **{**members, **changed})
+            said = problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, name)
+            assert words in said["detail"]
+        secrets = OnFiles(location=str(yard.parts.settings.home / "secrets"))
+        wanted = body(taken, run={"declared": declared}, on_files=secrets)
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 403, "Forbidden")
+
+
+async def test_a_scoring_of_each_new_file(yard: Yard, folder: Path) -> None:
+    score: dict[str, Any] = {"model": "models:/churn/4", "data": "{file}", "output": "/out/{stem}"}
+    run: dict[str, Any] = {"kind": "score", "score": score}
+    wanted = {"spec": {"run": run, "on_files": {"location": str(folder), "at_most": 1}}}
+    async with yard.client("ada") as ada:
+        made = await ada.put(NIGHTLY, json=wanted, headers=NEW)
+        assert made.status_code == 201, made.text
+        assert made.json()["spec"]["run"]["score"]["data"] == "{file}"
+        score["data"] = "/elsewhere"
+        said = problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+        assert "reads none of the new files" in said["detail"]
 
 
 async def test_a_run_now_and_by_a_url_alone(yard: Yard, taken: str) -> None:

@@ -107,7 +107,7 @@ export function GroupView(given: { model: Model; id: string; disabled: boolean; 
   const action = useAction(model);
   const [sure, setSure] = useState(false);
   const [open, setOpen] = useState("");
-  if (!found) return problem ? <ProblemBox problem={problem} /> : <p class="my-dim">…</p>;
+  if (!found) return problem ? <ProblemBox problem={problem} /> : <p class="my-dim">Fetching…</p>;
   const act = async (name: string) => {
     setSure(false);
     await action.run(name, { id });
@@ -290,7 +290,7 @@ function Members(given: { group: Group; open: string; onOpen: (run: string) => v
 /** How far a member is, or why it is as it is. */
 function How({ member }: { member: Member }) {
   const cells = member.state === "running" && member.cells ? `cell ${member.cell} of ${member.cells}` : "";
-  const usual = cells && member.expected ? `of about ${duration(member.expected)}` : "";
+  const usual = cells && member.expected ? `usually ${duration(member.expected)}` : "";
   const said = [cells, usual, member.state === "running" ? member.output : member.said].filter(Boolean).join(" · ");
   return <small class="my-dim my-how">{said}</small>;
 }

@@ -53,7 +53,7 @@ export function StateWord({ state }: { state: string }) {
 export function RunById({ model, id, onClose }: { model: Model; id: string; onClose?: () => void }) {
   const { found, problem } = usePolled<Row>(model, "row", { id }, (row) => !row.live);
   if (problem) return <ProblemBox problem={problem} />;
-  if (!found) return <p class="my-dim">…</p>;
+  if (!found) return <p class="my-dim">Fetching…</p>;
   return <Opened model={model} row={found} onClose={onClose} />;
 }
 
@@ -167,6 +167,35 @@ function About({ model, row, failure = false }: { model: Model; row: Row; failur
       <Facts label="About" rows={found.facts} />
       <Facts label="Parameters" rows={found.parameters} />
       <Facts label="Results" rows={found.results} />
+      {!row.live && <Remove model={model} row={row} />}
+    </>
+  );
+}
+
+/** Deletes a run that has ended, once that is confirmed. */
+function Remove({ model, row }: { model: Model; row: Row }) {
+  const action = useAction(model);
+  const [sure, setSure] = useState(false);
+  const [gone, setGone] = useState(false);
+  const remove = async () => {
+    setSure(false);
+    if ((await action.run("remove", { id: row.id })) !== undefined) setGone(true);
+  };
+  if (gone) return <p class="my-dim">It is deleted.</p>;
+  return (
+    <>
+      <ProblemBox problem={action.problem} onDismiss={action.dismiss} />
+      {sure ? (
+        <fieldset class="my-draft" aria-label={`Delete ${row.name}`}>
+          <p>Delete this run of {row.name}, with its output notebook, log and results?</p>
+          <Button label="Delete the run" kind="danger" onClick={() => void remove()} />
+          <Button label="Keep it" onClick={() => setSure(false)} />
+        </fieldset>
+      ) : (
+        <div class="my-row">
+          <Button label="Delete…" disabled={!!action.pending} onClick={() => setSure(true)} />
+        </div>
+      )}
     </>
   );
 }
@@ -200,5 +229,5 @@ function Facts({ label, rows }: { label: string; rows: [string, string][] }) {
 
 function Waiting({ action }: { action: Action }) {
   if (action.problem) return <ProblemBox problem={action.problem} />;
-  return <p class="my-dim">{action.busy ? "The kernel is busy; it answers when its cell has ended." : "…"}</p>;
+  return <p class="my-dim">{action.busy ? "No answer yet: the kernel may be busy with a cell." : "Fetching…"}</p>;
 }

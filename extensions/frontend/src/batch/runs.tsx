@@ -61,7 +61,7 @@ function RunName({ row }: { row: Row }) {
       <br />
       <small class="my-dim">
         {row.owner} · {when}
-        {row.member && ` · ${row.member}`}
+        {row.member && row.member !== row.name && ` · ${row.member}`}
       </small>
     </>
   );

@@ -55,7 +55,7 @@ export function RunsPanel({ model }: { model: Model }) {
   };
   const tabs = TABS.map((tab) => ({
     ...tab,
-    view: () => (!wanted || wanted === view.tab ? rows() : <p class="my-dim">…</p>),
+    view: () => (!wanted || wanted === view.tab ? rows() : <p class="my-dim">Fetching…</p>),
   }));
   return (
     <div ref={place}>
@@ -68,7 +68,7 @@ export function RunsPanel({ model }: { model: Model }) {
         {gone && <Gone call="yard.RunsPanel()" />}
         {!gone && <ProblemBox problem={view.problem} />}
         <ProblemBox problem={action.problem} onDismiss={action.dismiss} />
-        {action.busy && <p class="my-note">The kernel is busy; it answers when its cell has ended.</p>}
+        {action.busy && <p class="my-note">No answer yet: the kernel may be busy with a cell.</p>}
         {view.only === "group" && <GroupView model={model} id={view.group} disabled={given.disabled} />}
         {view.only ? rows() : <Tabs label="What is shown" tabs={tabs} chosen={wanted || view.tab} onChoose={choose} />}
       </Box>
