@@ -13,19 +13,28 @@ import signal
 import socket
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 import uvloop
 from pydantic import ValidationError
 
+from modelyard_api.errors import Conflict
 from modelyard_api.names import REVISION_HEADER
 from modelyard_server.app import App
 from modelyard_server.loading import Loaded, prepare, ready
 from modelyard_server.settings import ServerSettings
 from modelyard_server.swap import Swapper
+from modelyard_server.watch import observe
+from modelyard_server.watch.observed import Observed
+from modelyard_server.watch.observer import Observer
 from modelyard_server.web.listener import Limits, Listener
 from modelyard_server.workers.pool import Pool
 
+if TYPE_CHECKING:
+    from modelyard_server.rpc.server import RpcServer
+
 EXIT_SETTINGS, EXIT_PACKAGE, EXIT_PORT = 2, 3, 4
+_EXTRAS = "gRPC needs the extra serving-grpc, traces need serving-traces"
 _SWITCH = 0.0005
 """Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
@@ -43,8 +52,10 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
     swapper = Swapper(lambda: ready(settings), app.switch)
     limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
     revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
-    listener = Listener(app, limits, (revision,))
+    observer = observe(settings)
+    listener = Listener(app if observer is None else Observed(app, observer), limits, (revision,))
     app.bind(listener)
+    rpc = await _start_rpc(app, listener, observer)
     loop = asyncio.get_running_loop()
     ended, forced = asyncio.Event(), asyncio.Event()
 
@@ -59,13 +70,29 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
     await listener.listen(listening)
     await _first(ended, broken)
     await swapper.close()
-    draining = asyncio.create_task(listener.drain(settings.drain_timeout), name="drain")
+    drains = [transport.drain(settings.drain_timeout) for transport in (listener, rpc) if transport is not None]
+    draining = asyncio.create_task(asyncio.wait(map(asyncio.ensure_future, drains)), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
     for task in (draining, hurry):
         task.cancel()
     await app.close()
+    if observer is not None:
+        await observer.close()
     return EXIT_PACKAGE if broken.is_set() else 0
+
+
+async def _start_rpc(app: App, listener: Listener, observer: Observer | None) -> RpcServer | None:
+    """The server of gRPC, where a port is set for it."""
+    port = app.parts.settings.grpc_port
+    if port is None:
+        return None
+    from modelyard_server.rpc.server import RpcServer
+
+    rpc = RpcServer(lambda: app.parts, observer)
+    await rpc.start(port)
+    app.parts.metrics.in_flight = lambda: listener.in_flight + rpc.service.in_flight
+    return rpc
 
 
 async def _first(*events: asyncio.Event) -> None:
@@ -94,7 +121,14 @@ def main() -> int:
         return EXIT_PACKAGE
     logging.info("serving %s version %s (%s)", settings.model, loaded.version, loaded.model.manifest.flavor)
     sys.setswitchinterval(_SWITCH)
-    status = uvloop.run(serve(settings, loaded, listener))
+    try:
+        status = uvloop.run(serve(settings, loaded, listener))
+    except ModuleNotFoundError as error:
+        print(f"no {error.name} here: {_EXTRAS}", file=sys.stderr)  # noqa: T201
+        return EXIT_SETTINGS
+    except Conflict as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_PORT
     logging.info("stopped")
     return status
 

@@ -25,19 +25,20 @@ class Guard:
         self._access: Access | None = None
         self._decoded: dict[str, Claims] = {}
 
-    def check(self, authorization: bytes | None) -> None:
-        """Raises Unauthenticated, TokenExpired, Forbidden, or Unavailable when the access file cannot be read."""
+    def check(self, authorization: bytes | None) -> str | None:
+        """Who it is: a user's name, or `key ` with a key's name; None where everybody may call.
+
+        Raises Unauthenticated, TokenExpired, Forbidden, or Unavailable when the access file cannot be read."""
         if self._path is None:
-            return
+            return None
         access = self._current(self._path)
         scheme, _, bearer = (authorization or b"").decode("latin-1").partition(" ")
         bearer = bearer.strip()
         if scheme.lower() != "bearer" or not bearer:
             raise Unauthenticated("no bearer token")
         if bearer.startswith(KEY_PREFIX):
-            self._check_key(access, bearer)
-        else:
-            self._check_token(access, bearer)
+            return self._check_key(access, bearer)
+        return self._check_token(access, bearer)
 
     def _current(self, path: str) -> Access:
         try:
@@ -51,7 +52,7 @@ class Guard:
             raise Unavailable(f"the access rules cannot be read: {type(error).__name__}") from error
         return self._access
 
-    def _check_key(self, access: Access, bearer: str) -> None:
+    def _check_key(self, access: Access, bearer: str) -> str:
         """In a time that tells neither how much of a key is right nor which one it is."""
         digest = hashlib.sha256(bearer.encode()).hexdigest()
         found = [key for key in access.keys if hmac.compare_digest(digest, key.sha256)]
@@ -59,10 +60,10 @@ class Guard:
             expires = found[0].expires_at
             if expires is not None and expires <= datetime.now(UTC):
                 raise TokenExpired("the key has expired", remedy="Ask the endpoint's owner for a new key.")
-            return
+            return f"key {found[0].name or found[0].id}"
         raise Unauthenticated("unknown key", remedy="Ask the endpoint's owner for a key; this one may be revoked.")
 
-    def _check_token(self, access: Access, bearer: str) -> None:
+    def _check_token(self, access: Access, bearer: str) -> str:
         claims = self._claims(access, bearer)
         member = access.owner in claims.groups or not set(access.groups).isdisjoint(claims.groups)
         if not (claims.admin or claims.owner == access.owner or member):
@@ -71,6 +72,7 @@ class Guard:
                 + (f" and is shared with {', '.join(access.groups)}" if access.groups else ""),
                 remedy="Ask its owner to share it with one of your groups, or for a key.",
             )
+        return claims.sub
 
     def _claims(self, access: Access, bearer: str) -> Claims:
         """Verified claims. A signature is checked once; the expiry each time."""

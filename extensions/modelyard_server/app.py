@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ from modelyard_api.errors import (
     Unavailable,
     Unsupported,
 )
+from modelyard_api.models import PackageManifest
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_server import openapi, v2
 from modelyard_server.access import Guard
@@ -28,6 +29,7 @@ from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
 from modelyard_server.predictor import Predictor
 from modelyard_server.settings import ServerSettings
+from modelyard_server.watch.ids import request_id
 from modelyard_server.web.listener import Listener
 from modelyard_server.web.messages import Answer, Request
 from modelyard_server.workers.pool import Pool
@@ -35,6 +37,19 @@ from modelyard_server.workers.pool import Pool
 _log = logging.getLogger(__name__)
 _PROBLEM = PROBLEM_MEDIA_TYPE.encode()
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every transport of a model works with, until another version is switched to."""
+
+    settings: ServerSettings
+    version: str
+    manifest: PackageManifest
+    guard: Guard
+    metrics: Metrics
+    predictor: Predictor
+    pool: Pool | None
 
 
 class App:
@@ -54,6 +69,9 @@ class App:
         self._pool = model if isinstance(model, Pool) else None
         self._metrics.serves(self._settings.model, loaded.version, model.manifest.flavor)
         self._predictor = Predictor(self._settings, loaded, self._metrics)
+        self.parts = Parts(
+            self._settings, loaded.version, model.manifest, self._guard, self._metrics, self._predictor, self._pool
+        )
         path = f"/v2/models/{self._settings.endpoint}"
         self._models = (path, f"{path}/versions/{loaded.version}")
         self._inferring = {f"{m}/infer".encode(): False for m in self._models} | {b"/invocations": True}
@@ -77,7 +95,9 @@ class App:
         try:
             if self._invoked(request) is None:
                 raise NotFound(f"no POST {request.path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
-            self._guard.check(request.headers.get(b"authorization"))
+            caller = self._guard.check(request.headers.get(b"authorization"))
+            if request.record is not None:
+                request.record.caller = caller
             length = request.headers.get(b"content-length", b"0")
             if len(length) > 18 or int(length) > self._settings.max_body:
                 raise _too_large(self._settings.max_body)
@@ -143,8 +163,10 @@ class App:
         if request.method not in (b"GET", b"HEAD"):
             method = request.method.decode("latin-1")
             raise NotFound(f"no {method} {path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
-        if path in ("/v2/health/live", "/ping"):
+        if path in ("/v2/health/live", "/ping", "/health"):
             return Answer(200, b'{"live":true}')
+        if path == "/version":
+            return Answer(200, __version__.encode(), b"text/plain")
         if path == "/v2/health/ready" or path in tuple(f"{m}/ready" for m in self._models):
             if self._listener is not None and self._listener.draining:
                 raise Unavailable("the server is stopping")
@@ -183,10 +205,19 @@ def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
 
 
 def _failed(request: Request, error: Exception) -> Answer:
+    record = request.record
+    name = request_id(request.headers.get(b"x-request-id")) if record is None else record.id
+    answer = _answer(failure(f"{request.method.decode('latin-1')!r} {request.path[:200]}", error, name))
+    if record is None:
+        answer.headers += ((b"x-request-id", name.encode()),)
+    return answer
+
+
+def failure(asked: str, error: Exception, name: str | None) -> ModelyardError:
     """500, with an id that stands in the log beside the traceback; never a traceback in the answer."""
-    name = uuid.uuid4().hex
-    _log.error("%s: %r %s failed", name, request.method.decode("latin-1"), request.path[:200], exc_info=error)
+    name = name or request_id(None)
+    _log.error("%s: %s failed", name, asked, exc_info=error)
     if not isinstance(error, ModelyardError):
         error = ModelyardError("the model server failed on this request", remedy="See the endpoint's log.")
     error.extra["id"] = name
-    return _answer(error)
+    return error

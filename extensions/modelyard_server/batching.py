@@ -19,6 +19,7 @@ from modelyard_server.block import Block
 from modelyard_server.dataplane import Contract, DataPlane, concatenate, rows
 from modelyard_server.flavors.base import Columns, Outputs
 from modelyard_server.metrics import Metrics
+from modelyard_server.watch.record import Record
 from modelyard_server.workers.worker import NotBegun
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class _Waiting:
     rows: int
     answer: asyncio.Future[Outputs]
     since: float = field(default_factory=time.perf_counter)
+    record: Record | None = None
 
 
 class Batcher:
@@ -102,13 +104,13 @@ class Batcher:
         if len(self._queue) >= self._max_queue:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
-    async def predict(self, columns: Columns) -> Outputs:
+    async def predict(self, columns: Columns, record: Record | None = None) -> Outputs:
         """Outputs for checked columns. Raises ModelFailed, and Unavailable when the queue is full.
 
         Cancelled, it leaves the queue: who left takes nobody's place there."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(columns, rows(columns), answer)
+        waiting = _Waiting(columns, rows(columns), answer, record=record)
         self._queue.append(waiting)
         self._wake.set()
         try:
@@ -145,13 +147,14 @@ class Batcher:
             if not batch:
                 self._wake.clear()
                 continue
-            self._started(batch)
+            start = self._started(batch)
             try:
                 answers = await loop.run_in_executor(lane.thread, self._run, lane, batch)
             except Exception as error:
                 if not isinstance(error, ModelCrashed):
                     _log.exception("a batch of %d requests failed", len(batch))
                 answers = [error] * len(batch)
+            _tell(batch, start)
             self._deliver(lane, batch, answers)
 
     def _deliver(self, lane: Lane, batch: list[_Waiting], answers: Sequence[Outputs | Exception]) -> None:
@@ -170,11 +173,12 @@ class Batcher:
             self._queue.extendleft(reversed(again))
             self._wake.set()
 
-    def _started(self, batch: list[_Waiting]) -> None:
+    def _started(self, batch: list[_Waiting]) -> float:
         now = time.perf_counter()
         for waiting in batch:
             self._metrics.queue.observe(now - waiting.since)
         self._metrics.batch.observe(sum(waiting.rows for waiting in batch))
+        return now
 
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -230,6 +234,15 @@ class Batcher:
             took = time.perf_counter() - start
             self._row += 0.3 * (took / rows(columns) - self._row)
             self._metrics.predict.observe(took)
+
+
+def _tell(batch: list[_Waiting], start: float) -> None:
+    """Their records, where they have any."""
+    if any(waiting.record is not None for waiting in batch):
+        end, total = time.perf_counter(), sum(waiting.rows for waiting in batch)
+        for waiting in batch:
+            if waiting.record is not None:
+                waiting.record.ran(waiting.since, start, end, total)
 
 
 def _like(array: NDArray[Any]) -> tuple[Any, ...]:

@@ -50,7 +50,7 @@ class Tail:
         if size != wanted:
             raise InvalidInput(
                 f"input {name!r} has {size} bytes, but shape {shape} of {kind} has {wanted}",
-                remedy="Make shape, datatype and binary_data_size agree.",
+                remedy="Make shape, datatype and the number of bytes agree.",
                 input=name,
                 rule="size",
             )

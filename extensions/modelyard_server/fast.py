@@ -121,6 +121,21 @@ class Reader:
             return None
         return None if columns is None else (columns, asked)
 
+    def arrays(self, arrays: dict[str, NDArray[Any]]) -> Columns | None:
+        """Columns from the one array that holds all of a table's numbers, or from a tensor."""
+        name = self._specs[0].name if self._tensor else "input"
+        array = arrays.get(name)
+        if array is None or len(arrays) != 1 or not self._matrix or array.dtype.kind not in "fiu":
+            return None
+        if not self._tensor and name in self._names:
+            return None
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return None
+        try:
+            return self.matrix(array if array.flags.aligned else array.copy())
+        except _UNREAD:
+            return None
+
     def matrix(self, matrix: NDArray[Any]) -> Columns | None:
         """Columns from all of a table's numbers side by side, or from a tensor's. They are finite."""
         if self._tensor:

@@ -14,6 +14,7 @@ from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
 from modelyard_server.questions import Codec, Question
 from modelyard_server.settings import ServerSettings
+from modelyard_server.watch.record import Record
 from modelyard_server.web.messages import Answer, Request
 from modelyard_server.workers.pool import Pool
 
@@ -69,12 +70,56 @@ class Predictor:
             await self._pool.close()
         await self._batcher.close()
 
-    def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
-        """Raises ModelyardError, at once or when it is awaited."""
+    def admit(self) -> None:
+        """Raises Unavailable when the queue is full, or no process of the model is there."""
         if self._pool is not None:
             self._pool.admit()
         if self._pace.never:
             self._batcher.admit()  # unread: under too much load, what is refused must cost little
+
+    async def exchange(
+        self,
+        read: Callable[[Codec], Question],
+        write: Callable[[Codec, Question, Outputs], bytes],
+        size: int,
+        record: Record | None,
+    ) -> bytes:
+        """An answer for a transport of its own, whose request has `size` bytes. Raises ModelyardError."""
+        self.began()
+        try:
+            return await self._exchanged(read, write, size, record)
+        finally:
+            self.ended()
+
+    async def _exchanged(
+        self,
+        read: Callable[[Codec], Question],
+        write: Callable[[Codec, Question, Outputs], bytes],
+        size: int,
+        record: Record | None,
+    ) -> bytes:
+        start = time.perf_counter()
+        try:
+            question = read(self._codec) if size <= THREAD_FROM else await asyncio.to_thread(read, self._codec)
+        except ModelyardError as error:
+            self._refused(error)
+            raise
+        self._metrics.read.observe(time.perf_counter() - start)
+        coming = self._run(question, record)
+        outputs = coming if isinstance(coming, dict) else await coming
+        start = time.perf_counter()
+        self._metrics.rows += question.rows
+        large = sum(array.nbytes for array in outputs.values()) > THREAD_FROM
+        if large:
+            answer = await asyncio.to_thread(write, self._codec, question, outputs)
+        else:
+            answer = write(self._codec, question, outputs)
+        self._metrics.write.observe(time.perf_counter() - start)
+        return answer
+
+    def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
+        """Raises ModelyardError, at once or when it is awaited."""
+        self.admit()
         start = time.perf_counter()
         body = request.body
         if b"content-encoding" in request.headers and request.header(b"content-encoding").lower() == "gzip":
@@ -104,21 +149,32 @@ class Predictor:
         self._metrics.violations[str(error.extra.get("rule", type(error).__name__))] += 1
 
     def _asked(self, request: Request, question: Question, start: float) -> Answer | Awaitable[Answer]:
-        read = time.perf_counter()
-        self._metrics.read.observe(read - start)
+        self._metrics.read.observe(time.perf_counter() - start)
+        outputs = self._run(question, request.record)
+        if isinstance(outputs, dict):
+            return self._written(request, question, outputs, time.perf_counter())
+        return self._queued(request, question, outputs)
+
+    def _run(self, question: Question, record: Record | None) -> Outputs | Awaitable[Outputs]:
+        """At once from a quick model, else later."""
+        if record is not None:
+            record.rows = question.rows
         here = self._here
         if here is None or not self._pace.quick(question.rows, question.columns):
-            return self._queued(request, question)
+            return self._batcher.predict(question.columns, record)
+        start = time.perf_counter()
         outputs = here.run(question.columns)
-        took = time.perf_counter() - read
-        self._pace.saw(question.rows, took)
-        self._metrics.predict.observe(took)
+        end = time.perf_counter()
+        self._pace.saw(question.rows, end - start)
+        self._metrics.predict.observe(end - start)
         self._metrics.queue.observe(0.0)
         self._metrics.batch.observe(question.rows)
-        return self._written(request, question, outputs, read + took)
+        if record is not None:
+            record.ran(start, start, end, question.rows)
+        return outputs
 
-    async def _queued(self, request: Request, question: Question) -> Answer:
-        outputs = await self._batcher.predict(question.columns)
+    async def _queued(self, request: Request, question: Question, coming: Awaitable[Outputs]) -> Answer:
+        outputs = await coming
         answer = self._written(request, question, outputs, time.perf_counter())
         return answer if isinstance(answer, Answer) else await answer
 

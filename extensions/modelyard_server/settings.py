@@ -24,6 +24,7 @@ class ServerSettings(BaseModel):
     revision: int = Field(1, description="Number of the revision; answered as X-Modelyard-Revision.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="Port to listen on.")
+    grpc_port: int | None = Field(None, ge=1, le=65535, description="Port of gRPC; not set: none.")
     access: Path | None = Field(None, description="access.json: who may call.")
     open: bool = Field(False, description="Answer everybody. Only for tests and benchmarks.")
     max_body: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of a request body, after decompression.")
@@ -48,6 +49,12 @@ class ServerSettings(BaseModel):
     )
     memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")
+
+    access_log: bool = Field(False, description="Whether each request has a line of JSON on the standard output.")
+    otlp_url: str = Field("", description="URL of the OpenTelemetry collector that gets traces; empty: none are made.")
+    trace_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the requests that are traced, of those whose caller says nothing of it."
+    )
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

@@ -88,9 +88,9 @@ def decode(body: Any, tail: Tail | None = None) -> dict[str, Any]:
 def _tensor(tensor: dict[str, Any], tail: Tail | None) -> NDArray[Any]:
     name, shape, kind = tensor["name"], tensor.get("shape"), tensor.get("datatype")
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise _wrong(name, "datatype", f"has datatype {kind!r}", f"One of {', '.join(DTYPES)}.")
-    if not _is_shape(shape):
-        raise _wrong(name, "shape", f"has shape {str(shape)[:80]}", "A list of whole numbers, rows first.")
+        raise wrong(name, "datatype", f"has datatype {kind!r}", f"One of {', '.join(DTYPES)}.")
+    if not is_shape(shape):
+        raise wrong(name, "shape", f"has shape {str(shape)[:80]}", "A list of whole numbers, rows first.")
     assert isinstance(shape, list)
     parameters = tensor.get("parameters") or {}
     if not isinstance(parameters, dict):
@@ -104,19 +104,21 @@ def _tensor(tensor: dict[str, Any], tail: Tail | None) -> NDArray[Any]:
         return tail.take(name, kind, DTYPES[kind], shape, parameters["binary_data_size"])
     data = tensor.get("data")
     if not isinstance(data, list):
-        raise _wrong(name, "data", "has no data", "Send data as a list of values, or binary_data_size.")
+        raise wrong(name, "data", "has no data", "Send data as a list of values, or binary_data_size.")
     flat = _flatten(data)
     if len(flat) != math.prod(shape):
         said = f"has {len(flat)} values, but shape {shape} holds {math.prod(shape)}"
-        raise _wrong(name, "shape", said, "Make shape and data agree.")
+        raise wrong(name, "shape", said, "Make shape and data agree.")
     return _array(name, kind, flat, max(1, math.prod(shape[1:]))).reshape(shape)
 
 
-def _wrong(name: str, rule: str, said: str, remedy: str) -> InvalidInput:
+def wrong(name: str, rule: str, said: str, remedy: str) -> InvalidInput:
+    """What to raise of an input."""
     return InvalidInput(f"input {name!r} {said}", remedy=remedy, input=name, rule=rule)
 
 
-def _is_shape(shape: Any) -> bool:
+def is_shape(shape: Any) -> bool:
+    """Whether it is a list of whole numbers whose product may be taken."""
     if not isinstance(shape, list) or not 1 <= len(shape) <= _DIMENSIONS:
         return False
     if any(not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= _ELEMENTS for n in shape):
@@ -150,7 +152,7 @@ def _array(name: str, kind: str, flat: list[Any], width: int) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             array = np.array(flat, dtype=DTYPES[kind])
     except OverflowError:
-        raise _wrong(name, "datatype", f"holds a value that {kind} cannot hold", f"Send {kind} values.") from None
+        raise wrong(name, "datatype", f"holds a value that {kind} cannot hold", f"Send {kind} values.") from None
     return array
 
 
@@ -178,41 +180,48 @@ Names = tuple[str, str]
 def encode(
     names: Names, outputs: Mapping[str, NDArray[Any]], asked: Ask, classes: tuple[Any, ...] | None = None
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """An answer's JSON (with arrays, for orjson) and the binary tensors that follow it; the outputs asked for, or all.
-
-    Raises InvalidInput for an output that there is not, and for one that is asked for twice.
-    """
+    """An answer's JSON (with arrays, for orjson) and the binary tensors that follow it; raises as `chosen`."""
     binary = bool((asked.parameters or {}).get("binary_data_output", False))
     document: dict[str, Any] = {"model_name": names[0], "model_version": names[1]}
     if asked.id is not None:
         document["id"] = asked.id
     parts: list[bytes] = []
     document["outputs"] = tensors = []
-    seen: set[str] = set()
-    for wanted in asked.outputs or [Wanted(name) for name in outputs]:
-        array = outputs.get(wanted.name) if isinstance(wanted.name, str) else None
-        if array is None:
-            raise InvalidInput(
-                f"unknown output {wanted.name!r}", remedy=f"One of {', '.join(outputs)}.", rule="outputs"
-            )
-        if wanted.name in seen:
-            raise InvalidInput(
-                f"output {wanted.name!r} is asked for twice", remedy="Name each output once.", rule="outputs"
-            )
-        seen.add(wanted.name)
-        said = wanted.parameters or {}
-        if said.get("classification"):
-            array = _classified(wanted.name, array, said["classification"], classes)
-        kind = _BY_DTYPE.get(array.dtype.name, "BYTES")
+    for wanted, kind, array in chosen(outputs, asked, classes):
         tensor: dict[str, Any] = {"name": wanted.name, "datatype": kind, "shape": array.shape}
         plain = array.dtype.kind in "fiub"
-        if said.get("binary_data", binary):
+        if (wanted.parameters or {}).get("binary_data", binary):
             parts.append(pack(array, None if plain else values(array)))
             tensor["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             tensor["data"] = _plain(array) if plain else values(array)
         tensors.append(tensor)
     return document, parts
+
+
+def chosen(
+    outputs: Mapping[str, NDArray[Any]], asked: Ask, classes: tuple[Any, ...] | None
+) -> list[tuple[Wanted, str, NDArray[Any]]]:
+    """The outputs asked for, or all, each with its datatype.
+
+    Raises InvalidInput for an output that there is not, and for one that is asked for twice.
+    """
+    found: dict[str, tuple[Wanted, str, NDArray[Any]]] = {}
+    for wanted in asked.outputs or [Wanted(name) for name in outputs]:
+        array = outputs.get(wanted.name) if isinstance(wanted.name, str) else None
+        if array is None:
+            raise InvalidInput(
+                f"unknown output {wanted.name!r}", remedy=f"One of {', '.join(outputs)}.", rule="outputs"
+            )
+        if wanted.name in found:
+            raise InvalidInput(
+                f"output {wanted.name!r} is asked for twice", remedy="Name each output once.", rule="outputs"
+            )
+        k = (wanted.parameters or {}).get("classification")
+        if k:
+            array = _classified(wanted.name, array, k, classes)
+        found[wanted.name] = wanted, _BY_DTYPE.get(array.dtype.name, "BYTES"), array
+    return list(found.values())
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ class KeyHash(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    name: str = Field("", description="What its maker calls it; it stands in the access log.")
     sha256: str = Field(description="Hex SHA-256 of the whole key text.")
     expires_at: datetime | None = None
 

@@ -12,6 +12,9 @@ from modelyard_api.errors import InvalidName
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_HELP = "1 to 63 characters: lower-case letters, digits and '-', beginning and ending with a letter or a digit"
+ENDPOINT_HEADER = "X-Modelyard-Endpoint"
+"""Metadata of a gRPC call that the router takes: the endpoint as `owner/name`, for its path is the protocol's."""
+GRPC_SERVICE = "inference.GRPCInferenceService"
 REVISION_HEADER = "X-Modelyard-Revision"
 """Request header that sends one call to a revision by number, whatever the traffic says."""
 
@@ -63,6 +66,11 @@ def experiment_owner(name: str) -> str | None:
     """The owner part of an experiment's name `<owner>/<name>`; None where it has none."""
     owner, slash, rest = name.partition("/")
     return owner if slash and rest else None
+
+
+def grpc_port(port: int) -> int:
+    """The port of gRPC of a model server that the hub started, by its port of HTTP."""
+    return port + 1
 
 
 def serve_path(owner: str, endpoint: str) -> str:

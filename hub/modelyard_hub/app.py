@@ -125,7 +125,8 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     stack.push_async_callback(disks.close)
     await disks.open()
     service = f"{hub.service_url.rstrip('/')}{hub.root}"
-    router = TraefikRouter(RouterOptions(service, settings.mlflow_url, settings.entrypoints), settings.traefik_api_url)
+    options = RouterOptions(service, settings.mlflow_url, settings.entrypoints, settings.serve_grpc)
+    router = TraefikRouter(options, settings.traefik_api_url)
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
     artifacts = _artifacts(settings)

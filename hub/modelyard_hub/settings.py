@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     identity_cache: float = Field(30.0, ge=0, description="Seconds an identity that the hub confirmed is trusted.")
     max_body: int = Field(4 * MiB, ge=1024, description="Bytes of a REST request body.")
     serve_max_body: int = Field(64 * MiB, ge=1024, description="Bytes of a request body to a model server.")
+    serve_access_log: bool = Field(False, description="Whether model servers write a line for each request.")
+    serve_grpc: bool = Field(False, description="Whether endpoints answer gRPC too (docs/serving.md).")
+    serve_otlp_url: str = Field("", description="URL of the OpenTelemetry collector that gets their traces; "
+                                                "empty: none are made.")  # fmt: skip
+    serve_trace_share: float = Field(1.0, ge=0, le=1, description="Share of the requests that are traced, of those "
+                                                                  "whose caller says nothing of it.")  # fmt: skip
     start_timeout: float = Field(120.0, gt=0, description="Seconds a model server has to get ready.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds a model server has to finish its requests.")
     crash_loop_after: int = Field(3, ge=1, description="Failed starts in a row that make a crash loop.")

@@ -31,10 +31,14 @@ def command_environment(package: Path, port: int, **settings: object) -> dict[st
     return os.environ | {f"MODELYARD_SERVER_{k.upper()}": str(v) for k, v in (known | settings).items()}
 
 
+def command() -> list[str]:
+    """What starts a server."""
+    return [sys.executable, "-m", "modelyard_server"]
+
+
 def spawn(package: Path, port: int, **settings: object) -> subprocess.Popen[bytes]:
     """`python -m modelyard_server`, not awaited."""
-    command = [sys.executable, "-m", "modelyard_server"]
-    return subprocess.Popen(command, env=command_environment(package, port, **settings), stderr=subprocess.PIPE)
+    return subprocess.Popen(command(), env=command_environment(package, port, **settings), stderr=subprocess.PIPE)
 
 
 @contextmanager
@@ -50,4 +54,28 @@ def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, s
     finally:
         if process.poll() is None:
             process.terminate()
+        process.communicate(timeout=30)
+
+
+@contextmanager
+def serving_at(package: Path, **settings: object) -> Iterator[httpx.Client]:
+    """A ready server with gRPC on the port beside, as the hub side starts one."""
+    port = free_port()
+    while True:
+        with socket.socket() as probe:
+            if port < 65535 and probe.connect_ex(("127.0.0.1", port + 1)):
+                break
+        port = free_port()
+    process = spawn(package, port, open=True, grpc_port=port + 1, **settings)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+
+            def ready() -> bool:
+                return process.poll() is not None or client.get("/v2/health/ready").status_code == 200
+
+            eventually(ready, what="ready", timeout=90)
+            assert process.poll() is None, process.communicate()[1].decode()
+            yield client
+    finally:
+        process.terminate()
         process.communicate(timeout=30)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
+from modelyard_server.watch.record import Record
+
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
 
@@ -21,6 +23,7 @@ class Request:
     body: bytes = b""
     started: float = 0.0
     admitted: bool = False
+    record: Record | None = None
 
     @property
     def path(self) -> str:

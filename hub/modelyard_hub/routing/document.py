@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from modelyard_api.names import REVISION_HEADER, serve_path
+from modelyard_hub.routing.grpc import grpc_section
 from modelyard_hub.routing.hub import HubRoute, hub_section
 from modelyard_hub.routing.section import Json, Section
 
@@ -71,14 +72,16 @@ class EndpointRoute:
 
 @dataclass(frozen=True)
 class RouterOptions:
-    """URLs as Traefik reaches them: `service` of the hub service, `mlflow` with the path it serves at; or empty."""
+    """URLs as Traefik reaches them: `service` of the hub service, `mlflow` with the path it serves at; or empty.
+    `grpc`: whether endpoints are called so too."""
 
     service: str = ""
     mlflow: str = ""
     entrypoints: tuple[str, ...] = ("web",)
+    grpc: bool = False
 
 
-def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",)) -> Section:
+def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",), *, grpc: bool = False) -> Section:
     """Everything of one endpoint."""
     path, name = serve_path(route.owner, route.name), route.id
     rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
@@ -93,6 +96,9 @@ def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",)
             "service": f"{name}.r{number}",
             "priority": REVISION_PRIORITY,
         }
+    if grpc:
+        further = grpc_section(route.owner, route.name, services, [NO_COOKIES, CONNECT], entrypoints)
+        routers, services = routers | further.routers, services | further.services
     return Section(routers, services, {f"{name}.strip": {"stripPrefix": {"prefixes": [path]}}})
 
 
@@ -167,7 +173,7 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
 
     Kinds without members are left out: Traefik refuses empty ones.
     """
-    sections = [endpoint_section(route, options.entrypoints) for route in routes]
+    sections = [endpoint_section(route, options.entrypoints, grpc=options.grpc) for route in routes]
     # Also there when nothing else is: Traefik takes an empty document for a mistake and keeps the last one.
     shared: Json = {
         # A server that takes no connection has seen nothing of the call, so the next one is asked, often enough that

@@ -115,7 +115,7 @@ class TraefikRouter:
     async def applied(self, key: Key) -> bool:
         """Whether Traefik reports exactly the published route, or none where there is none. False when it is away."""
         route, name = self._routes.get(key), _name(key)
-        wanted = Section({}, {}, {}) if route is None else endpoint_section(route, self._options.entrypoints)
+        wanted = Section({}, {}, {}) if route is None else self._section(route)
         confirmed = await self._reports.confirm(wanted, name, self._changed.get(name, _NEVER))
         if confirmed and self._routes.get(key) == route:
             self._pending.discard(key)
@@ -163,9 +163,12 @@ class TraefikRouter:
             return await self._reports.confirm_all(wanted, names.__contains__, since)
         return await self._reports.confirm_all(wanted, lambda n: n.startswith(HUB), since)
 
+    def _section(self, route: EndpointRoute) -> Section:
+        return endpoint_section(route, self._options.entrypoints, grpc=self._options.grpc)
+
     def _put(self, route: EndpointRoute) -> None:
         self._routes[route.key] = route
-        self._members[route.key] = members(endpoint_section(route, self._options.entrypoints))
+        self._members[route.key] = members(self._section(route))
         self._touched(route.id)
 
     def _touched(self, name: str) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from modelyard_api.names import grpc_port
 from modelyard_hub.runtimes.base import Server
+from modelyard_hub.settings import Settings
 
 ACCESS_FILE = "access.json"
 """Name of the file that says who may call, among a server's files."""
+OWNERS_CHOICE = ("MODELYARD_SERVER_ACCESS_LOG", "MODELYARD_SERVER_OTLP_URL", "MODELYARD_SERVER_TRACE_SHARE")
+"""Our variables that an endpoint's owner may set too."""
 _REVISION = "modelyard.dev/revision"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a server finds its things and listens. `access`: the access file, used where the server has one;
-    `max_body` in bytes, `drain_timeout` in seconds."""
+    `max_body` in bytes, `drain_timeout` in seconds; `watch`: variables of what is told of requests;
+    `grpc`: whether it listens for that too, on the port beside."""
 
     package: str
     host: str
@@ -22,6 +28,17 @@ class Place:
     access: str
     max_body: int
     drain_timeout: float
+    watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
+
+
+def watch(settings: Settings) -> dict[str, str]:
+    """The variables that the administrator's settings ask for; none where nothing is told of requests."""
+    found = {"MODELYARD_SERVER_ACCESS_LOG": "true"} if settings.serve_access_log else {}
+    if settings.serve_otlp_url:
+        found["MODELYARD_SERVER_OTLP_URL"] = settings.serve_otlp_url
+        found["MODELYARD_SERVER_TRACE_SHARE"] = str(settings.serve_trace_share)
+    return found
 
 
 def server_environment(server: Server, place: Place) -> dict[str, str]:
@@ -40,7 +57,9 @@ def server_environment(server: Server, place: Place) -> dict[str, str]:
         "MODELYARD_SERVER_MAX_BODY": str(place.max_body),
         "MODELYARD_SERVER_DRAIN_TIMEOUT": str(place.drain_timeout),
     }
+    if place.grpc:
+        ours["MODELYARD_SERVER_GRPC_PORT"] = str(grpc_port(place.port))
     if ACCESS_FILE in server.files:
         ours["MODELYARD_SERVER_ACCESS"] = place.access
-    owners = {k: v for k, v in server.environment.items() if not k.startswith("MODELYARD_")}
-    return {"OMP_NUM_THREADS": threads, **owners, **ours}
+    owners = {k: v for k, v in server.environment.items() if k in OWNERS_CHOICE or not k.startswith("MODELYARD_")}
+    return {"OMP_NUM_THREADS": threads, **place.watch, **owners, **ours}

@@ -58,22 +58,27 @@ def remove(connection: Connection, record: StoredEndpoint, key_id: str) -> Key:
 def hashes(connection: Connection, owner: str, name: str) -> tuple[KeyHash, ...]:
     """What a model server needs to know of an endpoint's keys."""
     query = (
-        select(keys.c.id, keys.c.sha256, keys.c.expires_at)
+        select(keys.c.id, keys.c.name, keys.c.sha256, keys.c.expires_at)
         .join_from(keys, endpoints)
         .where((endpoints.c.owner == owner) & (endpoints.c.name == name))
         .order_by(keys.c.id)
     )
-    return tuple(KeyHash(id=r.id, sha256=r.sha256, expires_at=r.expires_at) for r in connection.execute(query))
+    return tuple(_hash(row, row.name) for row in connection.execute(query))
 
 
 def all_hashes(connection: Connection) -> dict[tuple[str, str], tuple[KeyHash, ...]]:
     """The same of all endpoints that have keys."""
-    query = select(endpoints.c.owner, endpoints.c.name, keys.c.id, keys.c.sha256, keys.c.expires_at)
+    label = keys.c.name.label("label")
+    query = select(endpoints.c.owner, endpoints.c.name, keys.c.id, label, keys.c.sha256, keys.c.expires_at)
     found: dict[tuple[str, str], tuple[KeyHash, ...]] = {}
     for row in connection.execute(query.join_from(keys, endpoints).order_by(keys.c.id)):
         known = found.get((row.owner, row.name), ())
-        found[row.owner, row.name] = (*known, KeyHash(id=row.id, sha256=row.sha256, expires_at=row.expires_at))
+        found[row.owner, row.name] = (*known, _hash(row, row.label))
     return found
+
+
+def _hash(row: Any, name: str) -> KeyHash:
+    return KeyHash(id=row.id, name=name, sha256=row.sha256, expires_at=row.expires_at)
 
 
 def _key(row: Row[Any]) -> Key:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelyard_api.models import Flavor
 from modelyard_api.resources import MiB
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.runtimes.environment import watch
 from modelyard_hub.settings import Settings
 
 
@@ -66,6 +68,8 @@ class KubernetesOptions:
     gpu_resource: str = "nvidia.com/gpu"
     shm: int = 64 * MiB
     max_body: int = 64 * MiB
+    watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
     cpu_share: float = 0.5
     autoscale_cpu: int = 80
     crash_loop_after: int = 3
@@ -100,6 +104,8 @@ class KubernetesOptions:
             gpu_resource=settings.gpu_resource,
             shm=settings.server_shm,
             max_body=settings.serve_max_body,
+            watch=watch(settings),
+            grpc=settings.serve_grpc,
             cpu_share=settings.server_cpu_share,
             autoscale_cpu=settings.autoscale_cpu,
             crash_loop_after=settings.crash_loop_after,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from modelyard_api.names import grpc_port
 from modelyard_api.resources import Resources
 from modelyard_hub.runtimes.base import Server
 from modelyard_hub.runtimes.environment import ACCESS_FILE, Place, server_environment
@@ -102,12 +103,15 @@ def _server(server: Server, options: KubernetesOptions) -> dict[str, Any]:
         # The whole folder: a file that is mounted by itself never changes.
         {"name": "files", "mountPath": FILES_FOLDER, "readOnly": True},
     ]
+    ports = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
+    if options.grpc:
+        ports.append({"name": "grpc", "containerPort": grpc_port(PORT), "protocol": "TCP"})
     container = {
         "name": CONTAINER,
         "image": options.image_for(server.package.flavor),
         "imagePullPolicy": options.image_pull_policy,
         "env": _environment(server, options),
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": ports,
         "resources": limits(server.resources, options, gpu=True),
         "securityContext": LOCKED_DOWN,
         "lifecycle": {"preStop": {"sleep": {"seconds": math.ceil(options.timing.notice)}}},
@@ -131,6 +135,8 @@ def _environment(server: Server, options: KubernetesOptions) -> list[dict[str, s
         access=f"{FILES_FOLDER}/{ACCESS_FILE}",
         max_body=options.max_body,
         drain_timeout=options.timing.drain_timeout,
+        watch=options.watch,
+        grpc=options.grpc,
     )
     variables = {"HOME": "/tmp", **server_environment(server, place)}
     # Kubernetes would put in the value of a variable where `$(NAME)` stands.

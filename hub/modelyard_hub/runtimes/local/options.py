@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelyard_api.resources import MiB
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.runtimes.environment import watch
 from modelyard_hub.settings import Settings
 
 WORKLOADS = "workloads"
@@ -46,6 +48,8 @@ class LocalOptions:
     timing: Timing = field(default_factory=Timing)
     crash_loop_after: int = 3
     max_body: int = 64 * MiB
+    watch: Mapping[str, str] = field(default_factory=dict)
+    grpc: bool = False
     log_size: int = 10 * MiB
     log_files: int = 3
     tail_lines: int = 20
@@ -58,6 +62,8 @@ class LocalOptions:
             timing=Timing(start_timeout=settings.start_timeout, drain_timeout=settings.drain_timeout),
             crash_loop_after=settings.crash_loop_after,
             max_body=settings.serve_max_body,
+            watch=watch(settings),
+            grpc=settings.serve_grpc,
             log_size=settings.log_size,
             log_files=settings.log_files,
         )

@@ -174,6 +174,8 @@ class Supervisor:
             access=str(self._folder.access),
             max_body=options.max_body,
             drain_timeout=options.timing.drain_timeout,
+            watch=options.watch,
+            grpc=options.grpc,
         )
         passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
         return {**passed, **server_environment(self._server, place), NONCE: nonce, ROOT: self._around.root}
