@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -138,6 +139,9 @@ class App:
             answer = await coming
         except ModelyardError as error:
             answer = _answer(error) if error.status != 500 else _failed(request, error)
+        except asyncio.CancelledError:
+            self._metrics.left += 1
+            raise
         except Exception as error:
             answer = _failed(request, error)
         finally:

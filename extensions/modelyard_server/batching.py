@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,11 @@ from modelyard_server.watch.record import Record
 from modelyard_server.workers.worker import NotBegun
 
 _log = logging.getLogger(__name__)
+_LONG = 0.05
+"""Seconds of one run beyond which requests are joined no more: it would be no faster by the row, and all of them would
+wait for it, with memory for all."""
+_FEW = 8
+"""Rows that are joined whatever they take, so that a model that gains by it is seen to."""
 
 
 class Lane(Protocol):
@@ -55,7 +61,7 @@ class Here:
         """See `Lane.lost`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     columns: Columns
     rows: int
@@ -83,6 +89,7 @@ class Batcher:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._mergeable = contract.manifest.task != "other"
+        self._row = 0.0  # seconds, of the last runs
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._lanes = lanes
@@ -99,12 +106,20 @@ class Batcher:
             raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
 
     async def predict(self, columns: Columns, wanted: Wanted = None, record: Record | None = None) -> Outputs:
-        """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full."""
+        """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full.
+
+        Cancelled, it leaves the queue: who left takes nobody's place there."""
         self.admit()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(columns, rows(columns), answer, wanted, record=record))
+        waiting = _Waiting(columns, rows(columns), answer, wanted, record=record)
+        self._queue.append(waiting)
         self._wake.set()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # it is predicted just now
+                self._queue.remove(waiting)
+            raise
 
     def give_up(self, error: ModelyardError) -> None:
         """Fail what waits."""
@@ -181,10 +196,15 @@ class Batcher:
 
     def _fits(self, first: _Waiting, further: _Waiting, total: int) -> bool:
         if isinstance(first.columns, Block) and isinstance(further.columns, Block):
-            return total + further.rows <= self._max_batch
+            return total + further.rows <= self._most
         # Joined, columns of two types would become a third, which the signature does not name.
         same = all(_like(first.columns[n]) == _like(further.columns[n]) for n in first.columns)
-        return same and total + further.rows <= self._max_batch
+        return same and total + further.rows <= self._most
+
+    @property
+    def _most(self) -> int:
+        """Rows of a batch: as many as take no longer than they should."""
+        return min(self._max_batch, max(_FEW, int(_LONG / self._row) if self._row else _FEW))
 
     def _run(self, lane: Lane, batch: list[_Waiting]) -> list[Outputs | Exception]:
         if len(batch) > 1:
@@ -212,7 +232,9 @@ class Batcher:
         try:
             return lane.run(columns, wanted)
         finally:
-            self._metrics.predict.observe(time.perf_counter() - start)
+            took = time.perf_counter() - start
+            self._row += 0.3 * (took / rows(columns) - self._row)
+            self._metrics.predict.observe(took)
 
 
 def _all_wanted(batch: list[_Waiting]) -> Wanted:

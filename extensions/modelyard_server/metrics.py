@@ -66,6 +66,7 @@ class Metrics(Collector):
         self.codes: Counter[int] = Counter()
         self.violations: Counter[str] = Counter()
         self.rows = 0
+        self.left = 0
         self.request = Times()
         self.read = Times()
         self.queue = Times()
@@ -95,6 +96,7 @@ class Metrics(Collector):
         yield _counter("modelyard_requests", "Predictions answered.", "code", codes)
         yield _counter("modelyard_violations", "Requests refused, by rule of the signature.", "rule", self.violations)
         yield CounterMetricFamily("modelyard_rows", "Rows predicted.", value=self.rows)
+        yield CounterMetricFamily("modelyard_left", "Requests whose caller left before the answer.", value=self.left)
         yield GaugeMetricFamily("modelyard_in_flight", "Predictions under way.", value=self.in_flight())
         yield GaugeMetricFamily("modelyard_queued", "Predictions that wait for the model.", value=self.queued())
         yield _histogram("modelyard_request_seconds", "Time to answer.", {}, self.request)

@@ -29,6 +29,11 @@ class Pace:
         self._letters = letters
         self._factor = 1.0
 
+    @property
+    def never(self) -> bool:
+        """Whether not even one row was quick when it was measured."""
+        return self._fixed + self._row > QUICK
+
     def quick(self, count: int, columns: Columns) -> bool:
         """Whether `count` rows take less than a millisecond. Nobody knows of texts longer than those measured."""
         measured = self._fixed + self._row * count

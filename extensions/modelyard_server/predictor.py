@@ -74,8 +74,8 @@ class Predictor:
         """Raises Unavailable when the queue is full, or no process of the model is there."""
         if self._pool is not None:
             self._pool.admit()
-        if not self._model.concurrent:
-            self._batcher.admit()
+        if self._pace.never:
+            self._batcher.admit()  # unread: under too much load, what is refused must cost little
 
     async def exchange(
         self,

@@ -23,7 +23,8 @@ def _answer(body: bytes, head: str | bytes | None) -> tuple[bytes, str, str | No
         rows = np.array(tensor["data"], np.float64).reshape(tensor["shape"])
     else:
         tensor = orjson.loads(body[: int(head)])["inputs"][0]
-        rows = np.frombuffer(body, np.float64, offset=int(head)).reshape(tensor["shape"])
+        kind = np.float32 if tensor["datatype"] == "FP32" else np.float64
+        rows = np.frombuffer(body, kind, offset=int(head)).reshape(tensor["shape"])
     labels = _session.run(_label, {_input.name: rows.astype(_dtype, copy=False)})[0]
     output: dict[str, Any] = {"name": "label", "shape": [len(labels)], "datatype": "INT64"}
     document = {"model_name": "m", "outputs": [output]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,50 @@ async def test_refuses_when_the_queue_is_full(plane: DataPlane) -> None:
     await batcher.close()
     assert sum(isinstance(a, Unavailable) for a in answers) == 3
     assert sum(isinstance(a, dict) for a in answers) == 2
+
+
+class Steady(Temperamental):
+    """A model that takes so many seconds for a call, and for each row."""
+
+    def __init__(self, call: float, row: float) -> None:
+        super().__init__()
+        self._call, self._row = call, row
+
+    def predict(self, columns: Columns) -> dict[str, np.ndarray]:
+        time.sleep(self._call + self._row * len(columns["input"]))
+        return super().predict(columns)
+
+
+@pytest.mark.parametrize(("call", "row", "least", "most"), [(0.0, 0.02, 2, 8), (0.004, 0.0, 60, 300)])
+async def test_joins_no_more_than_a_twentieth_of_a_second(
+    tmp_path: Path, call: float, row: float, least: int, most: int
+) -> None:
+    """All of a batch wait for it; a model that gains by joining has large ones all the same."""
+    model = Steady(call, row)
+    plane = DataPlane(write_onnx(tmp_path / "p"), model)
+    batcher = Batcher(plane, [Here(plane)], max_batch=4096, max_queue=1000, metrics=Metrics("m", "1", "onnx"))
+    count = 40 if row else 300
+    answers = await asyncio.gather(*(batcher.predict({"input": np.ones((1, 3))}) for _ in range(count)))
+    await batcher.close()
+    assert len(answers) == sum(model.sizes) == count
+    assert least <= max(model.sizes) <= most
+
+
+async def test_who_leaves_frees_his_place(tmp_path: Path) -> None:
+    model = Temperamental()
+    plane = DataPlane(write_onnx(tmp_path / "p"), model)
+    batcher = Batcher(plane, [Here(plane)], max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
+    row = {"input": np.ones((1, 3))}
+    asks = [asyncio.create_task(batcher.predict(row)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        batcher.admit()
+    asks[1].cancel()
+    await asyncio.wait(asks)
+    assert batcher.waiting == 0
+    await batcher.predict(row)
+    await batcher.close()
+    assert model.sizes == [1, 1]
 
 
 def test_loads_what_the_manifest_names(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,6 +102,56 @@ def test_forgets_callers_who_went_away(server: httpx.Client) -> None:
         connection.close()
     eventually(lambda: said("modelyard_in_flight 0.0"), what="none is")
     assert server.post("/invocations", json=ROW).status_code == 200
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def half(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, half, reset])
+def test_predicts_nothing_for_callers_who_left(server: httpx.Client, leave: Callable[[socket.socket], None]) -> None:
+    def said(name: str) -> float:
+        found = re.search(rf"^{name} (\S+)$", server.get("/metrics").text, re.MULTILINE)
+        assert found
+        return float(found.group(1))
+
+    eventually(lambda: said("modelyard_in_flight") == 0, what="the model is free")
+    ran, left = said("modelyard_predict_seconds_count"), said("modelyard_left_total")
+    with raw(server, ask(1.0)) as first:
+        eventually(lambda: said("modelyard_in_flight") == 1 and said("modelyard_queued") == 0, what="the model is busy")
+        gone = [raw(server, ask(5.0)) for _ in range(4)]
+        eventually(lambda: said("modelyard_queued") == 4, what="the queue is full")
+        for connection in gone:
+            leave(connection)
+        # They have left the queue while the model is still busy, so that others may have their places.
+        eventually(lambda: said("modelyard_queued") == 0, timeout=0.8, what="nobody waits")
+        assert said("modelyard_in_flight") == 1
+        assert said("modelyard_left_total") == left + 4
+        for connection in gone:
+            if connection.fileno() != -1:
+                assert connection.recv(100) == b""
+                connection.close()
+        assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert server.post("/invocations", json=ROW).status_code == 200
+    assert said("modelyard_predict_seconds_count") == ran + 2
+
+
+def test_who_asks_again_before_he_has_his_answer_has_both(server: httpx.Client) -> None:
+    with raw(server, ask(0.3)) as connection:
+        eventually(lambda: "modelyard_in_flight 1.0" in server.get("/metrics").text, what="it is under way")
+        connection.sendall(ask(0.0) + ask(0.1))
+        got = b""
+        while got.count(b"HTTP/1.1 200 ") < 3 or not got.endswith(b"}"):
+            part = connection.recv(4096)
+            assert part
+            got += part
+        assert [b"0.3" in got, got.index(b"0.3") < got.index(b"0.1")] == [True, True]
+    eventually(lambda: "modelyard_in_flight 0.0" in server.get("/metrics").text, what="nothing is under way")
 
 
 def test_nobody_overtakes_an_earlier_request(server: httpx.Client) -> None:
