@@ -22,8 +22,15 @@ _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
 """The folders of an absolute path in a sentence; URLs are left alone."""
 
 
-_OF_PYTHON_MODELS = ("skops", "sklearn", "scipy", "joblib", "pandas", "mlflow", "cloudpickle", "torch")
-"""What the image `server-onnx` leaves out."""
+_EXTRAS = {
+    **dict.fromkeys(("skops", "sklearn", "scipy", "joblib", "pandas", "mlflow", "cloudpickle"), "serving-python"),
+    **dict.fromkeys(("xgboost", "lightgbm"), "boosting"),
+    **dict.fromkeys(("transformers", "tokenizers", "safetensors", "huggingface_hub"), "huggingface"),
+    "torch": "torch",
+}
+"""The extra that has a library which the image `server-onnx` leaves out."""
+_IN_SERVER = ("serving-python", "boosting")
+"""Extras of the image `server`, unless it is made with others."""
 
 
 class DataPlane:
@@ -72,14 +79,17 @@ def load(directory: Path, threads: int = 1) -> DataPlane:
         return DataPlane(manifest, flavor.load(manifest, directory, threads))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _OF_PYTHON_MODELS:
+        if missing not in _EXTRAS:
             raise
         raise InvalidInput(
             f"this model server has no {missing}, which a package of the flavor {manifest.flavor} needs",
-            remedy="Serve it with the image `server`, not `server-onnx`"
-            + (", made with EXTRAS='serving-python torch'" * (missing == "torch"))
-            + ": docs/images.md.",
+            remedy=_where_to_find(_EXTRAS[missing]),
         ) from error
+
+
+def _where_to_find(extra: str) -> str:
+    made = "" if extra in _IN_SERVER else f", made with EXTRAS='{' '.join(_IN_SERVER)} {extra}'"
+    return f"Serve it with the image `server`, not `server-onnx`{made}, or install modelyard[{extra}]: docs/images.md."
 
 
 def concatenate(requests: list[Columns]) -> Columns:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.packaging import onnx, torch
+from modelyard.packaging import boosting, onnx, torch
 from modelyard.packaging.answers import Answers, Comparison, ask, compare, observe
 from modelyard.packaging.check import Original, check
-from modelyard.packaging.mlmodel import Source, save_python, save_sklearn
+from modelyard.packaging.mlmodel import Source, save_boosted, save_python, save_sklearn
 from modelyard.packaging.options import BuildOptions
 from modelyard.packaging.probes import Probe, probes
 from modelyard.packaging.python import resolve
@@ -37,7 +37,8 @@ def build(
 ) -> PackageManifest:
     """Write a package of `model` into `directory` (made; must be empty) and return its manifest.
 
-    `model`: a fitted scikit-learn estimator, a PyTorch module, an object with `predict(rows)`, or a function of rows.
+    `model`: a fitted scikit-learn estimator, one of XGBoost's or LightGBM's (a Booster too), a PyTorch module, an
+    object with `predict(rows)`, or a function of rows.
     `example`: a DataFrame or an array of shape (n, …), n ≥ 1, as the model takes it. `overrides` are fields of
     `BuildOptions`; None leaves the default. With `options.trial` (the default) the package has been loaded in a fresh
     process when this returns. Raises InvalidInput (the example, the model), PublishFailed (no flavor answers as the
@@ -75,9 +76,13 @@ class _Candidate:
     path: str
     conversion: Conversion
     trusted: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
-_TOLD = ("modelyard", "scikit-learn", "torch", "numpy", "pandas", "skl2onnx", "onnxscript", "skops", "mlflow-skinny")
+_TOLD = (
+    *("modelyard", "scikit-learn", "torch", "numpy", "pandas", "skl2onnx", "onnxscript", "skops", "mlflow-skinny"),
+    *("xgboost", "xgboost-cpu", "lightgbm", "transformers"),
+)
 
 
 class _Refused(Exception):
@@ -97,7 +102,7 @@ class _Builder:
     def run(self) -> PackageManifest:
         """The whole build; see `build`."""
         self._is_module = torch.is_module(self.model)
-        self.model = torch.adopt(self.model) if self._is_module else resolve(self.model)
+        self.model = torch.adopt(self.model) if self._is_module else boosting.adopt(resolve(self.model))
         self.example = check_example(self.example)
         self._read()
         candidate = self._choose()
@@ -141,6 +146,8 @@ class _Builder:
     def _choose(self) -> _Candidate:
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
         makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
+        if (boosted := boosting.flavor_of(self.model)) is not None:
+            makers[boosted] = self._native
         for flavor in self.options.flavors:
             if flavor not in makers:
                 continue
@@ -191,6 +198,19 @@ class _Builder:
             (self.directory / _TORCH_FILE).unlink()
             raise _Refused(result.problem)
         return replace(candidate, conversion=self._accepted(Flavor.torch, result))
+
+    def _native(self) -> _Candidate:
+        try:
+            found = boosting.native(self.model, self.signature, self.contract)
+        except boosting.NotNative as error:
+            raise _Refused(str(error)) from error
+        path = save_boosted(self.source, found, self.directory)
+        candidate = replace(self._candidate(found.flavor, path), parameters=found.parameters)
+        result = self._check(candidate, self.probes)
+        if result.problem:
+            self._clear()
+            raise _Refused(result.problem)
+        return replace(candidate, conversion=self._accepted(found.flavor, result))
 
     def _skops(self) -> _Candidate:
         if self.options.code_paths:
@@ -278,6 +298,7 @@ class _Builder:
             example=json_rows(self.example, self.signature.inputs),
             conversions=tuple(self.conversions),
             trusted=candidate.trusted,
+            parameters=candidate.parameters,
             size_bytes=sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file()) if final else 0,
             created_with=versions(*_TOLD),
         )

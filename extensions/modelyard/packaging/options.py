@@ -33,7 +33,7 @@ class BuildOptions:
     requirements: tuple[str, ...] | None = None
     code_paths: tuple[str | Path, ...] = ()
     training: Any = None
-    flavors: tuple[Flavor, ...] = (Flavor.onnx, Flavor.torch, Flavor.skops, Flavor.pyfunc)
+    flavors: tuple[Flavor, ...] = tuple(Flavor)
     tolerance: float = 1e-5
     trial: bool = True
     trial_timeout: float = 120.0
