@@ -71,11 +71,12 @@ def main() -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_PORT if error.errno == errno.EADDRINUSE else EXIT_SETTINGS
     try:
-        plane = load(settings.package, settings.threads)
+        plane = load(settings.package, settings.threads, settings.device)
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
-    logging.info("serving %s version %s (%s)", settings.model, settings.version, plane.manifest.flavor)
+    how = (plane.manifest.flavor, plane.device)
+    logging.info("serving %s version %s (%s, %s)", settings.model, settings.version, *how)
     sys.setswitchinterval(_SWITCH)
     uvloop.run(serve(settings, plane, listener))
     logging.info("stopped")

@@ -139,7 +139,7 @@ class App:
         if path == "/v2":
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            return v2.metadata(settings.endpoint, settings.version, self._plane.manifest)
+            return v2.metadata(settings.endpoint, settings.version, self._plane.manifest, self._plane.device)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
             return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
         raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard_api.errors import InvalidInput, ModelFailed
-from modelyard_api.models import PackageManifest
+from modelyard_api.models import Flavor, PackageManifest
 from modelyard_server.block import Block
 from modelyard_server.columns import check
+from modelyard_server.device import Device, no_cuda
 from modelyard_server.flavors.base import Columns, Model
 from modelyard_server.manifest import read_manifest
 
@@ -29,6 +30,7 @@ _EXTRAS = {
     "torch": "torch",
 }
 """The extra that has a library which the image `server-onnx` leaves out."""
+_ON_GPU = (Flavor.onnx, Flavor.torch, Flavor.transformers)
 _IN_SERVER = ("serving-python", "boosting")
 """Extras of the image `server`, unless it is made with others."""
 
@@ -44,6 +46,11 @@ class DataPlane:
     def concurrent(self) -> bool:
         """Whether the model may run in several threads at once."""
         return bool(getattr(self._model, "concurrent", False))
+
+    @property
+    def device(self) -> str:
+        """Where the model computes: cpu or cuda."""
+        return str(getattr(self._model, "device", "cpu"))
 
     def example(self) -> dict[str, Any]:
         """The package's own example as columns, not checked."""
@@ -71,12 +78,16 @@ class DataPlane:
             ) from error
 
 
-def load(directory: Path, threads: int = 1) -> DataPlane:
+def load(directory: Path, threads: int = 1, device: Device = "cpu") -> DataPlane:
     """Load a package with the flavor that its manifest names. Raises InvalidInput, and whatever the flavor raises."""
     manifest = read_manifest(directory)
     try:
         flavor = import_module(f"modelyard_server.flavors.{manifest.flavor}")
-        return DataPlane(manifest, flavor.load(manifest, directory, threads))
+        if manifest.flavor not in _ON_GPU:
+            if device == "cuda":
+                raise no_cuda(f"a package of the flavor {manifest.flavor} computes on the processor")
+            return DataPlane(manifest, flavor.load(manifest, directory, threads))
+        return DataPlane(manifest, flavor.load(manifest, directory, threads, device))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.packaging import boosting, onnx, torch
+from modelyard.packaging import boosting, onnx, torch, transformers
 from modelyard.packaging.answers import Answers, Comparison, ask, compare, observe
 from modelyard.packaging.check import Original, check
-from modelyard.packaging.mlmodel import Source, save_boosted, save_python, save_sklearn
+from modelyard.packaging.mlmodel import Source, save_boosted, save_described, save_python, save_sklearn
 from modelyard.packaging.options import BuildOptions
 from modelyard.packaging.probes import Probe, probes
 from modelyard.packaging.python import resolve
@@ -102,7 +102,12 @@ class _Builder:
     def run(self) -> PackageManifest:
         """The whole build; see `build`."""
         self._is_module = torch.is_module(self.model)
-        self.model = torch.adopt(self.model) if self._is_module else boosting.adopt(resolve(self.model))
+        if self._is_module:
+            self.model = torch.adopt(self.model)
+        elif transformers.is_pipeline(self.model):
+            self.model = transformers.adopt(self.model)
+        else:
+            self.model = boosting.adopt(resolve(self.model))
         self.example = check_example(self.example)
         self._read()
         candidate = self._choose()
@@ -143,11 +148,18 @@ class _Builder:
         if told is not None:
             (self.directory / REFERENCE_PATH).write_text(told.model_dump_json() + "\n")
 
-    def _choose(self) -> _Candidate:
+    def _makers(self) -> dict[Flavor, Callable[[], _Candidate]]:
+        """What may become of such a model."""
+        if isinstance(self.model, transformers.Published):
+            return {Flavor.transformers: self._transformers}
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
         makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
         if (boosted := boosting.flavor_of(self.model)) is not None:
             makers[boosted] = self._native
+        return makers
+
+    def _choose(self) -> _Candidate:
+        makers = self._makers()
         for flavor in self.options.flavors:
             if flavor not in makers:
                 continue
@@ -211,6 +223,16 @@ class _Builder:
             self._clear()
             raise _Refused(result.problem)
         return replace(candidate, conversion=self._accepted(found.flavor, result))
+
+    def _transformers(self) -> _Candidate:
+        try:
+            parameters = transformers.save(self.model, self.directory)
+        except transformers.NotKept as error:
+            self._clear()
+            raise _Refused(str(error)) from error
+        candidate = replace(self._candidate(Flavor.transformers, transformers.FOLDER), parameters=parameters)
+        save_described(self.source, candidate.flavor, self.directory)
+        return self._confirmed(candidate)
 
     def _skops(self) -> _Candidate:
         if self.options.code_paths:

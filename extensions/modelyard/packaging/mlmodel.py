@@ -70,6 +70,17 @@ def save_boosted(source: Source, native: Native, directory: Path) -> str:
         return "model.lgb"
 
 
+def save_described(source: Source, flavor: Flavor, directory: Path) -> None:
+    """Write `MLmodel` with the signature alone: MLflow has no flavor that loads this model without its libraries."""
+    from mlflow.models import Model
+
+    described = Model(signature=mlflow_signature(source.signature))
+    described.add_flavor(f"modelyard_{flavor}", path="modelyard")
+    described.save(str(directory / "MLmodel"))
+    libraries = _with_declared(source, pinned(flavor, "torch", "numpy"))
+    (directory / "requirements.txt").write_text("".join(f"{line}\n" for line in libraries))
+
+
 def save_python(source: Source, directory: Path) -> str:
     """Save a plain Python model; the path of its file in the package."""
     libraries = ["cloudpickle", "numpy"] + (["pandas"] if is_table(source.example) else [])
