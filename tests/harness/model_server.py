@@ -43,7 +43,7 @@ def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, s
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             # Importing PyTorch and transformers takes long on a busy machine.
             ready = "the model server is ready"
-            eventually(lambda: client.get("/v2/health/ready").status_code == 200, timeout=120, what=ready)
+            eventually(lambda: client.get("/v2/health/ready").status_code == 200, timeout=240, what=ready)
             yield client, process
     finally:
         if process.poll() is None:

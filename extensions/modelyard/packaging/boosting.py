@@ -33,7 +33,9 @@ class Boosted:
 
     def __init__(self, booster: Any) -> None:
         self.booster = booster
-        self.flavor = _of_booster(booster)
+        flavor = _of_booster(booster)
+        assert flavor is not None
+        self.flavor: Flavor = flavor
 
     def predict(self, rows: Any) -> dict[str, Any]:
         """The booster's own answer, by name."""
@@ -143,9 +145,8 @@ def _few(levels: list[Any] | None) -> str:
 
 
 def _objective(model: Any) -> str:
-    booster = model.booster if isinstance(model, Boosted) else getattr(model, "booster_", None)
-    if flavor_of(model) is Flavor.lightgbm:
-        return str(getattr(booster, "params", {}).get("objective", ""))
+    if isinstance(model, Boosted) and model.flavor is Flavor.lightgbm:
+        return str(model.booster.params.get("objective", ""))
     booster = model.booster if isinstance(model, Boosted) else model.get_booster()
     return str(json.loads(booster.save_config())["learner"]["objective"]["name"])
 

@@ -152,6 +152,8 @@ class _Builder:
         """What may become of such a model."""
         if isinstance(self.model, transformers.Published):
             return {Flavor.transformers: self._transformers}
+        if isinstance(self.model, boosting.Boosted):
+            return {self.model.flavor: self._native}
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
         makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
         if (boosted := boosting.flavor_of(self.model)) is not None:

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from modelyard.packaging import build
 from modelyard.packaging.rows import columns_of
-from modelyard_api.errors import ModelFailed
+from modelyard_api.errors import ModelFailed, PublishFailed
 from modelyard_api.models import Flavor, PackageManifest
 from modelyard_server.dataplane import load
 
@@ -181,6 +181,12 @@ def test_levels_in_another_order_are_refused_not_mixed_up(tmp_path: Path) -> Non
     assert manifest.flavor is Flavor.skops
     (refused,) = [c for c in manifest.conversions if c.flavor is Flavor.xgboost]
     assert "'island' was trained with the levels 'south', 'north', 'east'" in refused.reason
+
+
+def test_a_bare_booster_is_its_own_file_or_nothing(tmp_path: Path) -> None:
+    other = FRAME.assign(island=FRAME.island.cat.reorder_categories(["east", "north", "south"]))
+    with pytest.raises(PublishFailed, match="xgboost: column 'island' was trained with the levels"):
+        build(bare_xgboost("binary:logistic", TWO), other[:5], directory=tmp_path / "p", trial=False)
 
 
 @pytest.mark.parametrize("booster", [xgboost.XGBClassifier, lightgbm.LGBMClassifier])
