@@ -63,8 +63,8 @@ def network() -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """A model and its rows. `exact`: the package's answers are the notebook's, to the last bit. `online`: it is asked as
-    an endpoint too; a server of transformers takes seconds to start, so two of those are."""
+    """A model and its rows. `exact`: the package's answers are the notebook's, to the last bit. `online`: it is asked
+    as an endpoint too; a server of transformers takes seconds to start, so two of those are."""
 
     flavor: Flavor
     make: Callable[[], Any]
