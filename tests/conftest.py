@@ -14,19 +14,19 @@ from harness.stack import Stack
 _CLUSTER = Path(__file__).parent / "cluster"
 
 
-class OneWorkerPerStack(LoadScopeScheduling):
-    """Deals out tests one by one, but all that use the session's stack to one worker: it kills parts of it, in order.
+class StackFilesWhole(LoadScopeScheduling):
+    """Deals out tests one by one, but those that use the session's stack by the file: they kill parts of it, in order.
 
-    Not by xdist's own groups: with pytest 9.2 their mark has no effect, and each worker would start a stack.
+    Each worker that gets such a file starts one stack, for all of its files.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "stack" if nodeid.startswith(("tests/stack/", "tests/browser/")) else nodeid
+        return nodeid.split("::")[0] if nodeid.startswith(("tests/stack/", "tests/browser/")) else nodeid
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerStack:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackFilesWhole:
     """xdist asks for it where `-n` is given."""
-    return OneWorkerPerStack(config, log)
+    return StackFilesWhole(config, log)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

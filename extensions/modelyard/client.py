@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelyard.timetable import AsyncSchedule
     from modelyard.training.run import TrainingRun
     from modelyard.unattended import AsyncRun
+    from modelyard_api.schedules import Due
     from modelyard_api.scoring import ScoreOptions
     from modelyard_api.secrets import Secret
     from modelyard_api.volumes import Volume
@@ -193,6 +194,18 @@ class AsyncClient:
 
         return await timetable.schedules(self, owner)
 
+    async def find_schedule(self, name: str, owner: str | None = None) -> AsyncSchedule:
+        """The user's schedule of that name, or `"owner/name"`; NotFound."""
+        from modelyard import timetable
+
+        return await timetable.one(self, name, owner)
+
+    async def due(self, cron: str, time_zone: str = "UTC") -> Due:
+        """What a cron line says in words, and its next five times; see `modelyard.due`."""
+        from modelyard import timetable
+
+        return await timetable.due(self, cron, time_zone)
+
     async def sweep(self, notebook: str | Path, **fields: Any) -> AsyncGroup:
         """A run of a notebook for each point of a grid or a list; see `modelyard.sweep` for the fields."""
         from modelyard import grouped
@@ -294,14 +307,14 @@ class AsyncClient:
         return await unattended.submit(self, notebook, unattended.Submission(**fields))
 
     async def score(
-        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, **fields: Any
+        self, model: str, data: str, output: str, *, options: ScoreOptions | None = None, shards: int = 1, **fields: Any
     ) -> AsyncRun:
         """A table scored by a registered model, queued; see `modelyard.score`. `options`: all of it that is about the
         table; `fields`: all that is about the run."""
         from modelyard import offline
         from modelyard_api.scoring import ScoreOptions
 
-        table = offline.Table(model, data, output, options or ScoreOptions())
+        table = offline.Table(model, data, output, options or ScoreOptions(), shards)
         return await offline.submit(self, table, offline.submission_of(fields))
 
     async def run(self, run_id: str) -> AsyncRun:

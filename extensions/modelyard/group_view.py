@@ -132,10 +132,10 @@ class Group:
             + "</tr>"
             for member, row in zip(self.members, rows, strict=True)
         )
-        return f"<p>{html.escape(_said(self._remote.resource))}</p><table><tr>{head}</tr>{body}</table>"
+        return f"<p>{html.escape(said(self._remote.resource))}</p><table><tr>{head}</tr>{body}</table>"
 
     def __repr__(self) -> str:
-        return f"<{self._remote.resource.kind} {self.id} {_said(self._remote.resource)}>"
+        return f"<{self._remote.resource.kind} {self.id} {said(self._remote.resource)}>"
 
 
 class Plot:
@@ -174,13 +174,14 @@ class _Lines:
         self._last = ""
 
     def __call__(self, group: Resource) -> None:
-        line = _said(group)
+        line = said(group)
         if line != self._last:
             self._last = line
             display.write(line)
 
 
-def _said(group: Resource) -> str:
+def said(group: Resource) -> str:
+    """Its name, and how many members are in which state."""
     order = (RunState.succeeded, RunState.running, RunState.queued, RunState.failed, RunState.cancelled)
     counts = ", ".join(f"{group.counts[state]} {state.value}" for state in order if group.counts.get(state))
     return f"{group.name}: {counts or 'no members'}"

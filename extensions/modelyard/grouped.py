@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,9 @@ from modelyard import grid
 from modelyard.client import Request
 from modelyard.errors import InvalidInput, NotFound
 from modelyard.polling import until
-from modelyard.unattended import AsyncRun, Submission
+from modelyard.unattended import AsyncRun, Submission, prepared
 from modelyard_api.groups import Group as Resource
 from modelyard_api.groups import GroupList, GroupWrite, MemberWrite, ResultFrom
-from modelyard_api.runs import RunSpec
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
@@ -134,25 +132,6 @@ async def pipeline(client: AsyncClient, name: str, steps: Mapping[str, Step], ow
         sources = {p: ResultFrom(member=v.member, result=v.name) for p, v in later.items()}
         members.append({"member": member, "spec": spec, "needs": step.needs, "results_of": sources})
     return await _post(client, {"name": name, "kind": "pipeline", "members": members}, Submission(owner=owner))
-
-
-async def prepared(
-    client: AsyncClient, notebook: str | Path, submission: Submission, later: frozenset[str] = frozenset()
-) -> RunSpec:
-    """What a run of the notebook is, whose snapshot is uploaded; parameters are checked. `later`: those that come when
-    it starts."""
-    from modelyard import snapshots
-    from modelyard_api.parameters import check
-
-    snapshot = await asyncio.to_thread(snapshots.take, Path(notebook), submission.files)
-    spec = submission.spec({"kind": "notebook", "notebook": snapshot.work})
-    check(snapshot.work.declared or (), spec.parameters, later | frozenset(spec.results_of))
-    query = {} if submission.owner is None else {"owner": submission.owner}
-    where = f"/snapshots/{snapshot.work.snapshot}"
-    await client.patient(max(client.patience, _PATIENCE)).send(
-        Request("PUT", where, query=query, content=snapshot.content)
-    )
-    return spec
 
 
 async def group(client: AsyncClient, group_id: str) -> AsyncGroup:

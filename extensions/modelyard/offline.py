@@ -42,6 +42,7 @@ def score(
     overwrite: bool = False,
     max_rejects: float = 1.0,
     part_rows: int = 1_000_000,
+    shards: int = 1,
     schedule: str | None = None,
     **run: Any,
 ) -> Run | Schedule:
@@ -54,11 +55,13 @@ def score(
     Parquet, here or in S3. `keys`: columns kept beside the answers; without, file and row. `columns`: for a model of
     arrays, those that make its rows. `outputs`: of the model's, all by default. `overwrite`: what an earlier scoring
     left there. `max_rejects`: the share of rows, 0 to 1, that may be rejected. `part_rows`: rows of one output file,
-    about. `run`: as `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
+    about. `shards`: processes (pods, on Kubernetes) that share the rows, each of the run's size. `run`: as
+    `yard.submit` takes them: profile, cpu, memory, secrets, environment, timeout, retries, priority,
     needs, name, owner, idempotency_key. `schedule`: a cron line, such as "30 2 * * *": a `Schedule` that scores at
     those times, with the version that the model then has; `run` then also as `yard.schedule` takes them: time_zone,
-    catch_up, overlap, deadline, paused, description. `{date}`, `{time}` (UTC) and `{run}` in `data` and
-    `output` are those of each run.
+    catch_up, overlap, deadline, paused, description, and `on_files`: a folder or s3://bucket/key of which each new file
+    is scored, as `data="{file}"`, with or without a cron line. `{date}`, `{time}` (UTC) and `{run}` in `data` and
+    `output` are those of each run, `{stem}` is the new file's name without its ending.
 
     Rows that cannot be scored are in `_rejects` below the output; `_manifest.json` is written last. Scored again after
     a failure, to the same output, it goes on. NotFound, InvalidInput (a column that is missing), Conflict (the output
@@ -74,8 +77,8 @@ def score(
         max_rejects=max_rejects,
         part_rows=part_rows,
     )
-    table = Table(model, str(data), str(output), options)
-    if schedule is not None:
+    table = Table(model, str(data), str(output), options, shards)
+    if schedule is not None or run.get("on_files") is not None:
         times, submission = times_of(schedule, run)
         return Schedule(loop.run(put_schedule(sync.client(), table, times, submission)))
     return Run(loop.run(submit(sync.client(), table, submission_of(run))))
@@ -89,6 +92,7 @@ class Table:
     data: str
     output: str
     options: ScoreOptions = field(default_factory=ScoreOptions)
+    shards: int = 1
 
 
 async def submit(client: AsyncClient, table: Table, submission: Submission) -> AsyncRun:
@@ -102,7 +106,7 @@ async def submit(client: AsyncClient, table: Table, submission: Submission) -> A
 
 async def put_schedule(client: AsyncClient, table: Table, times: Times, submission: Submission) -> AsyncSchedule:
     """A schedule of such runs; each looks up which version the model then has."""
-    own = any(name in table.output for name in ("{date}", "{time}", "{run}"))
+    own = any(name in table.output for name in ("{date}", "{time}", "{run}", "{stem}"))
     if not own and not table.options.overwrite:
         raise InvalidInput(
             f"all runs of the schedule would write to {table.output}",
@@ -121,13 +125,15 @@ async def _wanted(client: AsyncClient, table: Table, submission: Submission) -> 
 async def _spec(client: AsyncClient, table: Table, model: ModelRef, version: str, submission: Submission) -> RunSpec:
     """The run, if nothing is wrong with it by what `version` of the model takes."""
     manifest = await Tracking(client).manifest(model.name, version)
-    data = table.data if table.options.sql else _place(client, table.data)
+    given = table.options.sql or "{file}" in table.data
+    data = table.data if given else _place(client, table.data)
     output = _place(client, table.output)
     now = datetime.now(UTC)
-    seen = data if table.options.sql else placed(data, now, "run")
-    await asyncio.to_thread(_look, client, (seen, placed(output, now, "run")), table.options, manifest)
+    seen = data if given else placed(data, now, "run")
+    if "{file}" not in table.data:
+        await asyncio.to_thread(_look, client, (seen, placed(output, now, "run")), table.options, manifest)
     options = table.options.model_dump(mode="json", exclude_defaults=True)
-    work = {"model": str(model), "data": data, "output": output, "options": options}
+    work = {"model": str(model), "data": data, "output": output, "options": options, "shards": table.shards}
     return submission.spec({"kind": "score", "score": work})
 
 
@@ -143,9 +149,12 @@ def _options(**given: Any) -> ScoreOptions:
         raise InvalidInput(f"{where}: {said}" if where else said) from None
 
 
-def times_of(cron: str, run: Mapping[str, Any]) -> tuple[Times, Submission]:
+def times_of(cron: str | None, run: Mapping[str, Any]) -> tuple[Times, Submission]:
     """When, and what of it is about the runs."""
     times = {name: value for name, value in run.items() if name in Times.__dataclass_fields__}
+    files = times.get("on_files")
+    if files is not None:  # one at a time, unless somebody knows better
+        times["on_files"] = {"at_most": 1, **({"location": files} if isinstance(files, str) else files)}
     return Times(cron, **times), submission_of({name: value for name, value in run.items() if name not in times})
 
 

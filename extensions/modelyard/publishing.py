@@ -57,6 +57,7 @@ class PublishOptions:
     traffic: int | None = None
     requirements: tuple[str, ...] | None = None
     code_paths: tuple[str | Path, ...] = ()
+    files: str | Path | None = None
     training: Any = None
     cpu: float | None = None
     memory: int | None = None
@@ -188,6 +189,7 @@ async def _package(job: _Job, folder: Path) -> PackageManifest:
             directory=folder,
             requirements=None if options.requirements is None else tuple(options.requirements),
             code_paths=tuple(options.code_paths),
+            files=options.files,
             training=options.training,
             progress=lambda step, detail: job.say("package", f"{step}: {detail}"),
         )

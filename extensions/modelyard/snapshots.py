@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from modelyard_api.resources import MiB
 from modelyard_api.runs import Declared, GitState, InputFile, NotebookWork
 
 LARGEST = 32 * MiB
+"""Bytes of a snapshot, packed, where nobody says what the hub service takes."""
+_PIECE = MiB // 4
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -34,7 +37,8 @@ class Snapshot:
 def take(path: Path, further: Iterable[str | Path] = (), limit: int = LARGEST) -> Snapshot:
     """Of a notebook; `further`: files or folders beside it that it does not name.
 
-    InvalidInput for what is no notebook, has no kernel, or names a file elsewhere; TooLarge lists what is large.
+    `limit`: bytes of the archive. InvalidInput for what is no notebook, has no kernel, or names a file elsewhere;
+    TooLarge lists what is large.
     """
     path = path.expanduser().absolute()
     if not path.is_file():
@@ -46,27 +50,38 @@ def take(path: Path, further: Iterable[str | Path] = (), limit: int = LARGEST) -
             f"{path.name} does not say which kernel it needs", remedy="Choose one in JupyterLab, and save the notebook."
         )
     files = {path.name: path, **_named(notebook, path.parent), **_further(further, path.parent)}
-    listed = []
-    content = io.BytesIO()
-    total = 0
-    # The same files make the same archive, so that it has the same digest.
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
-            total += files[name].stat().st_size
-            if total > limit:
-                raise _too_large(files, limit)
-            data = files[name].read_bytes()
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
-            listed.append(InputFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    content, listed = _packed(files, limit)
     work = NotebookWork(
         path=path.name,
-        snapshot=hashlib.sha256(content.getvalue()).hexdigest(),
-        files=tuple(listed),
+        snapshot=hashlib.sha256(content).hexdigest(),
+        files=listed,
         declared=declared_by(notebook, path.name),
         kernel=kernel,
         git=_git(path.parent),
     )
-    return Snapshot(content.getvalue(), work)
+    return Snapshot(content, work)
+
+
+def _packed(files: dict[str, Path], limit: int) -> tuple[bytes, tuple[InputFile, ...]]:
+    """The same files make the same archive, so that it has the same digest. TooLarge before it holds more."""
+    listed = []
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            about = zipfile.ZipInfo(name, _EPOCH)
+            about.compress_type = zipfile.ZIP_DEFLATED
+            digest, size = hashlib.sha256(), 0
+            with files[name].open("rb") as source, archive.open(about, "w", force_zip64=True) as target:
+                while data := source.read(_PIECE):
+                    digest.update(data)
+                    size += len(data)
+                    target.write(data)
+                    if content.tell() > limit:
+                        raise _too_large(files, limit)
+            listed.append(InputFile(path=name, size=size, sha256=digest.hexdigest()))
+    if content.tell() > limit:
+        raise _too_large(files, limit)
+    return content.getvalue(), tuple(listed)
 
 
 def declared_by(notebook: Any, name: str) -> tuple[Declared, ...]:
@@ -109,13 +124,22 @@ def name_language(notebook: Any) -> None:
 
 
 def _read(path: Path) -> Any:
-    import nbformat
-
     try:
-        notebook: Any = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
+        return parsed(path)
     except Exception as error:  # nbformat raises whatever its parsers do
         raise InvalidInput(f"{path.name} is no notebook: {str(error).splitlines()[0]}") from None
+
+
+def parsed(path: Path) -> Any:
+    """A notebook, valid; cells that have no id, such as of an older Jupyter, get one. Raises what nbformat does."""
+    import nbformat
+    from nbformat.validator import normalize
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says about such cells is nobody's to do anything about
+        notebook: Any = nbformat.read(path, as_version=4)
+        _, notebook = normalize(notebook)
+        nbformat.validate(notebook)
     return notebook
 
 
@@ -194,7 +218,7 @@ def _too_large(files: dict[str, Path], limit: int) -> TooLarge:
     largest = sorted(((p.stat().st_size, name) for name, p in files.items()), reverse=True)[:3]
     listed = ", ".join(f"{name} ({show_bytes(size)})" for size, name in largest)
     return TooLarge(
-        f"the notebook and the files that it names have more than {show_bytes(limit)}: {listed}",
+        f"the notebook and the files that it names have more than {show_bytes(limit)}, packed: {listed}",
         remedy="Read large data from a volume, a database or S3 instead.",
     )
 

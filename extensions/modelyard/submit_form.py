@@ -1,43 +1,33 @@
 """The form that submits the notebook that is open: what it has to ask, and what somebody filled in.
 
-`GET modelyard/submit?path=…` describes the form, `POST modelyard/submit` submits, as `yard.submit` does.
+`GET modelyard/submit?path=…` describes the form, `GET modelyard/submit?cron=…&time_zone=…` reads a cron line out,
+`POST modelyard/submit` submits or schedules, as `yard.submit` and `yard.schedule` do.
 """
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from tornado.web import authenticated
 
-from modelyard import snapshots, unattended
+from modelyard import timetable, unattended
 from modelyard.client import AsyncClient
-from modelyard.errors import InvalidInput, InvalidParameter, ModelyardError, NotFound, in_words
+from modelyard.errors import InvalidInput, ModelyardError, NotFound, in_words
+from modelyard.submit_fields import Filled, place_of, shown, submission, times
 from modelyard_api.parameters import expected
 from modelyard_api.profiles import Profile
-from modelyard_api.runs import Declared, NotebookWork
+from modelyard_api.runs import NotebookWork
 
 
-class Filled(BaseModel):
-    """The form, filled in. `parameters` as they were typed, all of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: str
-    parameters: dict[str, str | bool] = {}
-    profile: str = ""
-    name: str = ""
-
-
-def form(work: NotebookWork, profiles: list[Profile]) -> dict[str, Any]:
-    """What is to be asked, as JSON."""
+def form(work: NotebookWork, profiles: list[Profile], schedules: list[str]) -> dict[str, Any]:
+    """What is to be asked, as JSON. `schedules`: names that a new one would replace."""
     parameters = [
         {"name": one.name, "type": expected(one), "value": shown(one), "help": one.help} for one in work.declared or ()
     ]
@@ -45,50 +35,9 @@ def form(work: NotebookWork, profiles: list[Profile]) -> dict[str, Any]:
         "name": work.path.removesuffix(".ipynb"),
         "parameters": parameters,
         "profiles": [{"name": one.name, "title": one.called} for one in profiles],
+        "schedules": schedules,
         "files": [[one.path, one.size] for one in work.files],
     }
-
-
-def shown(one: Declared) -> str | bool:
-    """A default as a form has it: a text without its quotes, yes or no, else as it is written in the cell."""
-    kind = expected(one)
-    if kind in ("str", "bool"):
-        try:
-            value = ast.literal_eval(one.default)
-        except (ValueError, SyntaxError):
-            return one.default
-        if isinstance(value, str | bool):
-            return value
-    return one.default
-
-
-def values(declared: tuple[Declared, ...], filled: Mapping[str, str | bool]) -> dict[str, Any]:
-    """The parameters that somebody changed; the others have the defaults of the notebook as it is.
-
-    InvalidParameter names the one that means nothing, and what it should be.
-    """
-    known = {one.name: one for one in declared}
-    changed = {name: text for name, text in filled.items() if name not in known or text != shown(known[name])}
-    return {name: _value(known.get(name), name, text) for name, text in changed.items()}
-
-
-def _value(one: Declared | None, name: str, text: str | bool) -> Any:
-    kind = "" if one is None else expected(one)
-    if isinstance(text, bool) or kind == "str":
-        return text
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        return list(found) if isinstance(found, tuple) else found
-    if not kind:
-        return text  # any value will do
-    raise InvalidParameter(
-        f"parameter {name!r} must be of type {kind}, {text!r} is none",
-        remedy=f"Its default is {one.default}." if one else "",
-        field=name,
-    )
 
 
 class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not followed
@@ -103,31 +52,38 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
     @authenticated  # type: ignore[untyped-decorator]
     @authorized  # type: ignore[untyped-decorator]
     async def get(self) -> None:
-        """See `form`."""
+        """See `form`; with `cron` what it says, in words and times."""
 
         async def describe() -> Any:
             path = notebook_in(self._root, self.get_argument("path"))
-            work = (await asyncio.to_thread(snapshots.take, path)).work
             async with AsyncClient() as client:
-                return form(work, await client.profiles())
+                work = (await unattended.taken(client, path)).work
+                owner = (await client.me()).owner
+                known = [one.resource.name for one in await client.schedules(owner)]
+                return form(work, await client.profiles(), known)
 
-        await self._answer(describe)
+        async def read() -> Any:
+            async with AsyncClient() as client:
+                found = await client.due(self.get_argument("cron"), self.get_argument("time_zone", "UTC"))
+            return {"words": found.words, "next": _seconds(found.next)}
+
+        await self._answer(read if self.get_argument("cron", None) is not None else describe)
 
     @authenticated  # type: ignore[untyped-decorator]
     @authorized  # type: ignore[untyped-decorator]
     async def post(self) -> None:
-        """Submit; answers the run's id and name."""
+        """Submit; answers the run's id and name, or the schedule and its next times."""
 
         async def submit() -> Any:
             filled = _read(self.request.body)
             path = notebook_in(self._root, filled.path)
-            declared = (await asyncio.to_thread(snapshots.take, path)).work.declared or ()
-            submission = unattended.Submission(
-                parameters=values(declared, filled.parameters), profile=filled.profile, name=filled.name
-            )
             async with AsyncClient() as client:
-                made = await unattended.submit(client, path, submission)
-            return {"id": made.id, "name": made.resource.spec.called}
+                wanted = submission(filled, (await unattended.taken(client, path)).work.declared or ())
+                if filled.cron is not None:
+                    made = await timetable.schedule(client, path, times(filled), wanted)
+                    return {"schedule": made.resource.key, "next": _seconds(made.resource.status.next)}
+                run = await unattended.submit(client, path, wanted)
+            return {"id": run.id, "name": run.resource.spec.called}
 
         await self._answer(submit)
 
@@ -138,7 +94,8 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
             value = await work()
         except ModelyardError as error:
             self.set_status(error.status)
-            value = {**in_words(error), "field": error.extra.get("field", "")}
+            field, said = place_of(error)
+            value = {**in_words(error), "detail": said, "field": field}
         self.finish(json.dumps(value))
 
 
@@ -148,6 +105,10 @@ def notebook_in(root: Path, path: str) -> Path:
     if not found.is_relative_to(root.resolve()) or not found.is_file():
         raise NotFound(f"there is no notebook {path}", remedy="Save it first.")
     return found
+
+
+def _seconds(moments: Sequence[datetime]) -> list[int]:
+    return [round(moment.timestamp()) for moment in moments]
 
 
 def _read(body: bytes) -> Filled:

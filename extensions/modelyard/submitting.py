@@ -72,6 +72,10 @@ class Run:
         loop.run(self._remote.cancel())
         return self
 
+    def delete(self) -> None:
+        """Away with it, and with its log, output and results: for good. Conflict where it has not ended."""
+        loop.run(self._remote.delete())
+
     def logs(self, lines: int = 200, attempt: int | None = None) -> list[str]:
         """The last lines of an attempt's log, by default of the last one."""
         return loop.run(self._remote.logs(lines, attempt))

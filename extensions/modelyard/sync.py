@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelyard.timetable import Schedule
     from modelyard.training.run import TrainingRun
     from modelyard_api.profiles import Profile
+    from modelyard_api.schedules import Due
     from modelyard_api.secrets import Secret
     from modelyard_api.servers import Server, ServerSize
     from modelyard_api.volumes import Volume as Resource
@@ -172,6 +173,7 @@ def publish(
     owner: str | None = None,
     requirements: Sequence[str] | None = None,
     code_paths: Sequence[str | Path] = (),
+    files: str | Path | None = None,
     training: Any = None,
     cpu: float | None = None,
     memory: int | None = None,
@@ -185,8 +187,9 @@ def publish(
     """Publish `model` as the endpoint `name`; ready when this returns.
 
     `model`: a `TrainingRun`, a fitted scikit-learn estimator, one of XGBoost's or LightGBM's, a PyTorch module, a
-    pipeline of transformers, a function of rows, an object with `predict(rows)`, or `models:/churn/3`: a version in
-    the registry, such as one that somebody logged with MLflow.
+    pipeline of transformers, a function of rows, an object with `predict(rows)`, a class with `load(folder)` and
+    `predict(columns)` whose folder is `files`, or `models:/churn/3`: a version in the registry, such as one that
+    somebody logged with MLflow.
     `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
@@ -207,6 +210,7 @@ def publish(
         traffic=traffic,
         requirements=None if requirements is None else tuple(requirements),
         code_paths=tuple(code_paths),
+        files=files,
         training=training,
         cpu=cpu,
         memory=memory,
@@ -335,6 +339,8 @@ def schedule(
     paused: bool = False,
     on_version: str | None = None,
     version_parameter: str | None = None,
+    on_files: str | Mapping[str, Any] | None = None,
+    on_drift: str | Mapping[str, Any] | None = None,
     description: str = "",
     **fields: Any,
 ) -> Schedule:
@@ -344,8 +350,11 @@ def schedule(
     `time_zone`. `catch_up`: what becomes of times that had no run because the one before had not ended or Modelyard was
     away: "last" of them, "skip", "all". `overlap`: whether a run starts while the one before it goes on. `deadline`:
     seconds after its time in which a run may start. `on_version`: a registered model of which each new version starts a
-    run too, with its number as the parameter `version_parameter`, within seconds. `fields`: those of `submit`. The
-    notebook is taken as it is now: call this again when it has changed.
+    run too, with its number as the parameter `version_parameter`, within seconds. `on_files`: a folder or
+    s3://bucket/key in which new files start a run, each once, with the list of them as the parameter `files`; or a dict
+    with `location`, `pattern`, `parameter`, `settle` (seconds), `changed`, `at_most`. `on_drift`: a registered model of
+    which a scoring's drift starts a run; or a dict with `model`, `threshold`, `cool_down` (seconds), `parameter`.
+    `fields`: those of `submit`. The notebook is taken as it is now: call this again when it has changed.
 
     InvalidInput for a line that is never due and a zone that there is not.
     """
@@ -360,9 +369,24 @@ def schedule(
         "paused": paused,
         "on_version": on_version,
         "version_parameter": version_parameter,
+        "on_files": on_files,
+        "on_drift": on_drift,
         "description": description,
     }
     return Schedule(run(client().schedule(notebook, cron, **times, **fields)))
+
+
+def find_schedule(name: str, owner: str | None = None) -> Schedule:
+    """Your schedule `name` (or "owner/name"), to pause, edit, start or delete it; NotFound."""
+    from modelyard.timetable import Schedule
+
+    return Schedule(run(client().find_schedule(name, owner)))
+
+
+def due(cron: str, time_zone: str = "UTC") -> Due:
+    """What a cron line says, before a schedule has it: `words`, and the `next` five times in the IANA `time_zone`.
+    InvalidInput for one that cannot be read or is never due."""
+    return run(client().due(cron, time_zone))
 
 
 def schedules(owner: str | None = None) -> list[Schedule]:
@@ -424,6 +448,13 @@ def group(group_id: str) -> Group:
     from modelyard.group_view import Group
 
     return Group(run(client().group(group_id)))
+
+
+def groups(limit: int = 50) -> list[Group]:
+    """Your sweeps and pipelines and those of your groups, newest first."""
+    from modelyard.group_view import Group
+
+    return [Group(one) for one in run(client().groups(limit))]
 
 
 def secrets() -> list[Secret]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.client import Request, split_name
-from modelyard.errors import NotFound, StaleWrite
+from modelyard.errors import InvalidInput, NotFound, StaleWrite
 from modelyard.loop import run
-from modelyard_api.schedules import Hook, ScheduleList, ScheduleSpec, ScheduleStatus
+from modelyard_api.schedules import Due, Hook, ScheduleList, ScheduleSpec, ScheduleStatus
 from modelyard_api.schedules import Schedule as Resource
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelyard_api.runs import RunSpec
 
 _ATTEMPTS = 8
+_EDITED = frozenset({"cron", "time_zone", "catch_up", "overlap", "deadline", "description"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Times:
     paused: bool = False
     on_version: str | None = None
     version_parameter: str | None = None
+    on_files: str | Mapping[str, Any] | None = None
+    on_drift: str | Mapping[str, Any] | None = None
     description: str = ""
 
 
@@ -67,6 +70,28 @@ class AsyncSchedule:
         """Go on with what is due from now on."""
         self.resource = await self._client.fetch(Request("POST", f"{self.path}/resume"), Resource)
         return self
+
+    async def edit(self, **fields: Any) -> AsyncSchedule:
+        """Change what is given of `cron`, `time_zone`, `catch_up`, `overlap`, `deadline`, `description`; the rest stays
+        as it is, also what somebody else changed meanwhile. Its runs run as whoever edited it last."""
+        from modelyard.changes import checked
+
+        unknown = sorted(set(fields) - _EDITED)
+        if unknown:
+            known = ", ".join(sorted(_EDITED))
+            raise InvalidInput(f"{unknown[0]!r} of a schedule cannot be edited", remedy=f"There are: {known}.")
+        for attempt in range(_ATTEMPTS):
+            await self.refresh()
+            members = {name: getattr(self.resource.spec, name) for name in type(self.resource.spec).model_fields}
+            body = {"spec": checked(ScheduleSpec, **members | fields).model_dump(mode="json")}
+            request = Request("PUT", self.path, body=body, headers={"If-Match": self.resource.etag})
+            try:
+                self.resource = await self._client.fetch(request, Resource)
+                return self
+            except StaleWrite:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     async def start(self, parameters: Mapping[str, Any] | None = None) -> AsyncRun:
         """A run now, besides the due times; `parameters` beside those of the schedule."""
@@ -108,7 +133,7 @@ def split(cron: str | None, fields: Mapping[str, Any]) -> tuple[Times, Submissio
 
 async def schedule(client: AsyncClient, notebook: str | Path, times: Times, submission: Submission) -> AsyncSchedule:
     """Make the schedule, or put this in its place."""
-    from modelyard.grouped import prepared
+    from modelyard.unattended import prepared
 
     work = await prepared(client, notebook, submission)
     return await put(client, work, times, (submission.owner, Path(notebook).stem))
@@ -119,10 +144,13 @@ async def put(client: AsyncClient, work: RunSpec, times: Times, whose: tuple[str
     none."""
     from modelyard.changes import checked
 
-    owner, name = split_name(times.name or _label(whose[1]), whose[0])
+    owner, name = split_name(times.name or label(whose[1]), whose[0])
     if owner is None:
         owner = (await client.me()).owner
     members = {key: value for key, value in vars(times).items() if key != "name"}
+    for key, only in (("on_files", "location"), ("on_drift", "model")):
+        if isinstance(members[key], str):
+            members[key] = {only: members[key]}
     spec = checked(ScheduleSpec, run=work, **members)
     return AsyncSchedule(client, await _put(client, f"/schedules/{owner}/{name}", spec))
 
@@ -132,6 +160,18 @@ async def schedules(client: AsyncClient, owner: str | None) -> list[AsyncSchedul
     query = {"owner": owner} if owner else None
     found = await client.fetch(Request("GET", "/schedules", query=query), ScheduleList)
     return [AsyncSchedule(client, item) for item in found.items]
+
+
+async def one(client: AsyncClient, name: str, owner: str | None) -> AsyncSchedule:
+    """The schedule of that name; NotFound."""
+    owner, name = split_name(name, owner)
+    whose = owner or (await client.me()).owner
+    return AsyncSchedule(client, await client.get(f"/schedules/{whose}/{name}", Resource))
+
+
+async def due(client: AsyncClient, cron: str, time_zone: str) -> Due:
+    """What a cron line says."""
+    return await client.fetch(Request("GET", "/schedules/due", query={"cron": cron, "time_zone": time_zone}), Due)
 
 
 async def _put(client: AsyncClient, path: str, spec: ScheduleSpec) -> Resource:
@@ -195,6 +235,11 @@ class Schedule:
         run(self._remote.resume())
         return self
 
+    def edit(self, **fields: Any) -> Schedule:
+        """Change its `cron`, `time_zone`, `catch_up`, `overlap`, `deadline` or `description`; the rest stays."""
+        run(self._remote.edit(**fields))
+        return self
+
     def start(self, parameters: Mapping[str, Any] | None = None) -> Run:
         """A run now, besides the due times; `parameters` beside those of the schedule. Conflict where runs may not
         overlap and one has not ended."""
@@ -221,9 +266,14 @@ class Schedule:
         spec, status = self.spec, self._remote.resource.status
         times = ", ".join(time.strftime("%a %d %b %H:%M") for time in status.next)
         said = "paused" if spec.paused else f"next: {times}"
-        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else f"on versions of {spec.on_version or 'nothing'}"
+        when = f"'{spec.cron}' {spec.time_zone}" if spec.cron else ""
+        when += f" on versions of {spec.on_version}" if spec.on_version else ""
+        when += f" on files in {spec.on_files.location}" if spec.on_files else ""
+        when += f" on drift of {spec.on_drift.model}" if spec.on_drift else ""
+        when = when.strip() or "when it is started"
         return f"<Schedule {self.name} {when}; {said}>"
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
+    """A text as the name of a schedule."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "notebook"

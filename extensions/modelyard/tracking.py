@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from modelyard.client import Request
-from modelyard.errors import Conflict, ModelyardError, NotFound, Unsupported
+from modelyard.errors import Conflict, InvalidInput, MalformedRequest, ModelyardError, NotFound, Unsupported
 from modelyard_api.models import MANIFEST_PATH, PackageManifest
 
 if TYPE_CHECKING:
@@ -170,24 +170,50 @@ class Tracking:
         await self._ask(Request("PATCH", f"{self._base}/mlflow/model-versions/update", body=body))
 
     async def manifest(self, model: str, version: str) -> PackageManifest:
-        """The manifest of a registered version's package."""
-        found = await self._get("model-versions/get", name=model, version=version)
+        """The manifest of a registered version's package. NotFound says what there is."""
+        found = await self._version(model, version)
         url = self._artifact(f"{found['model_version']['source']}/{MANIFEST_PATH}")
         return PackageManifest.model_validate_json((await self._client.send(Request("GET", url))).content)
 
     async def version(self, model: str, alias: str = "") -> str:
         """The number of the version that has the alias, or of the newest one. NotFound."""
         if alias:
-            found = await self._get("registered-models/alias", name=model, alias=alias)
+            try:
+                found = await self._get("registered-models/alias", name=model, alias=alias)
+            except (NotFound, InvalidInput, MalformedRequest) as error:
+                raise await self._missing(model, f"alias {alias!r}") from error
             return str(found["model_version"]["version"])
-        query = {"filter": f"name='{model.replace(chr(39), '')}'", "max_results": "1000"}
-        versions = (await self._get("model-versions/search", **query)).get("model_versions", [])
+        versions = await self._versions(model)
         if not versions:
-            raise NotFound(f"the registry has no model {model!r} that has a version")
-        return str(max(int(one["version"]) for one in versions))
+            raise await self._missing(model, "version")
+        return str(max(versions))
+
+    async def _version(self, model: str, version: str) -> Any:
+        try:
+            return await self._get("model-versions/get", name=model, version=version)
+        except NotFound as error:
+            raise await self._missing(model, f"version {version}") from error
+
+    async def _versions(self, model: str) -> list[int]:
+        query = {"filter": f"name='{model.replace(chr(39), '')}'", "max_results": "1000"}
+        found = (await self._get("model-versions/search", **query)).get("model_versions", [])
+        return sorted(int(one["version"]) for one in found)
+
+    async def _missing(self, model: str, what: str) -> NotFound:
+        """What to say of a model, or of a version of one, that is not there."""
+        versions = await self._versions(model)
+        owner = model.partition(".")[0]
+        if versions:
+            listed = ", ".join(map(str, versions[-20:]))
+            return NotFound(f"the model {model!r} has no {what}", remedy=f"It has the versions {listed}.")
+        query = {"filter": f"name LIKE '{owner.replace(chr(39), '')}.%'", "max_results": "20"}
+        others = (await self._get("registered-models/search", **query)).get("registered_models", [])
+        names = ", ".join(str(one["name"]) for one in others)
+        known = f"{owner!r} has {names}." if names else f"{owner!r} has none yet: yard.publish(…) makes one."
+        return NotFound(f"there is no model {model!r} that has a version", remedy=known)
 
     async def download(self, model: str, version: str, folder: Path) -> None:
-        """All files of a registered version's package, into the new folder."""
+        """All files of a registered version's package, into the new folder. NotFound says what there is."""
         source = await self._source(model, version)
         gate = asyncio.Semaphore(_UPLOADS)
 
@@ -200,7 +226,7 @@ class Tracking:
 
     async def _source(self, model: str, version: str) -> str:
         """Where a version's files are; MLflow's own clients register `models:/…` of a logged model."""
-        found = await self._get("model-versions/get", name=model, version=version)
+        found = await self._version(model, version)
         source = str(found["model_version"]["source"]).rstrip("/")
         if urlsplit(source).scheme == "mlflow-artifacts":
             return source

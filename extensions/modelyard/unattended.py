@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.client import Request
-from modelyard.errors import InvalidInput, RunFailed
+from modelyard.errors import InvalidInput, NotFound, RunFailed
 from modelyard.polling import until
 from modelyard_api.parameters import check
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.resources import Resources
-from modelyard_api.runs import ResultOf, RunList, RunLog, RunSpec, RunState, RunStatus
+from modelyard_api.runs import ResultOf, RunList, RunLog, RunSpec, RunState, RunStatus, SnapshotLimits
 from modelyard_api.runs import Run as Resource
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
+    from modelyard.snapshots import Snapshot
 
 _SUBMIT_PATIENCE = 30.0
 
@@ -150,6 +151,10 @@ class AsyncRun:
         self.resource = Resource.model_validate_json(answer.content)
         return self
 
+    async def delete(self) -> None:
+        """Away with it, and with its log, output and results: for good. Conflict where it has not ended."""
+        await self._client.send(Request("DELETE", f"/runs/{self.id}", query={"remove": "true"}))
+
     async def logs(self, lines: int = 200, attempt: int | None = None) -> list[str]:
         """The last lines of an attempt's log, by default of the last one."""
         query = {"lines": lines} | ({} if attempt is None else {"attempt": attempt})
@@ -165,16 +170,34 @@ class AsyncRun:
 
 async def submit(client: AsyncClient, path: str | Path, submission: Submission) -> AsyncRun:
     """A run of a notebook, queued. Its parameters, its kernel and its files are checked before anything starts."""
-    from modelyard import snapshots
+    spec = await prepared(client, path, submission)
+    return await post(client.patient(max(client.patience, _SUBMIT_PATIENCE)), spec, submission)
 
-    snapshot = await asyncio.to_thread(snapshots.take, Path(path), submission.files)
+
+async def prepared(
+    client: AsyncClient, path: str | Path, submission: Submission, later: frozenset[str] = frozenset()
+) -> RunSpec:
+    """What a run of the notebook is, whose snapshot is uploaded; parameters are checked. `later`: those that come when
+    it starts."""
+    client = client.patient(max(client.patience, _SUBMIT_PATIENCE))
+    snapshot = await taken(client, Path(path), submission.files)
     spec = submission.spec({"kind": "notebook", "notebook": snapshot.work})
-    check(snapshot.work.declared or (), spec.parameters, frozenset(spec.results_of))
+    check(snapshot.work.declared or (), spec.parameters, later | frozenset(spec.results_of))
     query = {} if submission.owner is None else {"owner": submission.owner}
     where = f"/snapshots/{snapshot.work.snapshot}"
-    patient = client.patient(max(client.patience, _SUBMIT_PATIENCE))
-    await patient.send(Request("PUT", where, query=query, content=snapshot.content))
-    return await post(patient, spec, submission)
+    await client.send(Request("PUT", where, query=query, content=snapshot.content))
+    return spec
+
+
+async def taken(client: AsyncClient, path: Path, files: Sequence[str | Path] = ()) -> Snapshot:
+    """The snapshot of a notebook, as large as the hub service takes one. Errors: see `snapshots.take`."""
+    from modelyard import snapshots
+
+    try:
+        limit = (await client.get("/snapshots", SnapshotLimits)).largest
+    except NotFound:  # an older one, whose limit was fixed
+        limit = snapshots.LARGEST
+    return await asyncio.to_thread(snapshots.take, path, files, limit)
 
 
 async def post(client: AsyncClient, spec: RunSpec, submission: Submission) -> AsyncRun:

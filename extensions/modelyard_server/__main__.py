@@ -19,21 +19,28 @@ from pydantic import ValidationError
 
 from modelyard_api.names import REVISION_HEADER
 from modelyard_server.app import App
-from modelyard_server.dataplane import DataPlane, load
-from modelyard_server.pace import warm
+from modelyard_server.loading import Loaded, prepare, ready
 from modelyard_server.settings import ServerSettings
+from modelyard_server.swap import Swapper
 from modelyard_server.web.listener import Limits, Listener
+from modelyard_server.workers.pool import Pool
 
 EXIT_SETTINGS, EXIT_PACKAGE, EXIT_PORT = 2, 3, 4
 _SWITCH = 0.0005
 """Seconds. How long a model that is Python may keep other threads waiting; a tenth of the interpreter's default."""
 
 
-async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.socket) -> None:
+async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.socket) -> int:
     """Until SIGTERM or SIGINT: then readiness goes off, no more connections are taken, and what has begun is answered.
 
-    A second SIGINT ends at once."""
-    app = App(settings, plane, warm(plane))
+    A second SIGINT ends at once; SIGHUP serves what the package's path is now. The exit code: 0, or that of a package
+    that none of its processes could load."""
+    broken = asyncio.Event()
+    if isinstance(loaded.model, Pool):
+        loaded.model.start()
+        broken = loaded.model.broken
+    app = App(settings, loaded)
+    swapper = Swapper(lambda: ready(settings), app.switch)
     limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
     revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
     listener = Listener(app, limits, (revision,))
@@ -48,14 +55,24 @@ async def serve(settings: ServerSettings, plane: DataPlane, listening: socket.so
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, signum)
+    loop.add_signal_handler(signal.SIGHUP, swapper.ask)
     await listener.listen(listening)
-    await ended.wait()
+    await _first(ended, broken)
+    await swapper.close()
     draining = asyncio.create_task(listener.drain(settings.drain_timeout), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
     for task in (draining, hurry):
         task.cancel()
     await app.close()
+    return EXIT_PACKAGE if broken.is_set() else 0
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def main() -> int:
@@ -71,16 +88,15 @@ def main() -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_PORT if error.errno == errno.EADDRINUSE else EXIT_SETTINGS
     try:
-        plane = load(settings.package, settings.threads, settings.device)
+        loaded = prepare(settings)
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
-    how = (plane.manifest.flavor, plane.device)
-    logging.info("serving %s version %s (%s, %s)", settings.model, settings.version, *how)
+    logging.info("serving %s version %s (%s)", settings.model, loaded.version, loaded.model.manifest.flavor)
     sys.setswitchinterval(_SWITCH)
-    uvloop.run(serve(settings, plane, listener))
+    status = uvloop.run(serve(settings, loaded, listener))
     logging.info("stopped")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,13 +23,13 @@ from modelyard_api.errors import (
 from modelyard_api.problem import PROBLEM_MEDIA_TYPE
 from modelyard_server import openapi, v2
 from modelyard_server.access import Guard
-from modelyard_server.dataplane import DataPlane
+from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
-from modelyard_server.pace import Pace
 from modelyard_server.predictor import Predictor
 from modelyard_server.settings import ServerSettings
 from modelyard_server.web.listener import Listener
 from modelyard_server.web.messages import Answer, Request
+from modelyard_server.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
 _PROBLEM = PROBLEM_MEDIA_TYPE.encode()
@@ -39,16 +39,30 @@ _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 class App:
     """One model behind the Open Inference Protocol and `/invocations`."""
 
-    def __init__(self, settings: ServerSettings, plane: DataPlane, pace: Pace) -> None:
+    def __init__(self, settings: ServerSettings, loaded: Loaded) -> None:
         self._settings = settings
-        self._plane = plane
         self._guard = Guard(settings.access)
-        self._metrics = Metrics(settings.model, settings.version, plane.manifest.flavor)
-        self._predictor = Predictor(settings, plane, pace, self._metrics)
+        self._metrics = Metrics(settings.model, loaded.version, loaded.model.manifest.flavor)
         self._listener: Listener | None = None
-        model = f"/v2/models/{settings.endpoint}"
-        self._models = (model, f"{model}/versions/{settings.version}")
+        self._take(loaded)
+
+    def _take(self, loaded: Loaded) -> None:
+        model = loaded.model
+        self._version = loaded.version
+        self._manifest = model.manifest
+        self._contract = model
+        self._pool = model if isinstance(model, Pool) else None
+        self._metrics.serves(self._settings.model, loaded.version, model.manifest.flavor)
+        self._predictor = Predictor(self._settings, loaded, self._metrics)
+        path = f"/v2/models/{self._settings.endpoint}"
+        self._models = (path, f"{path}/versions/{loaded.version}")
         self._inferring = {f"{m}/infer".encode(): False for m in self._models} | {b"/invocations": True}
+
+    def switch(self, loaded: Loaded) -> Callable[[], Awaitable[None]]:
+        """Answer with it from now on; what is to be called then ends the one before, once it has answered."""
+        before = self._predictor
+        self._take(loaded)
+        return before.retire
 
     def bind(self, listener: Listener) -> None:
         """The listener whose requests these are."""
@@ -89,7 +103,7 @@ class App:
             answer = _failed(request, error)
         if type(answer) is not Answer:
             assert isinstance(answer, Awaitable)
-            return self._later(request, answer)
+            return self._later(request, answer, self._predictor)
         return answer if invoked is None else self._counted(request, answer)
 
     def malformed(self, status: int, detail: str) -> Answer:
@@ -99,13 +113,16 @@ class App:
         self._metrics.codes[status] += 1
         return _answer(error, last=True)
 
-    async def _later(self, request: Request, coming: Awaitable[Answer]) -> Answer:
+    async def _later(self, request: Request, coming: Awaitable[Answer], predictor: Predictor) -> Answer:
+        predictor.began()
         try:
             answer = await coming
         except ModelyardError as error:
             answer = _answer(error) if error.status != 500 else _failed(request, error)
         except Exception as error:
             answer = _failed(request, error)
+        finally:
+            predictor.ended()
         return self._counted(request, answer)
 
     def _counted(self, request: Request, answer: Answer) -> Answer:
@@ -128,6 +145,8 @@ class App:
         if path == "/v2/health/ready" or path in tuple(f"{m}/ready" for m in self._models):
             if self._listener is not None and self._listener.draining:
                 raise Unavailable("the server is stopping")
+            if self._pool is not None:
+                self._pool.ready()
             return Answer(200, b'{"ready":true}')
         if path == "/metrics" and b"x-forwarded-for" not in request.headers:
             return Answer(200, self._metrics.text(), _TEXT)
@@ -139,10 +158,10 @@ class App:
         if path == "/v2":
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            return v2.metadata(settings.endpoint, settings.version, self._plane.manifest, self._plane.device)
+            return v2.metadata(settings.endpoint, self._version, self._manifest, self._contract.device)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
-            return openapi.document(settings.endpoint, settings.version, self._plane.manifest)
-        raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {settings.version}.")
+            return openapi.document(settings.endpoint, self._version, self._manifest)
+        raise NotFound(f"no {path} here", remedy=f"This server has {self._models[0]}, version {self._version}.")
 
 
 def _too_large(limit: int) -> TooLarge:

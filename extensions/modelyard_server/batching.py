@@ -6,20 +6,52 @@ import asyncio
 import logging
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from modelyard_api.errors import ModelyardError, Unavailable
+from modelyard_api.errors import ModelCrashed, ModelyardError, Unavailable
 from modelyard_server.block import Block
-from modelyard_server.dataplane import DataPlane, concatenate, rows
-from modelyard_server.flavors.base import Columns
+from modelyard_server.dataplane import Contract, DataPlane, concatenate, rows
+from modelyard_server.flavors.base import Columns, Outputs
 from modelyard_server.metrics import Metrics
+from modelyard_server.workers.worker import NotBegun
 
-Outputs = dict[str, NDArray[Any]]
 _log = logging.getLogger(__name__)
+
+
+class Lane(Protocol):
+    """Where batches run, one at a time."""
+
+    @property
+    def thread(self) -> Executor:
+        """What `run` is called in."""
+
+    async def free(self) -> None:
+        """Returns when it can take a batch."""
+
+    def run(self, columns: Columns) -> Outputs:
+        """As `DataPlane.run`. Raises NotBegun where it cannot take one any more, ModelCrashed."""
+
+    def lost(self) -> None:
+        """It raised NotBegun."""
+
+
+class Here:
+    """This process."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.run = plane.run
+
+    async def free(self) -> None:
+        """See `Lane.free`."""
+
+    def lost(self) -> None:
+        """See `Lane.lost`."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +63,27 @@ class _Waiting:
 
 
 class Batcher:
-    """One worker thread calls the model; requests that come meanwhile queue up to `max_queue`."""
+    """Each lane takes what is in the queue when it is free; requests that come meanwhile queue up to `max_queue`."""
 
     def __init__(
-        self, plane: DataPlane, *, max_batch: int, max_queue: int, max_delay: float = 0.0, metrics: Metrics
+        self,
+        contract: Contract,
+        lanes: Sequence[Lane],
+        *,
+        max_batch: int,
+        max_queue: int,
+        max_delay: float = 0.0,
+        metrics: Metrics,
     ) -> None:
-        self._plane = plane
         self._metrics = metrics
         self._max_delay = max_delay
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._mergeable = plane.manifest.task != "other"
+        self._mergeable = contract.manifest.task != "other"
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._task = asyncio.create_task(self._work(), name="batcher")
+        self._lanes = lanes
+        self._tasks = [asyncio.create_task(self._work(lane), name=f"batcher {i}") for i, lane in enumerate(lanes)]
 
     @property
     def waiting(self) -> int:
@@ -65,17 +103,27 @@ class Batcher:
         self._wake.set()
         return await answer
 
+    def give_up(self, error: ModelyardError) -> None:
+        """Fail what waits."""
+        while self._queue:
+            waiting = self._queue.popleft()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
     async def close(self) -> None:
         """End at once; what still waits is given up. A server drains before, and a model may never return."""
         while self._queue:
             self._queue.popleft().answer.cancel()
-        self._task.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        for task in self._tasks:
+            task.cancel()
+        for lane in self._lanes:
+            lane.thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _work(self) -> None:
+    async def _work(self, lane: Lane) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
+            await lane.free()
             if self._max_delay and 0 < len(self._queue) < self._max_batch:
                 await asyncio.sleep(self._max_delay)
             batch = self._next()
@@ -84,17 +132,28 @@ class Batcher:
                 continue
             self._started(batch)
             try:
-                answers = await loop.run_in_executor(self._thread, self._run, batch)
+                answers = await loop.run_in_executor(lane.thread, self._run, lane, batch)
             except Exception as error:
-                _log.exception("a batch of %d requests failed", len(batch))
+                if not isinstance(error, ModelCrashed):
+                    _log.exception("a batch of %d requests failed", len(batch))
                 answers = [error] * len(batch)
-            for waiting, answer in zip(batch, answers, strict=True):
-                if waiting.answer.done():
-                    continue
-                if isinstance(answer, BaseException):
-                    waiting.answer.set_exception(answer)
-                else:
-                    waiting.answer.set_result(answer)
+            self._deliver(lane, batch, answers)
+
+    def _deliver(self, lane: Lane, batch: list[_Waiting], answers: Sequence[Outputs | Exception]) -> None:
+        again: list[_Waiting] = []
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.answer.done():
+                continue
+            if isinstance(answer, NotBegun):
+                again.append(waiting)
+            elif isinstance(answer, BaseException):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)
+        if again:
+            lane.lost()
+            self._queue.extendleft(reversed(again))
+            self._wake.set()
 
     def _started(self, batch: list[_Waiting]) -> None:
         now = time.perf_counter()
@@ -122,29 +181,31 @@ class Batcher:
         same = all(_like(first.columns[n]) == _like(further.columns[n]) for n in first.columns)
         return same and total + further.rows <= self._max_batch
 
-    def _run(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
+    def _run(self, lane: Lane, batch: list[_Waiting]) -> list[Outputs | Exception]:
         if len(batch) > 1:
             try:
-                whole = self._timed(concatenate([w.columns for w in batch]))
+                whole = self._timed(lane, concatenate([w.columns for w in batch]))
                 total = sum(w.rows for w in batch)
                 if all(array.ndim and len(array) == total for array in whole.values()):
                     return _split(whole, [w.rows for w in batch])
+            except (ModelCrashed, NotBegun):
+                raise
             except ModelyardError:
                 pass  # one of them is at fault: ask one by one, so that only that one fails
             except Exception:
                 _log.exception("%d requests at once failed; they are asked one by one", len(batch))
-        return [self._one(waiting) for waiting in batch]
+        return [self._one(lane, waiting) for waiting in batch]
 
-    def _one(self, waiting: _Waiting) -> Outputs | Exception:
+    def _one(self, lane: Lane, waiting: _Waiting) -> Outputs | Exception:
         try:
-            return self._timed(waiting.columns)
+            return self._timed(lane, waiting.columns)
         except Exception as error:
             return error
 
-    def _timed(self, columns: Columns) -> Outputs:
+    def _timed(self, lane: Lane, columns: Columns) -> Outputs:
         start = time.perf_counter()
         try:
-            return self._plane.run(columns)
+            return lane.run(columns)
         finally:
             self._metrics.predict.observe(time.perf_counter() - start)
 

@@ -30,27 +30,23 @@ _EXTRAS = {
     "torch": "torch",
 }
 """The extra that has a library which the image `server-onnx` leaves out."""
-_ON_GPU = (Flavor.onnx, Flavor.torch, Flavor.transformers)
 _IN_SERVER = ("serving-python", "boosting")
 """Extras of the image `server`, unless it is made with others."""
+_ON_GPU = (Flavor.onnx, Flavor.torch, Flavor.transformers)
+IN_PROCESS = (Flavor.onnx,)
+"""Flavors that are no Python while they predict: a server runs them itself, all others in processes of their own."""
 
 
-class DataPlane:
-    """A loaded package. `predict` is for one thread at a time."""
+class Contract:
+    """What a package promises, without its model."""
 
-    def __init__(self, manifest: PackageManifest, model: Model) -> None:
+    concurrent = False
+    """Whether the model may run in several threads at once."""
+    device = "cpu"
+    """Where the model computes: cpu or cuda."""
+
+    def __init__(self, manifest: PackageManifest) -> None:
         self.manifest = manifest
-        self._model = model
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether the model may run in several threads at once."""
-        return bool(getattr(self._model, "concurrent", False))
-
-    @property
-    def device(self) -> str:
-        """Where the model computes: cpu or cuda."""
-        return str(getattr(self._model, "device", "cpu"))
 
     def example(self) -> dict[str, Any]:
         """The package's own example as columns, not checked."""
@@ -63,6 +59,16 @@ class DataPlane:
         """Columns with the signature's types, in its order; InvalidInput names the column that is wrong."""
         return check(self.manifest.signature, columns)
 
+
+class DataPlane(Contract):
+    """A loaded package. `predict` is for one thread at a time."""
+
+    def __init__(self, manifest: PackageManifest, model: Model) -> None:
+        super().__init__(manifest)
+        self.concurrent = bool(getattr(model, "concurrent", False))
+        self.device = str(getattr(model, "device", "cpu"))
+        self._model = model
+
     def predict(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Outputs by the signature's names, n rows each. InvalidInput; ModelFailed with the model's words."""
         return self.run(self.check(columns))
@@ -71,6 +77,11 @@ class DataPlane:
         """As `predict`, for columns that were checked."""
         try:
             return self._model.predict(columns)
+        except MemoryError as error:
+            raise ModelFailed(
+                f"the model ran out of memory: {error}",
+                remedy="Send fewer rows at once, or give the endpoint more memory.",
+            ) from error
         except Exception as error:  # a model may raise anything; the caller gets its words, not its traceback
             raise ModelFailed(
                 f"the model raised {type(error).__name__}: {_FOLDERS.sub('…/', str(error))}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -44,12 +45,24 @@ class Times:
         return found
 
 
+class Processes(Protocol):
+    """A model's processes."""
+
+    restarts: int
+
+    @property
+    def up(self) -> int:
+        """How many are ready to predict."""
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each."""
+
+
 class Metrics(Collector):
     """What `/metrics` answers; times in seconds. Times of a request's parts: read, queue, predict, write."""
 
     def __init__(self, model: str, version: str, flavor: str) -> None:
-        self._labels = {"model": model, "version": version}
-        self._info = {"model": model, "version": version, "flavor": flavor}
+        self.serves(model, version, flavor)
         self.codes: Counter[int] = Counter()
         self.violations: Counter[str] = Counter()
         self.rows = 0
@@ -61,9 +74,15 @@ class Metrics(Collector):
         self.batch = Times(ROWS)
         self.in_flight: Callable[[], int] = lambda: 0
         self.queued: Callable[[], int] = lambda: 0
+        self.pool: Processes | None = None
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
+
+    def serves(self, model: str, version: str, flavor: str) -> None:
+        """What is served from now on; counts go on."""
+        self._labels = {"model": model, "version": version}
+        self._info = {"model": model, "version": version, "flavor": flavor}
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -82,6 +101,8 @@ class Metrics(Collector):
         yield _histogram("modelyard_queue_seconds", "Time that a request waited for the model.", {}, self.queue)
         yield _histogram("modelyard_predict_seconds", "Time of the model's runs.", {}, self.predict)
         yield _histogram("modelyard_batch_rows", "Rows of the model's runs.", {}, self.batch)
+        if self.pool is not None:
+            yield from _processes(self.pool)
         yield from self._kserve()
         yield from self._triton()
 
@@ -106,6 +127,16 @@ class Metrics(Collector):
             family = Metric(name, said, "gauge")  # a gauge in name only: Triton's counters have no `_total`
             family.add_sample(name, self._labels, value)
             yield family
+
+
+def _processes(pool: Processes) -> Iterator[Metric]:
+    yield GaugeMetricFamily("modelyard_workers", "Processes of the model that are ready to predict.", value=pool.up)
+    said = "Processes of the model that were started again after they had ended."
+    yield CounterMetricFamily("modelyard_worker_restarts", said, value=pool.restarts)
+    family = GaugeMetricFamily("modelyard_worker_memory_bytes", "Resident memory of a process.", labels=["worker"])
+    for worker, size in pool.memory().items():
+        family.add_metric([worker], size)
+    yield family
 
 
 def _counter(name: str, said: str, label: str, values: dict[str, int]) -> Metric:

@@ -7,40 +7,73 @@ import time
 from collections.abc import Awaitable, Callable
 
 from modelyard_api.errors import ModelyardError
-from modelyard_server.batching import Batcher, Outputs
+from modelyard_server.batching import Batcher, Here
 from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
-from modelyard_server.dataplane import DataPlane
+from modelyard_server.flavors.base import Outputs
+from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
-from modelyard_server.pace import Pace
 from modelyard_server.questions import Codec, Question
 from modelyard_server.settings import ServerSettings
 from modelyard_server.web.messages import Answer, Request
+from modelyard_server.workers.pool import Pool
 
 
 class Predictor:
-    """Quick models run at once, on the event loop; others in the batcher's thread."""
+    """Quick models run at once, on the event loop; others in the batcher's thread; those of a pool in its processes."""
 
-    def __init__(self, settings: ServerSettings, plane: DataPlane, pace: Pace, metrics: Metrics) -> None:
-        self._plane = plane
+    def __init__(self, settings: ServerSettings, loaded: Loaded, metrics: Metrics) -> None:
+        model, pace = loaded.model, loaded.pace
+        self._model = model
+        self._pending = 0
+        self._idle = asyncio.Event()
+        self._pool = model if isinstance(model, Pool) else None
+        self._here = None if isinstance(model, Pool) else model
         self._pace = pace
         self._metrics = metrics
         self._limit = settings.max_body
-        self._codec = Codec(plane, settings.endpoint, settings.version, settings.max_rows)
+        self._codec = Codec(model, settings.endpoint, loaded.version, settings.max_rows)
         self._batcher = Batcher(
-            plane,
+            model,
+            model.lanes if isinstance(model, Pool) else (Here(model),),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             max_delay=settings.max_delay,
             metrics=metrics,
         )
         metrics.queued = lambda: self._batcher.waiting
+        metrics.pool = self._pool
+        if self._pool is not None:
+            self._pool.away = self._batcher.give_up
+
+    def began(self) -> None:
+        """An answer is being waited for."""
+        self._pending += 1
+
+    def ended(self) -> None:
+        """It is not any more."""
+        self._pending -= 1
+        if not self._pending:
+            self._idle.set()
+
+    async def retire(self) -> None:
+        """Answer what is under way, then unload the model."""
+        # Who was given an answer of ours before now has begun to wait for it after this.
+        await asyncio.sleep(0)
+        while self._pending:
+            self._idle.clear()
+            await self._idle.wait()
+        await self.close()
 
     async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
         await self._batcher.close()
 
     def answer(self, request: Request, *, invoked: bool) -> Answer | Awaitable[Answer]:
         """Raises ModelyardError, at once or when it is awaited."""
-        if not self._plane.concurrent:
+        if self._pool is not None:
+            self._pool.admit()
+        if not self._model.concurrent:
             self._batcher.admit()
         start = time.perf_counter()
         body = request.body
@@ -73,9 +106,10 @@ class Predictor:
     def _asked(self, request: Request, question: Question, start: float) -> Answer | Awaitable[Answer]:
         read = time.perf_counter()
         self._metrics.read.observe(read - start)
-        if not self._pace.quick(question.rows, question.columns):
+        here = self._here
+        if here is None or not self._pace.quick(question.rows, question.columns):
             return self._queued(request, question)
-        outputs = self._plane.run(question.columns)
+        outputs = here.run(question.columns)
         took = time.perf_counter() - read
         self._pace.saw(question.rows, took)
         self._metrics.predict.observe(took)

@@ -9,10 +9,9 @@ import orjson
 
 from modelyard_api.errors import MalformedRequest, TooLarge, Unsupported
 from modelyard_server import binary, invocations, v2
-from modelyard_server.batching import Outputs
-from modelyard_server.dataplane import DataPlane, rows
+from modelyard_server.dataplane import Contract, rows
 from modelyard_server.fast import Ask, Reader
-from modelyard_server.flavors.base import Columns
+from modelyard_server.flavors.base import Columns, Outputs
 from modelyard_server.web.messages import OCTETS, Answer, Request
 
 _JSON_KINDS = ("application/json", "", "application/x-www-form-urlencoded", "application/octet-stream")
@@ -31,9 +30,9 @@ class Question:
 class Codec:
     """Reads and writes both protocols for one model."""
 
-    def __init__(self, plane: DataPlane, name: str, version: str, max_rows: int) -> None:
-        self._plane = plane
-        self._signature = plane.manifest.signature
+    def __init__(self, contract: Contract, name: str, version: str, max_rows: int) -> None:
+        self._contract = contract
+        self._signature = contract.manifest.signature
         self._names = (name, version)
         self._reader = Reader(self._signature)
         self._max_rows = max_rows
@@ -57,7 +56,7 @@ class Codec:
             document = invocations.encode(outputs, question.params)
             parts: list[bytes] = []
         else:
-            document, parts = v2.encode(self._names, outputs, question.asked, self._plane.manifest.classes)
+            document, parts = v2.encode(self._names, outputs, question.asked, self._contract.manifest.classes)
         if not parts:
             return Answer(200, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
         body, head = binary.join(document, parts)
@@ -83,7 +82,7 @@ class Codec:
 
     def _checked(self, question: Question, *, checked: bool = True) -> Question:
         if not checked:
-            question.columns = self._plane.check(question.columns)
+            question.columns = self._contract.check(question.columns)
         question.rows = rows(question.columns)
         if question.rows > self._max_rows:
             raise TooLarge(f"{question.rows} rows", remedy=f"Send at most {self._max_rows} at once.")

@@ -22,7 +22,7 @@ class ServerSettings(BaseModel):
     package: Path = Field(description="Folder of the package.")
     endpoint: str = Field(description="Name of the endpoint; the model's name in the protocol.")
     model: str = Field("", description="Registered model.")
-    version: str = Field("1", description="Version in the registry.")
+    version: str = Field("1", description="Version in the registry; empty: the name of the package's folder.")
     revision: int = Field(1, description="Number of the revision; answered as X-Modelyard-Revision.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="Port to listen on.")
@@ -45,6 +45,12 @@ class ServerSettings(BaseModel):
     device: Device = Field(
         "auto",
         description="Where the model computes: cpu, cuda (refused where there is none), or auto: CUDA where it can.",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes of a model that is Python, each with the model in its memory; ONNX needs none.",
     )
     memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")

@@ -19,6 +19,7 @@ ModelyardError                500
 ├── Unsupported               415
 ├── PublishFailed             422   the package is refused: the model does not load or does not answer
 ├── ModelFailed               500   the model raised on this input
+│   └── ModelCrashed          500   its process ended while it worked on this input
 ├── Unavailable               503   a part is away; try again
 │   ├── StorageFull           507
 │   ├── QuotaExceeded         503   a quota of the cluster is used up
@@ -131,6 +132,10 @@ class PublishFailed(ModelyardError):
 
 class ModelFailed(ModelyardError):
     status = 500
+
+
+class ModelCrashed(ModelFailed):
+    pass
 
 
 class Unavailable(ModelyardError):

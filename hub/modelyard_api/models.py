@@ -28,6 +28,7 @@ class Flavor(StrEnum):
     lightgbm = "lightgbm"
     transformers = "transformers"
     skops = "skops"
+    python = "python"
     pyfunc = "pyfunc"
 
 
@@ -103,6 +104,8 @@ class PackageManifest(BaseModel):
     created_with: dict[str, str] = Field(default_factory=dict, description="Package versions at publish.")
 
 
+PYTHON_PATH, PYTHON_FILES = "modelyard/model.pkl", "artifacts/files"
+"""Of a plain Python class: the object, and the folder that its `load` is given, where MLflow keeps it."""
 REFERENCE_PATH = "modelyard/reference.json"
 """A `TrainingReference`, in packages that were published with their training rows."""
 

@@ -169,6 +169,11 @@ def _spellings(value: str) -> set[bytes]:
         # A notebook's outputs are JSON, in which printed JSON is quoted twice.
         found.add(json.dumps(json.dumps(text)[1:-1])[1:-1])
         found.add(json.dumps(repr(text)[1:-1])[1:-1])
-        for escaped in (html.escape(text), html.escape(text, quote=False)):
+        for escaped in (html.escape(text), html.escape(text, quote=False), _markupsafe(text)):
             found |= {escaped, json.dumps(escaped)[1:-1], json.dumps(escaped, ensure_ascii=False)[1:-1]}
     return {text.encode() for text in found if len(text) >= SHORTEST}
+
+
+def _markupsafe(text: str) -> str:
+    """As Jinja and what builds on it, such as pandas' styled tables, write HTML: quotes by their numbers."""
+    return html.escape(text, quote=False).replace('"', "&#34;").replace("'", "&#39;")

@@ -20,6 +20,7 @@ _SECRET = r"^([a-z0-9-]{1,63}/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 NEED_FAILED = "NeedFailed"
 """The reason of a run of which another one, that it needs, did not succeed."""
 CANCELLED = "Cancelled"
+MOST_SHARDS = 100
 CANNOT_SCORE = "CannotScore"
 """The reason of a scoring that no further attempt would help: its data, output or model are not as they must be."""
 
@@ -106,6 +107,9 @@ class ScoreWork(Spec):
     data: str
     output: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    shards: Annotated[
+        int, Field(ge=1, le=MOST_SHARDS, description="Processes that share the rows, each of its size.")
+    ] = 1
 
 
 class ResultOf(Spec):
@@ -152,6 +156,11 @@ class RunSpec(Spec):
             if parameter in self.parameters:
                 raise ValueError(f"results_of.{parameter}: `parameters` gives it too")
         return self
+
+    @property
+    def shards(self) -> int:
+        """Processes that do it together; 0 where it is one like any other."""
+        return self.score.shards if self.score is not None and self.score.shards > 1 else 0
 
     @property
     def called(self) -> str:
@@ -260,6 +269,12 @@ class RunLog(BaseModel):
     lines: tuple[str, ...]
 
 
+class SnapshotLimits(BaseModel):
+    """The answer of `GET /snapshots`: bytes of a snapshot, packed."""
+
+    largest: int
+
+
 class RunReport(BaseModel):
     """What a run's own process tells, in `PROGRESS` of its output: how far it is, what it recorded, how it failed."""
 
@@ -278,14 +293,30 @@ NOTEBOOK = "live/notebook.ipynb"
 """The output notebook, as far as it is."""
 
 
+RUNS = "runs"
+"""Below the artifacts' root: a folder for each owner of runs."""
+SNAPSHOT = "snapshot.zip"
+"""The one file of a snapshot's folder."""
+
+
+def snapshots_folder(owner: str) -> str:
+    """Where an owner's snapshots lie below the artifacts' root."""
+    return f"{RUNS}/{owner}/input"
+
+
 def snapshot_folder(owner: str, digest: str) -> str:
     """Where a snapshot lies below the artifacts' root: of an owner, shared by all runs of the same content."""
-    return f"runs/{owner}/input/{digest}"
+    return f"{snapshots_folder(owner)}/{digest}"
+
+
+def run_folder(owner: str, run_id: str) -> str:
+    """Where all that a run left lies below the artifacts' root."""
+    return f"{RUNS}/{owner}/{run_id}"
 
 
 def attempt_folder(owner: str, run_id: str, attempt: int) -> str:
     """Where an attempt's output lies below the artifacts' root."""
-    return f"runs/{owner}/{run_id}/{attempt}"
+    return f"{run_folder(owner, run_id)}/{attempt}"
 
 
 def task_name(run_id: str, attempt: int) -> str:

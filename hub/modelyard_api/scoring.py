@@ -74,7 +74,8 @@ class Drifted(BaseModel):
 
 class ScoreReport(BaseModel):
     """`_manifest.json`: which files hold the answers, and what came of the rows. `seconds` and `rate` (rows a second)
-    are of the process that ended it; `resumed` rows had been scored by earlier ones."""
+    are of the process that ended it, of `shards` together from the first one's begin to the last one's end; `resumed`
+    rows had been scored by earlier ones."""
 
     format: int = 1
     model: str
@@ -91,6 +92,7 @@ class ScoreReport(BaseModel):
     resumed: int = 0
     seconds: float = 0.0
     rate: float = 0.0
+    shards: int = 1
     classes: tuple[Any, ...] | None = None
     drift: dict[str, Drifted] = Field(default_factory=dict)
     drift_note: str = ""

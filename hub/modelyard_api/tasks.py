@@ -18,6 +18,10 @@ RESULTS = "output"
 LIVE = "live"
 """Folder of results that are brought every few seconds too, while the command runs."""
 STATUS = "status.json"
+SHARD, SHARD_FAILURES = "MODELYARD_SHARD", "MODELYARD_SHARD_FAILURES"
+"""Variables of a shard's command: which of how many (`2/8`, counted from 0), and how often it was killed before."""
+TRIES = 3
+"""How often a shard is tried that is killed each time."""
 TAIL_LINES = 20
 """How many last lines a status carries."""
 LONGEST_LINE = 400
@@ -38,6 +42,11 @@ class TaskState(StrEnum):
         return self in (TaskState.succeeded, TaskState.failed)
 
 
+def shard_output(output: str, index: int | str) -> str:
+    """Where a shard of a task leaves what a task leaves."""
+    return f"{output}/shards/{index}"
+
+
 @dataclass(frozen=True)
 class TaskStatus:
     """How far a task is. `reason` is a word and `message` a sentence, where it failed. `started`, `ended`: ISO 8601.
@@ -50,6 +59,12 @@ class TaskStatus:
     started: str = ""
     ended: str = ""
     lines: tuple[str, ...] = ()
+
+    @property
+    def again(self) -> bool:
+        """Whether it failed by no fault of its own, as far as that can be said: it was killed, or told to stop."""
+        killed = self.exit_code is None or self.exit_code >= 128 or self.reason == "Stopped"
+        return self.state is TaskState.failed and killed and self.reason != "DeadlineExceeded"
 
     def to_json(self) -> str:
         """As a document."""

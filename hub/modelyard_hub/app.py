@@ -7,22 +7,28 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI
 
 from modelyard_hub import service
-from modelyard_hub.artifacts import Artifacts, FolderArtifacts, S3Artifacts
+from modelyard_hub.artifacts import Artifacts, FolderArtifacts
+from modelyard_hub.artifacts_s3 import S3Artifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.hub_tokens import HubTokens
+from modelyard_hub.kernels import LocalKernels, UnknownKernels
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.access import StoreAccess
+from modelyard_hub.reconcile.drift_triggers import DriftTriggers
+from modelyard_hub.reconcile.file_triggers import FileTriggers
 from modelyard_hub.reconcile.loop import Controller, ControllerOptions
 from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
 from modelyard_hub.reconcile.schedules import Clockwork
+from modelyard_hub.reconcile.sweep import Keep, Sweeper
 from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
@@ -35,11 +41,12 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer, load_or_make
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
-from modelyard_hub.vault import open_vault, reseal
+from modelyard_hub.vault import Vault, open_vault, reseal
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.keeper import Audit, Keeper
 from modelyard_hub.volumes.local import LocalDisks
 from modelyard_hub.volumes.shelf import Bounds, Shelf
+from modelyard_hub.watched import Places, folder_rule
 
 logger = logging.getLogger(__name__)
 _TIMEOUT = 5.0
@@ -70,13 +77,19 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             batch = asyncio.create_task(_runs(parts).run(settings.reconcile_resync), name="runs")
             batch.add_done_callback(_say_why)
             stack.push_async_callback(_end, batch)
+            sweeper = asyncio.create_task(_sweeper(parts).run(), name="sweep")
+            stack.push_async_callback(_end, sweeper)
             triggers = asyncio.create_task(Triggers(parts.store.schedules, parts.registry).run(), name="triggers")
             stack.push_async_callback(_end, triggers)
+            files = asyncio.create_task(FileTriggers(parts.store.schedules, parts.places).run(), name="files")
+            stack.push_async_callback(_end, files)
+            drift = asyncio.create_task(DriftTriggers(parts.store.schedules, parts.store).run(), name="drift")
+            stack.push_async_callback(_end, drift)
             keeper = asyncio.create_task(Keeper(parts.shelf, _audit(parts.store)).run(), name="volumes")
             stack.push_async_callback(_end, keeper)
             yield
 
-    return service.build(hub.root, settings.max_body, lifespan, snapshots=settings.run_snapshot_max)
+    return service.build(hub.root, settings.max_body, lifespan, largest_snapshot=settings.run_snapshot_max)
 
 
 def make_runtime(settings: Settings) -> Runtime:
@@ -116,6 +129,11 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
     stack.push_async_callback(router.close)
     router.restore_hub(await store.load_hub_routes())
     artifacts = _artifacts(settings)
+
+    def vault() -> Vault:
+        return open_vault(settings.vault_keys, settings.home)  # read each time: keys are added meanwhile
+
+    secrets = StoredSecrets(store.secrets, vault, HubTokens(http, hub.api_url, hub.api_token).stands_for)
     return Parts(
         settings=settings,
         hub=hub,
@@ -128,9 +146,11 @@ async def _open(stack: AsyncExitStack, settings: Settings, hub: HubEnv, signer: 
         router=router,
         shelf=Shelf(disks, Bounds.from_settings(settings)),
         artifacts=artifacts,
-        vault=lambda: open_vault(settings.vault_keys, settings.home),  # read each time: keys are added meanwhile
+        vault=vault,
         queue=Queue(),
+        places=Places(secrets, folder_rule(settings)),
         routing_token=settings.routing_token.get_secret_value(),
+        kernels=UnknownKernels() if settings.runtime == "kubernetes" else LocalKernels(),
     )
 
 
@@ -145,14 +165,21 @@ def _runs(parts: Parts) -> RunController:
     environment = {"MODELYARD_URL": settings.base_url}
     if settings.inner_url:
         environment["MODELYARD_INNER_URL"] = settings.inner_url
-    options = RunOptions(parts.artifacts.place, environment, settings.notebook_image, settings.notebook_gpu_image)
     tokens = HubTokens(parts.http, hub.api_url, hub.api_token)
     secrets = StoredSecrets(parts.store.secrets, parts.vault, tokens.stands_for)
-    steps = RunSteps(parts.store, parts.runtime, tokens, secrets, options)
     slots = settings.run_slots
     if slots is None:
         slots = 0 if settings.runtime == "kubernetes" else os.cpu_count() or 1
+    images = (settings.notebook_image, settings.notebook_gpu_image)
+    options = RunOptions(parts.artifacts.place, environment, *images, slots=slots)
+    steps = RunSteps(parts.store, parts.runtime, tokens, secrets, options)
     return RunController(parts.store, parts.runtime, steps, parts.queue, slots)
+
+
+def _sweeper(parts: Parts) -> Sweeper:
+    settings = parts.settings
+    age = timedelta(days=settings.run_keep_days) if settings.run_keep_days else None
+    return Sweeper(parts.store, parts.artifacts, Keep(age, settings.run_keep_last))
 
 
 def _audit(store: Store) -> Audit:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import tempfile
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from modelyard_api.errors import InvalidInput, StorageFull, Unavailable
-from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s3_trouble
+from modelyard_api.errors import NotFound, StorageFull, Unavailable
 from modelyard_api.resources import MiB
 
-if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Store
+PIECE = MiB // 4
+"""Bytes of a file that are in memory at a time."""
 
-_MANIFEST_LIMIT = 64 * MiB
-_PATIENCE = timedelta(seconds=5)
+
+@dataclass(frozen=True)
+class Stat:
+    """Bytes of a file, and when it was written."""
+
+    size: int
+    changed: datetime
 
 
 class Artifacts(Protocol):
@@ -36,6 +43,21 @@ class Artifacts(Protocol):
 
     async def write(self, location: str, path: str, data: bytes) -> None:
         """Put a small file there, whole, in place of one of that name. Unavailable, StorageFull."""
+
+    async def stat(self, location: str, path: str) -> Stat | None:
+        """What is known of a file without reading it; None where there is no such file. Unavailable."""
+
+    async def send(self, location: str, path: str, file: Path) -> None:
+        """Put a file of this machine there, of any size, as `write` does; what it is afterwards is not said."""
+
+    def stream(self, location: str, path: str) -> AsyncIterator[bytes]:
+        """A file of any size, piece by piece. NotFound, Unavailable, before the first one."""
+
+    async def folders(self, location: str) -> list[str]:
+        """Names of the folders in it; none where there is no such place. Unavailable."""
+
+    async def remove(self, location: str) -> None:
+        """Away with all that is below it; fine where nothing is. Unavailable."""
 
 
 class FolderArtifacts:
@@ -76,100 +98,85 @@ class FolderArtifacts:
         """See `Artifacts.write`."""
         await asyncio.to_thread(_write, Path(location) / path, data)
 
-
-class S3Artifacts:
-    """Artifacts below `s3://bucket/prefix`, such as in a Ceph RGW."""
-
-    def __init__(self, url: str) -> None:
-        """Raises InvalidInput when `url` is no `s3://bucket/prefix`. Keys and endpoint: the AWS_* variables."""
-        root = parse_s3(url)
-        if root is None:
-            raise InvalidInput(f"the artifact store is at {url!r}, which is no s3://bucket/prefix")
-        self._root = root
-        self._access = S3Access.of(os.environ)
-
-    def locate(self, uri: str) -> str | None:
-        """See `Artifacts.locate`."""
+    async def stat(self, location: str, path: str) -> Stat | None:
+        """See `Artifacts.stat`."""
         try:
-            if uri.startswith("mlflow-artifacts:"):
-                path = unquote(urlsplit(uri).path).strip("/")
-                found = parse_s3(str(self._root.below(path)))
-            else:
-                found = parse_s3(uri)
-        except (InvalidInput, ValueError):
+            about = await asyncio.to_thread((Path(location) / path).stat)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return str(found) if found is not None and self._root.holds(found) else None
+        except OSError as error:
+            raise Unavailable(f"{location} cannot be read: {error.strerror}") from error
+        return Stat(about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
 
-    async def read(self, location: str, path: str) -> bytes | None:
-        """See `Artifacts.read`."""
-        folder = parse_s3(location)
-        assert folder is not None, "locate() made it"
-        file = folder.below(path)
-        # Imported here: it takes 16 MB of a process that may have no use for it.
-        import obstore
-        from obstore.exceptions import BaseError
+    async def send(self, location: str, path: str, file: Path) -> None:
+        """See `Artifacts.send`."""
+        await asyncio.to_thread(_write, Path(location) / path, file)
 
+    async def stream(self, location: str, path: str) -> AsyncIterator[bytes]:
+        """See `Artifacts.stream`."""
         try:
-            answer = await obstore.get_async(self._bucket(file), file.key)
-            if answer.meta["size"] > _MANIFEST_LIMIT:
-                raise InvalidInput(f"{file} has {answer.meta['size'] // MiB} MiB, which is no manifest")
-            return bytes(await answer.bytes_async())
-        except (BaseError, FileNotFoundError) as error:
-            trouble, code = s3_trouble(str(error))
-            if trouble is S3Trouble.denied or code == "NoSuchBucket":
-                raise Unavailable(
-                    f"the artifact store refuses the hub service {file} ({code or 'no reason given'})",
-                    remedy="Check MODELYARD_ARTIFACTS_URL and the AWS_* variables of the hub service.",
-                ) from error
-            if isinstance(error, FileNotFoundError):
-                return None
-            raise Unavailable(f"the artifact store does not answer for {file}") from error
+            file = await asyncio.to_thread((Path(location) / path).open, "rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"there is no file {path} in {location}") from error
+        except OSError as error:
+            raise Unavailable(f"{location} cannot be read: {error.strerror}") from error
+        with file:
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                yield piece
 
-    def place(self, path: str) -> str:
-        """See `Artifacts.place`."""
-        return str(self._root.below(path))
-
-    async def write(self, location: str, path: str, data: bytes) -> None:
-        """See `Artifacts.write`."""
-        folder = parse_s3(location)
-        assert folder is not None, "place() made it"
-        file = folder.below(path)
-        import obstore
-        from obstore.exceptions import BaseError
-
+    async def folders(self, location: str) -> list[str]:
+        """See `Artifacts.folders`."""
         try:
-            await obstore.put_async(self._bucket(file), file.key, data)
-        except (BaseError, FileNotFoundError) as error:
-            trouble, code = s3_trouble(str(error))
-            why = f"refuses it ({code})" if trouble is S3Trouble.denied else "does not answer"
-            raise Unavailable(f"{file} cannot be written: the artifact store {why}") from error
+            return await asyncio.to_thread(_folders, Path(location))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise Unavailable(f"{location} cannot be read: {error.strerror}") from error
 
-    def _bucket(self, file: S3Location) -> S3Store:
-        from obstore.store import S3Store
-
-        config: S3Config = {"region": self._access.region}
-        if self._access.endpoint:
-            config["endpoint"] = self._access.endpoint
-        return S3Store(
-            file.bucket,
-            config=config,
-            client_options={"allow_http": self._access.allow_http, "connect_timeout": _PATIENCE},
-            retry_config={"max_retries": 3, "retry_timeout": _PATIENCE},
-        )
+    async def remove(self, location: str) -> None:
+        """See `Artifacts.remove`."""
+        await asyncio.to_thread(_remove, Path(location))
 
 
-def _write(target: Path, data: bytes) -> None:
+def is_full_error(error: OSError) -> bool:
+    """Whether it says that there is no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _write(target: Path, data: bytes | Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, pending = tempfile.mkstemp(dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file, PIECE)
+                else:
+                    file.write(data)
             os.replace(pending, target)
         except OSError:
             Path(pending).unlink(missing_ok=True)
             raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_error(error):
             raise StorageFull(f"{target} cannot be written: the disk is full") from error
         raise Unavailable(f"{target} cannot be written: {error.strerror}") from error
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _remove(folder: Path) -> None:
+    troubles: list[OSError] = []
+
+    def note(*told: object) -> None:
+        (_, error, _) = told[-1] if isinstance(told[-1], tuple) else (None, told[-1], None)
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):  # else somebody was faster
+            troubles.append(error)
+
+    shutil.rmtree(folder, onerror=note)
+    if troubles:
+        raise Unavailable(f"{folder} cannot be removed: {troubles[0].strerror}") from troubles[0]

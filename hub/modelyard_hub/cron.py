@@ -36,18 +36,23 @@ def check(line: str, zone: str) -> None:
         raise _never(line)
 
 
+def words(line: str) -> str:
+    """What a line that can be read says, such as "At 02:30 on Monday through Friday"."""
+    return CronSim(_NAMED.get(line.strip().lower(), line), datetime.now(UTC)).explain()
+
+
 def due_after(line: str, zone: str, after: datetime) -> Iterator[datetime]:
     """The times, in UTC, from after `after` on, each later than the one before."""
     text = _NAMED.get(line.strip().lower(), line)
     if len(text.split()) != 5:
-        raise InvalidInput(f"spec.cron: {line!r} has {len(text.split())} fields", remedy=_FIELDS)
+        raise InvalidInput(f"spec.cron: {line!r} has {len(text.split())} fields", remedy=_FIELDS, field="cron")
     last = after.astimezone(UTC)
     try:
         times = CronSim(text, last.astimezone(place(zone)))
     except CronSimError as error:
         if str(error) == "Bad day-of-month" and _is_number(text.split()[2]):
             raise _never(line) from error
-        raise InvalidInput(f"spec.cron: {line!r} cannot be read: {error}", remedy=_FIELDS) from error
+        raise InvalidInput(f"spec.cron: {line!r} cannot be read: {error}", remedy=_FIELDS, field="cron") from error
     for time in times:
         moment = time.astimezone(UTC)
         if moment > last:
@@ -68,6 +73,7 @@ def place(zone: str) -> ZoneInfo:
         raise InvalidInput(
             f"spec.time_zone: there is no time zone {zone!r}",
             remedy=f"Did you mean {meant!r}?" if meant else "Use an IANA name, such as 'Europe/Berlin'.",
+            field="time_zone",
         ) from error
 
 
@@ -76,4 +82,5 @@ def _is_number(field: str) -> bool:
 
 
 def _never(line: str) -> InvalidInput:
-    return InvalidInput(f"spec.cron: {line!r} is never due: no month of it has that day", remedy=_FIELDS)
+    said = f"spec.cron: {line!r} is never due: no month of it has that day"
+    return InvalidInput(said, remedy=_FIELDS, field="cron")

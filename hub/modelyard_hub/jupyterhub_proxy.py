@@ -15,7 +15,7 @@ from traitlets import Bool, Float, Unicode
 
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.routing.hub import HubRoute, HubRoutes
-from modelyard_hub.spawner.phases import record
+from modelyard_hub.spawner.starts.phases import record
 
 Table = dict[str, HubRoute]
 """Routes by routespec."""

@@ -14,6 +14,7 @@ from modelyard_api.endpoints import Identity
 from modelyard_hub.artifacts import Artifacts
 from modelyard_hub.auth import READ, WRITE, Identities, bearer, require_scope
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.kernels import Kernels, UnknownKernels
 from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.registry import Registry
 from modelyard_hub.routing.traefik import TraefikRouter
@@ -24,6 +25,7 @@ from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
 from modelyard_hub.vault import Vault
 from modelyard_hub.volumes.shelf import Shelf
+from modelyard_hub.watched import Places
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Parts:
     artifacts: Artifacts
     vault: Callable[[], Vault]
     queue: Queue
+    places: Places
     routing_token: str = field(repr=False)
+    kernels: Kernels = field(default_factory=UnknownKernels)
 
 
 def parts_of(request: Request) -> Parts:

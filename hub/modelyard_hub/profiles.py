@@ -12,7 +12,7 @@ from modelyard_api.bounds import Amount, Cores, Count
 from modelyard_api.errors import InvalidInput
 from modelyard_api.profiles import Catalogue, Image, Profile
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.machine import Machine, fitting, whole
+from modelyard_hub.spawner.rooms.machine import Machine, fitting, whole
 
 
 def catalogue(settings: Settings) -> Catalogue:

@@ -21,6 +21,7 @@ from modelyard_hub.api import (
     schedules,
     secrets,
     servers,
+    snapshots,
     volumes,
 )
 from modelyard_hub.api.body_limit import BodyLimit
@@ -50,11 +51,11 @@ _TAGS = [
 
 
 def build(
-    root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None, *, snapshots: int | None = None
+    root: str, max_body: int, lifespan: Lifespan[FastAPI] | None = None, *, largest_snapshot: int | None = None
 ) -> FastAPI:
     """The application below the path `root`; `app.state.parts` is set by whoever has the parts.
 
-    `max_body` in bytes; `snapshots`: of a snapshot, which may be larger.
+    `max_body` in bytes; `largest_snapshot`: of a snapshot, which may be larger.
     """
     app = FastAPI(
         title="Modelyard",
@@ -67,10 +68,24 @@ def build(
         lifespan=lifespan,
     )
     problems.install(app)
-    larger = {f"{root}/api/v1/snapshots/": snapshots or max_body}
-    app.add_middleware(BodyLimit, limit=max_body, larger=larger)
+    streamed = {f"{root}/api/v1/snapshots/": largest_snapshot or max_body}
+    app.add_middleware(BodyLimit, limit=max_body, streamed=streamed)
     rest = APIRouter(prefix=f"{root}/api/v1", dependencies=[Depends(scheme)])
-    for part in (endpoints, keys, runs, groups, observe, me, profiles, schedules, secrets, servers, volumes, events):
+    for part in (
+        endpoints,
+        keys,
+        snapshots,
+        runs,
+        groups,
+        observe,
+        me,
+        profiles,
+        schedules,
+        secrets,
+        servers,
+        volumes,
+        events,
+    ):
         rest.include_router(part.router)
     rest.include_router(schedules.hooks)
     app.include_router(rest)

@@ -87,6 +87,13 @@ class Settings(BaseSettings):
                           "it has cores.")  # fmt: skip
     run_snapshot_max: int = Field(32 * MiB, ge=1024, description="Bytes of a run's notebook and the files that go "
                                                                  "with it, packed.")  # fmt: skip
+    run_keep_days: float = Field(
+        90.0, ge=0, description="Days that runs are kept after their end, with what they left; 0: for ever."
+    )
+    run_keep_last: int = Field(20, ge=0, description="Runs of a schedule that are kept however old they are.")
+    watch_folders: tuple[Path, ...] = Field(
+        (), description="Folders, mounted in the hub service, that schedules may watch on Kubernetes, as JSON."
+    )
     server_cpu_share: float = Field(
         0.5,
         gt=0,

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from harness.chromium import SCREENSHOTS, browser
 from harness.lab import MINUTE, Lab, listen, put_notebook, sign_in
@@ -27,6 +27,39 @@ for step in range(600):
 TRAIN = notebook("1 + 1", WORK, "print('never')", parameters="depth = 3\nlabel = 'churn'\n")
 
 
+def schedule(page: Page) -> None:
+    """By the same form: the line is read out before it is saved."""
+    page.get_by_role("button", name="Submit…").click()
+    form = page.get_by_role("dialog", name="Submit a run")
+    form.get_by_label("When").select_option("schedule", timeout=MINUTE)
+    form.get_by_label("Cron line").fill("0 0 31 2 *")
+    expect(form.get_by_text("is never due")).to_be_visible(timeout=MINUTE)
+    form.get_by_label("Cron line").fill("30 2 * * MON-FRI")
+    form.get_by_label("Time zone").fill("Asia/Tokyo")
+    expect(form.get_by_text("At 02:30 on Monday through Friday")).to_be_visible(timeout=MINUTE)
+    expect(form.get_by_role("listitem").filter(has_text="your time")).to_have_count(5, timeout=MINUTE)
+    page.screenshot(path=SCREENSHOTS / "submit-3.png")
+    form.get_by_role("button", name="Save the schedule").click()
+    expect(form).to_contain_text(f"Schedule {USER}/train is saved", timeout=MINUTE)
+    form.get_by_role("button", name="Close").click()
+
+
+def put_away(panel: Locator) -> None:
+    """The schedule, in its tab: seen, paused, deleted."""
+    panel.get_by_role("tab", name="Schedules").click()
+    row = panel.get_by_role("row", name="train")
+    expect(row).to_contain_text("At 02:30 on Monday through Friday", timeout=MINUTE)
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("paused", timeout=MINUTE)
+    row.get_by_role("button", name="Resume").click()
+    row.get_by_role("button", name="Open").click()
+    expect(panel.get_by_role("table", name="The next times").get_by_role("row")).to_have_count(6, timeout=MINUTE)
+    panel.screenshot(path=SCREENSHOTS / "runs-panel-3.png")
+    panel.get_by_role("button", name="Delete…").click()
+    panel.get_by_role("button", name="Delete the schedule").click()
+    expect(panel.get_by_text("No schedules yet")).to_be_visible(timeout=MINUTE)
+
+
 def test_submit_watch_look_cancel(stack: Stack) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     put_notebook(stack, "watch.ipynb", ["import modelyard as yard\nyard.RunsPanel()"], USER)
@@ -43,13 +76,15 @@ def test_submit_watch_look_cancel(stack: Stack) -> None:
         expect(depth).to_have_value("3")
         depth.fill("many")
         form.get_by_role("button", name="Submit").click()
-        expect(form.get_by_role("alert")).to_contain_text("'depth' must be of type int", timeout=MINUTE)
+        expect(form.get_by_text("'depth' must be of type int")).to_be_visible(timeout=MINUTE)
+        expect(depth).to_have_attribute("aria-invalid", "true")
         page.screenshot(path=SCREENSHOTS / "submit-1.png")
         depth.fill("7")
         form.get_by_role("button", name="Submit").click()
         expect(form).to_contain_text(re.compile(r"Run \w{16} is submitted"), timeout=MINUTE)
         page.screenshot(path=SCREENSHOTS / "submit-2.png")
         form.get_by_role("button", name="Close").click()
+        schedule(page)
 
         watch = Lab(page, "watch.ipynb", USER)
         watch.open()
@@ -78,6 +113,7 @@ def test_submit_watch_look_cancel(stack: Stack) -> None:
         panel.get_by_role("tab", name="Output notebook").click()
         expect(output.get_by_text("depth is 7")).to_be_visible(timeout=MINUTE)
         panel.screenshot(path=SCREENSHOTS / "runs-panel-2.png")
+        put_away(panel)
         source = json.loads((stack.home / "users" / USER / "train.ipynb").read_text())
         assert [cell["outputs"] for cell in source["cells"]] == [[], [], [], []], "the source is never written to"
     assert not [line for line in errors if "status of 4" not in line], errors

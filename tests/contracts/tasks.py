@@ -14,9 +14,9 @@ import pytest
 from harness.wait import eventually_async
 from modelyard_api.errors import Conflict, InvalidInput, NotFound
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.tasks import TaskState, TaskStatus
+from modelyard_api.tasks import TaskState, TaskStatus, shard_output
 from modelyard_hub.runtimes.base import Runtime, Server
-from modelyard_hub.runtimes.outputs import open_output, read_log, read_status
+from modelyard_hub.runtimes.outputs import open_output, read_end, read_log, read_status
 from modelyard_hub.runtimes.task import ObservedTask, Task
 
 WAITS = "import time; print('begun'); time.sleep(600)"
@@ -48,6 +48,17 @@ os.makedirs(os.environ["MODELYARD_OUTPUT"] + "/deep")
 json.dump(told, open(os.environ["MODELYARD_OUTPUT"] + "/deep/told.json", "w"))
 print("told")
 """
+
+
+SHARDS = """
+import os, time
+index = int(os.environ["MODELYARD_SHARD"].partition("/")[0])
+killed = os.environ["MODELYARD_SHARD_FAILURES"]
+with open(os.environ["MODELYARD_OUTPUT"] + "/told", "w") as file:
+    file.write(os.environ["MODELYARD_SHARD"] + " " + killed)
+print("begun", index)
+"""
+"""What each shard does first; further lines may follow."""
 
 
 class TaskYard(Protocol):
@@ -251,6 +262,62 @@ class TaskContract:
         assert (await yard.runtime.logs(task.name, lines=5))[0].lines == ("begun", "over")
         await yard.reopen()
         assert (await yard.runtime.observe_tasks())[task.name] == done
+
+    async def test_shards_have_numbers_and_outputs_of_their_own_and_not_more_than_so_many_run(
+        self, yard: TaskYard
+    ) -> None:
+        task = yard.task(f"{SHARDS}time.sleep(1.5)", shards=3, parallel=2)
+        done = await ended(yard, task)
+        assert (done.state, done.exit_code, done.digest) == (TaskState.succeeded, 0, task.digest()), done
+        logs = await yard.runtime.logs(task.name, lines=5)
+        assert [(log.replica, log.lines) for log in logs] == [(i, (f"begun {i}",)) for i in range(3)]
+        times = []
+        for index in range(3):
+            output = open_output(shard_output(task.output, index))
+            assert await output.read("output/told") == f"{index}/3 0".encode()
+            said = await read_status(output)
+            assert said is not None
+            times.append((said.started, said.ended))
+        assert max(sum(a <= begin < b for a, b in times) for begin, _ in times) <= 2, times
+        said = await read_end(task.output, 3)
+        assert said is not None
+        assert said.state is TaskState.succeeded
+        await yard.reopen()
+        assert (await yard.runtime.observe_tasks())[task.name].state is TaskState.succeeded
+
+    async def test_a_shard_that_is_killed_is_tried_again_and_the_others_are_not(self, yard: TaskYard) -> None:
+        task = yard.task(f"{SHARDS}if index == 1 and killed == '0': os.kill(os.getpid(), 9)", shards=2)
+        done = await ended(yard, task)
+        assert done.state is TaskState.succeeded, done
+        told = [await open_output(shard_output(task.output, index)).read("output/told") for index in range(2)]
+        assert told == [b"0/2 0", b"1/2 1"]
+
+    async def test_a_shard_that_fails_by_itself_is_named_and_the_others_are_ended(self, yard: TaskYard) -> None:
+        task = yard.task(f"{SHARDS}if index == 1: print('bad row'); raise SystemExit(3)\ntime.sleep(600)", shards=2)
+        done = await ended(yard, task)
+        assert (done.state, done.exit_code, done.reason) == (TaskState.failed, 3, "Exited"), done
+        assert done.message.startswith("Shard 1 of 2: ")
+        assert "bad row" in done.message
+        other = await left_behind(replace(task, output=shard_output(task.output, 0)))
+        assert other.reason == "Stopped"
+
+    async def test_shards_are_taken_up_by_the_next_runtime_and_deleted_with_the_task(self, yard: TaskYard) -> None:
+        task = yard.task(f"{SHARDS}time.sleep(600)", shards=2)
+        await yard.runtime.run(task)
+
+        async def both() -> bool:
+            logs = await yard.runtime.logs(task.name, lines=5)
+            return [log.lines for log in logs] == [("begun 0",), ("begun 1",)]
+
+        await eventually_async(both, timeout=yard.patience, interval=0.05, what="both run")
+        before = await until(yard, task.name, lambda o: o.state is TaskState.running)
+        await yard.reopen()
+        assert (await yard.runtime.observe_tasks())[task.name] == before
+        await yard.runtime.run(task)
+        await yard.runtime.delete(task.name)
+        await forgotten(yard, task.name)
+        for index in range(2):
+            assert (await left_behind(replace(task, output=shard_output(task.output, index)))).reason == "Stopped"
 
     async def test_servers_and_tasks_are_observed_apart(self, yard: TaskYard) -> None:
         await yard.runtime.apply(yard.server())

@@ -22,10 +22,12 @@ from modelyard_hub.artifacts import FolderArtifacts
 from modelyard_hub.auth import Identities
 from modelyard_hub.disk import is_full
 from modelyard_hub.hub_env import HubEnv
+from modelyard_hub.hub_tokens import HubTokens
 from modelyard_hub.parts import Parts
 from modelyard_hub.reconcile.run_loop import Queue
 from modelyard_hub.routing.document import RouterOptions
 from modelyard_hub.routing.traefik import TraefikRouter
+from modelyard_hub.run_secrets import StoredSecrets
 from modelyard_hub.runtimes.base import ObservedServer, Package, ReplicaLog, Server
 from modelyard_hub.service import build
 from modelyard_hub.settings import Settings
@@ -35,6 +37,7 @@ from modelyard_hub.vault import open_vault
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.local import LocalDisks
 from modelyard_hub.volumes.shelf import Bounds, Shelf
+from modelyard_hub.watched import Places, folder_rule
 
 BASE = "http://yard.test"
 API = "/services/modelyard/api/v1"
@@ -132,6 +135,8 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
     async with httpx.AsyncClient(trust_env=False) as http:
         with serving_hub(hub) as hub_url:
             env = HubEnv(api_token=hub.secret, api_url=f"{hub_url}/hub/api")
+            tokens = HubTokens(http, env.api_url, env.api_token)
+            secrets = StoredSecrets(store.secrets, lambda: open_vault(config.vault_keys, home), tokens.stands_for)
             parts = Parts(
                 settings=config,
                 hub=env,
@@ -146,9 +151,10 @@ async def yard(home: Path, *, store_url: str = "", disks: Disks | None = None, *
                 artifacts=FolderArtifacts(home / "kept"),
                 vault=lambda: open_vault(config.vault_keys, home),
                 queue=Queue(),
+                places=Places(secrets, folder_rule(config)),
                 routing_token="traefik",
             )
-            app = build(env.root, config.max_body, snapshots=config.run_snapshot_max)
+            app = build(env.root, config.max_body, largest_snapshot=config.run_snapshot_max)
             app.state.parts = parts
             yield Yard(app, parts, hub, registry, runtime, router)
     await router.close()

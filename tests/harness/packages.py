@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import skops.io
@@ -15,7 +17,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from modelyard_api.models import MANIFEST_PATH, ColumnKind, Flavor, PackageManifest, Signature, TensorSpec
+from modelyard_api.models import (
+    MANIFEST_PATH,
+    PYTHON_FILES,
+    PYTHON_PATH,
+    ColumnKind,
+    Flavor,
+    PackageManifest,
+    Signature,
+    TensorSpec,
+)
 
 OUTPUTS = (
     TensorSpec(name="label", kind=ColumnKind.string, dtype="str", shape=(-1,)),
@@ -120,6 +131,63 @@ def write_slow(directory: Path) -> PackageManifest:
         outputs=(TensorSpec(name="prediction", dtype="float64", shape=(-1,)),),
     )
     manifest = PackageManifest(flavor=Flavor.pyfunc, path=".", task="other", signature=signature, example=[[0.0]])
+    return _write(directory, manifest)
+
+
+_MOODY = """
+import ctypes, os, signal, sys, time
+import numpy as np
+
+class Moody:
+    loads = 0
+
+    def load(self, folder):
+        doomed = folder / "doomed"
+        if doomed.exists():
+            doomed.unlink()
+            os._exit(7)
+        self.folder = folder
+
+    def predict(self, columns):
+        said = float(columns["input"].ravel()[0])
+        if said == -1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if said == -2:
+            os._exit(5)
+        if said == -3:
+            ctypes.string_at(0)
+        if said == -4:
+            raise OSError(f"cannot read {__file__ if '__file__' in globals() else '/a/secret/place'}")
+        if said == -5:
+            return np.empty(2**55)
+        if said == -6:
+            return {"output": [complex, "text", None, 1.5]}
+        if said == -7:
+            return {"output": sorted(n for n in sys.modules if "." not in n)}
+        if said == -8:
+            sum(range(5 * 10**7))
+        if said > 0:
+            time.sleep(said)
+        return columns["input"].sum(axis=1)
+"""
+
+
+def write_moody(directory: Path) -> PackageManifest:
+    """A plain class of the owner's own that sleeps as long as it is asked, and misbehaves when it is asked for less
+    than nothing: see `_MOODY`. A file `doomed` in its folder ends the next process that loads it."""
+    place: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(_MOODY, "moody", "exec"), place)  # noqa: S102 - as in a notebook, where no module has the class
+    (directory / PYTHON_FILES).mkdir(parents=True)
+    (directory / PYTHON_PATH).parent.mkdir()
+    (directory / PYTHON_PATH).write_bytes(cloudpickle.dumps(place["Moody"]()))
+    signature = Signature(
+        layout="tensor",
+        inputs=(TensorSpec(name="input", dtype="float64", shape=(-1, 1)),),
+        outputs=(TensorSpec(name="output", dtype="float64", shape=(-1,)),),
+    )
+    manifest = PackageManifest(
+        flavor=Flavor.python, path=PYTHON_PATH, task="other", signature=signature, example=[[0.0]]
+    )
     return _write(directory, manifest)
 
 

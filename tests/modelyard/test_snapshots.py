@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
+import random
 import subprocess
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from harness.runs import notebook
+from modelyard.batch.inputs import read_notebook
 from modelyard.errors import InvalidInput, TooLarge
 from modelyard.snapshots import Snapshot, take
 
@@ -103,7 +107,25 @@ def test_what_cannot_be_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_large_is_named(tmp_path: Path) -> None:
-    (tmp_path / "big.csv").write_bytes(b"0" * 5000)
-    path = write(tmp_path, "open('big.csv')")
-    with pytest.raises(TooLarge, match=r"big\.csv \(4\.883 KiB\)"):
+    (tmp_path / "big.bin").write_bytes(random.Random(1).randbytes(5000))
+    path = write(tmp_path, "open('big.bin')")
+    with pytest.raises(TooLarge, match=r"4 KiB, packed: big\.bin \(4\.883 KiB\)"):
         take(path, limit=4096)
+
+
+def test_what_packs_well_may_be_large(tmp_path: Path) -> None:
+    (tmp_path / "big.csv").write_bytes(b"0" * 500_000)
+    taken = take(write(tmp_path, "open('big.csv')"), limit=4096)
+    assert (len(taken.content) < 4096, taken.work.files[0].size) == (True, 500_000)
+
+
+def test_cells_without_ids_are_no_matter_for_the_user(tmp_path: Path) -> None:
+    told = json.loads(notebook("1", parameters="a = 1"))
+    for cell in told["cells"]:
+        del cell["id"]
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps(told))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert take(path).work.declared is not None
+        assert all(cell.id for cell in read_notebook(path).cells)

@@ -9,8 +9,9 @@ import pytest
 
 from harness.runs import notebook
 from modelyard import snapshots
-from modelyard.errors import InvalidParameter, NotFound
-from modelyard.submit_form import form, notebook_in, values
+from modelyard.errors import InvalidInput, InvalidParameter, NotFound
+from modelyard.submit_fields import Filled, place_of, submission, times, values, variables
+from modelyard.submit_form import form, notebook_in
 from modelyard_api.profiles import Catalogue
 from modelyard_api.runs import NotebookWork
 
@@ -28,7 +29,7 @@ def work(tmp_path: Path) -> NotebookWork:
 
 
 def test_what_is_asked(work: NotebookWork) -> None:
-    found = form(work, PROFILES)
+    found = form(work, PROFILES, ["nightly"])
     assert found["name"] == "train"
     assert [(one["name"], one["type"], one["value"]) for one in found["parameters"]] == [
         ("depth", "int", "3"),
@@ -40,6 +41,7 @@ def test_what_is_asked(work: NotebookWork) -> None:
     ]
     assert found["parameters"][0]["help"] == "of the trees"
     assert found["profiles"] == [{"name": "small", "title": "Small"}]
+    assert found["schedules"] == ["nightly"]
     assert ["helpers.py", 6] in found["files"]
 
 
@@ -67,6 +69,63 @@ def test_what_means_nothing_is_named(work: NotebookWork) -> None:
     with pytest.raises(InvalidParameter, match="'depth' must be of type int, 'many' is none") as refused:
         values(work.declared or (), {"depth": "many"})
     assert refused.value.extra["field"] == "depth"
+
+
+def test_how_it_runs(work: NotebookWork) -> None:
+    filled = Filled(path="train.ipynb", timeout="30", retries="2", priority="-5", environment="A=1\n\n B = x=y \n")
+    found = submission(filled, work.declared or ())
+    assert (found.timeout, found.retries, found.priority) == (1800, 2, -5)
+    assert found.environment == {"A": "1", "B": " x=y"}
+    nothing = submission(Filled(path="train.ipynb"), work.declared or ())
+    assert (nothing.timeout, nothing.retries, nothing.priority, nothing.environment) == (None, 0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "words"),
+    [
+        ("timeout", "soon", "'soon' is not a number above 0"),
+        ("timeout", "0", "not a number above 0"),
+        ("timeout", "nan", "not a number above 0"),
+        ("retries", "1.5", "not a whole number from 0 to 20"),
+        ("retries", "21", "not a whole number from 0 to 20"),
+        ("priority", "101", "not a whole number from -100 to 100"),
+        ("environment", "HOME", "'HOME' is no variable"),
+        ("environment", "1A=2", "'1A=2' is no variable"),
+    ],
+)
+def test_what_is_wrong_stands_at_its_field(work: NotebookWork, field: str, text: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words) as refused:
+        submission(Filled.model_validate({"path": "train.ipynb", field: text}), work.declared or ())
+    assert place_of(refused.value)[0] == field
+
+
+@pytest.mark.parametrize(
+    ("error", "field", "said"),
+    [
+        (InvalidInput("spec.cron: 'x' has 1 fields", field="cron"), "cron", "'x' has 1 fields"),
+        (InvalidInput("spec.run.environment.A: no"), "environment", "no"),
+        (InvalidInput("timeout: Input should be greater than 0"), "timeout", "Input should be greater than 0"),
+        (InvalidParameter("'depth' is none", field="depth"), "parameters.depth", "'depth' is none"),
+        (InvalidInput("the notebook has no kernel"), "", "the notebook has no kernel"),
+    ],
+    ids=str,
+)
+def test_errors_of_others_too(error: InvalidInput, field: str, said: str) -> None:
+    assert place_of(error) == (field, said)
+
+
+def test_a_schedule() -> None:
+    filled = Filled(path="train.ipynb", name="My Nightly!", cron="0 5 * * *", time_zone=" Europe/Berlin ")
+    found = times(filled)
+    assert (found.cron, found.time_zone, found.name) == ("0 5 * * *", "Europe/Berlin", "my-nightly")
+    for wrong, field in (
+        (filled.model_copy(update={"cron": " "}), "cron"),
+        (filled.model_copy(update={"name": ""}), "name"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            times(wrong)
+        assert place_of(refused.value)[0] == field
+    assert variables("") == {}
 
 
 def test_no_file_outside_of_the_servers_folder(tmp_path: Path) -> None:

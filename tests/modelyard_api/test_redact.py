@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import markupsafe
 import pytest
 
 from modelyard_api.redact import GIVEN, Given, Redactor, given_in, paths_of, redact_files, told, values_of
 
-PASSWORD = 'p"ä <s>&s/w\\ord+1'
+PASSWORD = "p\"'ä <s>&s/w\\ord+1"
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\nshort\n-----END KEY-----\n"
 
 
@@ -32,6 +33,8 @@ PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\nshort\n-----END KEY-----\n"
         f"<td>{html.escape(PASSWORD)}</td>",
         f"<td>{html.escape(PASSWORD, quote=False)}</td>",
         json.dumps({"text/html": html.escape(PASSWORD)}),
+        f"<td>{markupsafe.escape(PASSWORD)}</td>",
+        json.dumps({"text/html": str(markupsafe.escape(PASSWORD))}),
         json.dumps({"text/html": html.escape(PASSWORD, quote=False)}, ensure_ascii=False),
     ],
 )

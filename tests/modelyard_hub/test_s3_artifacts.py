@@ -26,7 +26,7 @@ from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidInput, Unavailable
 from modelyard_api.models import MANIFEST_PATH, Flavor
 from modelyard_api.resources import MiB, Resources
-from modelyard_hub.artifacts import S3Artifacts
+from modelyard_hub.artifacts_s3 import S3Artifacts
 from modelyard_hub.mlflow_app import PUBLIC_KEY_VARIABLE
 from modelyard_hub.registry import TOKEN_HEADER, MlflowRegistry
 from modelyard_hub.runtimes.base import Package, Phase

@@ -10,7 +10,7 @@ import pytest
 
 from harness.packages import write_onnx
 from modelyard_api.errors import ModelFailed, Unavailable
-from modelyard_server.batching import Batcher
+from modelyard_server.batching import Batcher, Here
 from modelyard_server.dataplane import DataPlane, load
 from modelyard_server.flavors.base import Columns
 from modelyard_server.metrics import Metrics
@@ -36,7 +36,7 @@ def plane(tmp_path: Path) -> DataPlane:
 
 
 async def test_merges_what_queued_and_isolates_failures(plane: DataPlane) -> None:
-    batcher = Batcher(plane, max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
+    batcher = Batcher(plane, (Here(plane),), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
     asks = [batcher.predict({"input": np.full((n, 3), float(n) if n != 3 else -1.0)}) for n in range(1, 6)]
     answers = await asyncio.gather(*asks, return_exceptions=True)
     await batcher.close()
@@ -58,7 +58,7 @@ class Scalar(Temperamental):
 
 async def test_an_output_without_rows_fails_no_batch(tmp_path: Path) -> None:
     plane = DataPlane(write_onnx(tmp_path / "p"), Scalar())
-    batcher = Batcher(plane, max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
+    batcher = Batcher(plane, (Here(plane),), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
     answers = await asyncio.gather(*(batcher.predict({"input": np.full((1, 3), float(n))}) for n in range(3)))
     await batcher.close()
     assert [answer["label"].tolist() for answer in answers] == [[0.0], [1.0], [2.0]]
@@ -74,9 +74,8 @@ class Kinds(Temperamental):
 
 async def test_joins_no_columns_of_two_types(tmp_path: Path) -> None:
     model = Kinds()
-    batcher = Batcher(
-        DataPlane(write_onnx(tmp_path / "p"), model), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx")
-    )
+    plane = DataPlane(write_onnx(tmp_path / "p"), model)
+    batcher = Batcher(plane, (Here(plane),), max_batch=100, max_queue=100, metrics=Metrics("m", "1", "onnx"))
     arrays = [np.ones((1, 3), kind) for kind in ("int64", "float64", "bool", "U3", "object", "U5")]
     answers = await asyncio.gather(*(batcher.predict({"input": array}) for array in arrays))
     await batcher.close()
@@ -85,7 +84,7 @@ async def test_joins_no_columns_of_two_types(tmp_path: Path) -> None:
 
 
 async def test_refuses_when_the_queue_is_full(plane: DataPlane) -> None:
-    batcher = Batcher(plane, max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
+    batcher = Batcher(plane, (Here(plane),), max_batch=1, max_queue=2, metrics=Metrics("m", "1", "onnx"))
     row = {"input": np.ones((1, 3))}
     answers = await asyncio.gather(*(batcher.predict(row) for _ in range(5)), return_exceptions=True)
     await batcher.close()

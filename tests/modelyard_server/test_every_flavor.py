@@ -245,7 +245,8 @@ def test_one_row_answers_as_among_others(packaged: Packaged) -> None:
 
 
 def test_there_is_a_case_for_every_flavor() -> None:
-    assert {case.flavor for case in CASES.values()} == set(Flavor)
+    # A plain class has no answer but the data plane's; tests/modelyard/packaging has it.
+    assert {case.flavor for case in CASES.values()} == set(Flavor) - {Flavor.python}
     assert {case.make().task for case in CASES.values() if case.flavor is Flavor.transformers} == _tasks()
 
 

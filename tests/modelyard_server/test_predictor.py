@@ -16,6 +16,7 @@ from harness.packages import write_onnx
 from modelyard_api.errors import InvalidInput, TooLarge
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.flavors.base import Columns
+from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
 from modelyard_server.pace import Pace
 from modelyard_server.predictor import Predictor
@@ -36,7 +37,7 @@ class Wide:
 def predictor(directory: Path, model: Wide) -> Predictor:
     settings = ServerSettings(package=directory, endpoint="e", model="m", open=True, max_body=1_000_000)
     plane = DataPlane(write_onnx(directory / "p"), model)
-    return Predictor(settings, plane, Pace(1e-9, 0.0), Metrics("m", "1", "onnx"))
+    return Predictor(settings, Loaded(plane, Pace(1e-9, 0.0), "1"), Metrics("m", "1", "onnx"))
 
 
 def body(rows: int, value: object = 1.5, spaces: int = 0) -> bytes:

@@ -164,7 +164,7 @@ def test_too_long(tmp_path: Path) -> None:
     options = ("--output", str(tmp_path / "out"), "--timeout", "0.5", "--grace", "0.2")
     returned, _ = run(tmp_path / "run", *options, code=STUBBORN)
     found = status(tmp_path / "out")
-    assert (returned, found.exit_code, found.reason) == (137, 137, "DeadlineExceeded")
+    assert (returned, found.exit_code, found.reason) == (124, 137, "DeadlineExceeded")
     assert "0.5 s" in found.message
     assert found.lines == ("begun", "not yet")
 
@@ -193,7 +193,7 @@ def test_told_to_end_it_may_finish_its_sentence_and_what_it_left_is_kept(tmp_pat
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     found = status(tmp_path / "out")
-    assert (process.returncode, found.state, found.reason) == (1, TaskState.failed, "Stopped")
+    assert (process.returncode, found.state, found.reason) == (143, TaskState.failed, "Stopped")
     assert log.read_text() == "begun\nsaved\n"
     assert (tmp_path / "out" / "output" / "checkpoint").read_text() == "7"
 

@@ -191,6 +191,17 @@ def test_notebook_of_panels_through_papermill(stack: Stack, tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(600)
+def test_notebook_of_runs_through_papermill(stack: Stack, tmp_path: Path) -> None:
+    printed = papermill(stack, tmp_path, "05-batch.ipynb", name="penguins", scores=tmp_path / "scores")
+    assert "the notebook has no parameter 'dept'" in printed
+    assert "penguins: 2 succeeded" in printed
+    assert "At 02:30 on Monday through Friday" in printed
+    assert list((tmp_path / "scores").glob("*.parquet"))
+    with stack.client("ada") as ada:
+        assert [one["name"] for one in ada.get("/schedules").json()["items"] if one["name"] == "penguins"] == []
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("notebook", "name"), [("01-train-and-publish.ipynb", "churn"), ("02-train-a-network.ipynb", "digits")]
 )

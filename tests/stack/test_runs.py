@@ -283,3 +283,28 @@ def test_many_wait_in_the_queue_with_their_place(stack: Stack, ada: Submitter) -
     for run in (*runs, urgent):
         assert ada.ended(run).state == "succeeded"
     assert time.monotonic() - began < 120
+
+
+def test_a_new_file_in_a_folder_is_given_to_a_run(ada: Submitter, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "old.csv").write_text("x")
+    path = tmp_path / "load.ipynb"
+    path.write_text(notebook("import modelyard as yard\nyard.record('files', files)", parameters="files = []"))
+    watched = {"location": f"{tmp_path}/in", "pattern": "*.csv", "settle": 0}
+    made = ada.ask(lambda client: client.schedule(path, on_files=watched, overlap=True))
+    assert made.resource.spec.on_files.parameter == "files"
+    again = ada.ask(lambda client: client.schedule(path, on_files=f"{tmp_path}/in", on_drift="churn"))
+    assert (again.resource.spec.on_files.settle, again.resource.spec.on_drift.model) == (10.0, "ada.churn")
+    ada.ask(lambda client: client.schedule(path, on_files=watched, overlap=True))
+    (tmp_path / "in" / "new.csv").write_text("x")
+    found = eventually(
+        lambda: ada.ask(lambda client: client.runs(schedule="ada/load")), timeout=60, what="a run for it"
+    )
+    (run,) = map(ada.ended, found)
+    assert run.results == {"files": [f"{tmp_path}/in/new.csv"]}
+    ada.ask(_forget)
+
+
+async def _forget(client: AsyncClient) -> None:
+    (schedule,) = [one for one in await client.schedules() if one.resource.name == "load"]
+    await schedule.delete()

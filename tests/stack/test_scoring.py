@@ -165,3 +165,14 @@ def _now(stack: Stack, run: AsyncRun) -> AsyncRun:
 
 async def _cancel(client: AsyncClient, run_id: str) -> None:
     await (await client.run(run_id)).cancel()
+
+
+def test_a_table_in_shards_has_one_report(published: Stack, rows: Path, tmp_path: Path) -> None:
+    run = scored(published, "score-me", rows, tmp_path / "out", keys=("id",), part_rows=500, fields={"shards": 3})
+    assert (run.results["rows"], run.results["scored"], run.results["shards"]) == (ROWS, ROWS, 3)
+    assert run.status.mlflow_run_id, "the shard that ended it told MLflow"
+    found = answers(tmp_path / "out")
+    assert sorted(found["id"]) == list(range(ROWS))
+    logs = ask(published, lambda client: _logs(client, run.id))
+    for index in range(3):
+        assert any(line.startswith(f"shard {index}: ") for line in logs), logs

@@ -17,9 +17,14 @@ type Given = {
   unit?: boolean;
   /** No last value in the legend: what counts is the shape. */
   plain?: boolean;
+  /** Each point is marked: they are few, and between them nothing was measured. */
+  dots?: boolean;
+  /** x by its magnitude. */
+  log?: boolean;
 };
 
-export function Chart({ title, curves, xLabel = "", height = 190, unit = false, plain = false }: Given) {
+export function Chart(given: Given) {
+  const { title, curves, xLabel = "", height = 190, unit = false, plain = false, dots = false, log = false } = given;
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | null>(null);
   const names = curves.map((curve) => curve.name).join("\n");
@@ -29,7 +34,7 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false, 
     if (!el) return;
     const draw = () => {
       chart.current?.destroy();
-      chart.current = new uPlot(options(el, names.split("\n"), xLabel, height, unit), [[]], el);
+      chart.current = new uPlot(options(el, names.split("\n"), { xLabel, height, unit, dots, log }), [[]], el);
       chart.current.setData(aligned(curves) as uPlot.AlignedData);
     };
     draw();
@@ -45,7 +50,7 @@ export function Chart({ title, curves, xLabel = "", height = 190, unit = false, 
       chart.current?.destroy();
       chart.current = null;
     };
-  }, [names, xLabel, height, unit]);
+  }, [names, xLabel, height, unit, dots, log]);
 
   useEffect(() => {
     chart.current?.setData(aligned(curves) as uPlot.AlignedData);
@@ -101,7 +106,10 @@ export function room(_: unknown, low: number | null, high: number | null): uPlot
   return low === null || high === null || (low === 0 && high === 0) ? [0, 1] : uPlot.rangeNum(low, high, 0.1, true);
 }
 
-function options(el: HTMLElement, names: string[], xLabel: string, height: number, unit: boolean): uPlot.Options {
+type Look = { xLabel: string; height: number; unit: boolean; dots: boolean; log: boolean };
+
+function options(el: HTMLElement, names: string[], look: Look): uPlot.Options {
+  const { xLabel, height, unit, dots, log } = look;
   const style = getComputedStyle(el);
   const ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color;
   const grid = { stroke: style.getPropertyValue("--jp-border-color2").trim() || "#ccc", width: 1 };
@@ -111,9 +119,9 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
     height,
     legend: { show: false },
     cursor: { drag: { x: true, y: false } },
-    scales: { x: { time: false }, y: { range: unit ? [0, 1] : room } },
+    scales: { x: { time: false, distr: log ? 3 : 1 }, y: { range: unit ? [0, 1] : room } },
     axes: [
-      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30, incrs: steps },
+      { ...axis, label: xLabel || undefined, labelSize: 16, size: 30, ...(log ? {} : { incrs: steps }) },
       { ...axis, size: 56, values: (_, splits) => splits.map((value) => number(value)) },
     ],
     series: [
@@ -124,7 +132,7 @@ function options(el: HTMLElement, names: string[], xLabel: string, height: numbe
         dash: DASHES[i % DASHES.length] ?? [],
         width: 2,
         spanGaps: true,
-        points: { show: alone, size: 7 },
+        points: { show: dots || alone, size: 7, fill: COLOURS[i % COLOURS.length] ?? "#000" },
       })),
     ],
   };

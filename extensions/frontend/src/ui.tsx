@@ -152,24 +152,37 @@ export function Text(given: {
   max?: number;
   step?: number | "any";
   disabled?: boolean;
+  /** Values to choose from; others may be typed. */
+  options?: readonly string[];
 }) {
+  const list = useId();
   return (
     <Field
       label={given.label}
       help={given.help}
       error={given.error}
       control={(tied) => (
-        <input
-          {...tied}
-          type={(given.kind ?? "text") as "text"}
-          value={given.value}
-          placeholder={given.placeholder}
-          min={given.min}
-          max={given.max}
-          step={given.step}
-          disabled={given.disabled}
-          onInput={(event) => given.onChange(event.currentTarget.value)}
-        />
+        <>
+          <input
+            {...tied}
+            type={(given.kind ?? "text") as "text"}
+            value={given.value}
+            placeholder={given.placeholder}
+            min={given.min}
+            max={given.max}
+            step={given.step}
+            disabled={given.disabled}
+            list={given.options ? list : undefined}
+            onInput={(event) => given.onChange(event.currentTarget.value)}
+          />
+          {given.options && (
+            <datalist id={list}>
+              {given.options.map((option) => (
+                <option key={option} value={option} />
+              ))}
+            </datalist>
+          )}
+        </>
       )}
     />
   );

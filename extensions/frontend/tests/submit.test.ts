@@ -12,6 +12,7 @@ const FORM: Form = {
     { name: "small", title: "Small" },
     { name: "large", title: "Large" },
   ],
+  schedules: ["nightly"],
   files: [
     ["train.ipynb", 100],
     ["helpers.py", 10],
@@ -41,12 +42,21 @@ beforeEach(() => {
 afterEach(() => document.body.replaceChildren());
 
 const field = (name: string) =>
-  [...document.querySelectorAll("label")]
-    .find((label) => label.textContent?.startsWith(name))
-    ?.querySelector("input") as HTMLInputElement;
+  [...document.querySelectorAll("label")].find((label) => label.textContent?.startsWith(name))
+    ?.control as HTMLInputElement;
 const press = (name: string) =>
   ([...document.querySelectorAll("button")].find((one) => one.textContent === name) as HTMLButtonElement).click();
-const said = () => document.querySelector(".yard-submit [role]")?.textContent;
+const said = () => document.querySelector(".yard-submit > [role]")?.textContent;
+const wrong = (name: string) =>
+  document.getElementById(field(name).getAttribute("aria-describedby")?.split(" ")[0] ?? "")?.textContent;
+const choose = (name: string, value: string) => {
+  field(name).value = value;
+  field(name).dispatchEvent(new Event("change"));
+};
+const type = (name: string, value: string) => {
+  field(name).value = value;
+  field(name).dispatchEvent(new Event("input"));
+};
 
 async function opened() {
   press("Submit…");
@@ -62,7 +72,9 @@ test("the notebook is saved, its parameters are asked for, and it is submitted",
   expect(document.querySelector("dialog")?.textContent).toContain("These files go with it: helpers.py.");
   field("depth").value = "7";
   field("fast").checked = false;
-  (document.querySelector("dialog select") as HTMLSelectElement).value = "large";
+  field("Size").value = "large";
+  field("Timeout").value = "30";
+  field("Environment").value = "A=1";
   answers = [{ id: "a1b2", name: "train" }];
   press("Submit");
   await vi.waitFor(() => expect(said()).toContain("Run a1b2 is submitted"));
@@ -70,6 +82,10 @@ test("the notebook is saved, its parameters are asked for, and it is submitted",
     path: "a folder/train.ipynb",
     name: "train",
     profile: "large",
+    timeout: "30",
+    retries: "0",
+    priority: "0",
+    environment: "A=1",
     parameters: { depth: "7", fast: false, label: "churn" },
   });
   press("Close");
@@ -78,22 +94,55 @@ test("the notebook is saved, its parameters are asked for, and it is submitted",
 
 test("what is wrong stands in the form, at its field", async () => {
   await opened();
-  answers = [
-    {
-      title: "Invalid parameter",
-      detail: "parameter 'depth' must be of type int",
-      remedy: "Its default is 3.",
-      field: "depth",
-    },
-  ];
+  const detail = "parameter 'depth' must be of type int";
+  answers = [{ title: "Invalid parameter", detail, remedy: "Its default is 3.", field: "parameters.depth" }];
   field("depth").value = "many";
   press("Submit");
-  await vi.waitFor(() => expect(said()).toBe("parameter 'depth' must be of type int. Its default is 3."));
+  await vi.waitFor(() => expect(wrong("depth")).toBe("parameter 'depth' must be of type int. Its default is 3."));
   expect(field("depth").getAttribute("aria-invalid")).toBe("true");
+  expect(said()).toBe("");
+  answers = [{ detail: "'x' is not a whole number from 0 to 20", field: "retries" }];
+  field("Retries").value = "x";
+  press("Submit");
+  await vi.waitFor(() => expect(wrong("Retries")).toBe("'x' is not a whole number from 0 to 20."));
+  expect(wrong("depth")).toBe("");
+  expect(field("Retries").closest("details")?.hasAttribute("open")).toBe(true);
+  answers = [{ detail: "the notebook has no kernel", field: "" }];
+  press("Submit");
+  await vi.waitFor(() => expect(said()).toBe("the notebook has no kernel."));
   answers = [{ id: "c3", name: "train" }];
   field("depth").value = "4";
   field("depth").dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
   await vi.waitFor(() => expect(said()).toContain("Run c3 is submitted"));
+});
+
+test("on a schedule: the line is read out before it is saved", async () => {
+  await opened();
+  const read = () => document.querySelector(".yard-submit-read")?.textContent;
+  const next = [1_795_755_600, 1_795_842_000];
+  answers = [{ words: "At 05:00 every day", next }];
+  choose("When", "schedule");
+  await vi.waitFor(() => expect(read()).toContain("At 05:00 every day"));
+  expect(asked[1]?.[0]).toBe("?cron=0%205%20*%20*%20*&time_zone=UTC");
+  expect(document.querySelectorAll(".yard-submit-read li")).toHaveLength(2);
+  expect(read()).not.toContain("your time");
+  answers = [{ detail: "'0 0 30 2 *' is never due", remedy: "Five fields.", field: "cron" }];
+  type("Cron line", "0 0 30 2 *");
+  await vi.waitFor(() => expect(wrong("Cron line")).toBe("'0 0 30 2 *' is never due. Five fields."));
+  expect([read(), field("How often").value]).toEqual(["", ""]);
+  answers = [{ words: "At 05:00 on Monday", next }];
+  choose("How often", "0 5 * * MON");
+  await vi.waitFor(() => expect(read()).toContain("At 05:00 on Monday"));
+  expect(wrong("Cron line")).toBe("");
+  answers = [{ words: "At 05:00 on Monday", next }];
+  type("Time zone", "Asia/Tokyo");
+  await vi.waitFor(() => expect(read()).toContain("your time"));
+  type("Name", "nightly");
+  expect(document.querySelector("dialog")?.textContent).toContain("There is a schedule nightly: this takes its place");
+  answers = [{ schedule: "ada/nightly", next }];
+  press("Save the schedule");
+  await vi.waitFor(() => expect(said()).toContain("Schedule ada/nightly is saved; its next run is on"));
+  expect(asked.at(-1)?.[1]).toMatchObject({ cron: "0 5 * * MON", time_zone: "Asia/Tokyo", name: "nightly" });
 });
 
 test("a notebook that cannot run says why", async () => {

@@ -1,9 +1,12 @@
 import { act, cleanup, render, screen, waitFor, within } from "@testing-library/preact";
 import userEvent from "@testing-library/user-event";
-import { afterEach, expect, test } from "vitest";
-import { fraction, type Row, RunsPanel, type View } from "../src/panels/unattended";
+import { afterEach, expect, test, vi } from "vitest";
+import type { Row } from "../src/batch/run";
+import { fraction } from "../src/batch/runs";
+import { RunsPanel } from "../src/panels/unattended";
 import { FakeModel } from "./fake_model";
 
+vi.mock("../src/chart", () => ({ Chart: () => null })); // it needs a canvas
 afterEach(cleanup);
 
 const ROW: Row = {
@@ -19,12 +22,16 @@ const ROW: Row = {
   elapsed: 70,
   expected: 300,
   created: 1_750_000_000,
+  group: "",
+  member: "",
 };
 const DONE: Row = { ...ROW, id: "b2", name: "score", state: "succeeded", live: false, cell: 7, output: "done" };
 const FAILED: Row = { ...DONE, id: "c3", name: "broken", state: "failed", said: "Cell 2 failed: ValueError" };
 
-function shown(view: Partial<View> = {}) {
-  const model = new FakeModel({ view: { rows: [ROW, DONE, FAILED], more: false, page: 0, problem: null, ...view } });
+const PAGE = { tab: "runs", more: false, page: 0, only: "", group: "", problem: null };
+
+function shown(view: object = {}) {
+  const model = new FakeModel({ view: { ...PAGE, rows: [ROW, DONE, FAILED], ...view } });
   render(<RunsPanel model={model} />);
   return model;
 }
@@ -66,15 +73,11 @@ test("the output notebook is shown in a frame that may do nothing, and again whe
   const frame = screen.getByTitle("Output notebook of train") as HTMLIFrameElement;
   expect(frame.getAttribute("sandbox")).toBe("");
   expect(frame.getAttribute("srcdoc")).toContain("<head><meta http-equiv");
-  await act(async () => model.set({ view: { rows: [{ ...ROW, cell: 4 }], more: false, page: 0, problem: null } }));
+  await act(async () => model.set({ view: { ...PAGE, rows: [{ ...ROW, cell: 4 }] } }));
   await reply(model, "notebook", { ok: true, value: "two" }, 2);
   expect(frame.getAttribute("srcdoc")).toContain("two");
-  await act(async () =>
-    model.set({ view: { rows: [{ ...ROW, cell: 4, elapsed: 80 }], more: false, page: 0, problem: null } }),
-  );
-  await act(async () =>
-    model.set({ view: { rows: [{ ...ROW, cell: 4, output: "more" }], more: false, page: 0, problem: null } }),
-  );
+  await act(async () => model.set({ view: { ...PAGE, rows: [{ ...ROW, cell: 4, elapsed: 80 }] } }));
+  await act(async () => model.set({ view: { ...PAGE, rows: [{ ...ROW, cell: 4, output: "more" }] } }));
   expect(asked(model, "notebook")).toHaveLength(2);
   await userEvent.click(screen.getByRole("button", { name: "Read again" }));
   await reply(model, "notebook", { ok: true, value: "three" }, 3);
@@ -85,7 +88,11 @@ test("a failure comes first, with the cell and the traceback", async () => {
   const model = shown();
   await userEvent.click(within(row("broken")).getByRole("button", { name: "Open" }));
   const failure = { cell: 2, source: "fit(X)", error: "ValueError: no rows", traceback: "Traceback …" };
-  await reply(model, "details", { ok: true, value: { facts: [], parameters: [], results: [], failure } });
+  await reply(model, "details", {
+    ok: true,
+    value: { facts: [], parameters: [], results: [], failure, tail: "killed" },
+  });
+  expect(screen.getByLabelText("The end of its log").textContent).toContain("killed");
   expect(screen.getByText("Cell 2 failed: ValueError: no rows")).toBeTruthy();
   expect(screen.getByLabelText("Traceback").textContent).toContain("Traceback …");
 });
@@ -97,9 +104,37 @@ test("log, parameters and results", async () => {
   await reply(model, "logs", { ok: true, value: "line 1\nline 2" });
   expect(screen.getByLabelText("Log of score").textContent).toContain("line 2");
   await userEvent.click(screen.getByRole("tab", { name: "About" }));
-  const value = { facts: [["Run", "b2"]], parameters: [["depth", "3"]], results: [["auc", "0.93"]], failure: null };
+  const value = {
+    facts: [["Run", "b2"]],
+    parameters: [["depth", "3"]],
+    results: [["auc", "0.93"]],
+    failure: null,
+    tail: "",
+  };
   await reply(model, "details", { ok: true, value });
   expect(screen.getByRole("table", { name: "Results" }).textContent).toContain("0.93");
+  await userEvent.click(screen.getByRole("button", { name: "Delete…" }));
+  expect(asked(model, "remove")).toHaveLength(0);
+  await userEvent.click(screen.getByRole("button", { name: "Delete the run" }));
+  expect(asked(model, "remove")[0]?.given).toEqual({ id: "b2" });
+  await reply(model, "remove", { ok: true, value: null });
+  expect(screen.getByText("It is deleted.")).toBeTruthy();
+});
+
+test("a kernel in which nothing changes is not taken for gone, one that says nothing is", async () => {
+  vi.useFakeTimers();
+  const model = shown();
+  for (let i = 0; i < 9; i += 1)
+    await act(async () => {
+      vi.advanceTimersByTime(10_000);
+      model.emit("msg:custom", { beat: true });
+    });
+  expect(screen.queryByText("The kernel of this panel is gone")).toBeNull();
+  await act(async () => {
+    vi.advanceTimersByTime(31_000);
+  });
+  expect(screen.getByText("The kernel of this panel is gone")).toBeTruthy();
+  vi.useRealTimers();
 });
 
 test("pages, and nothing yet", async () => {

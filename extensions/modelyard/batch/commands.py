@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from modelyard import loop, sync, unattended
+from modelyard.batch import group_commands
+from modelyard.batch.printing import Json, show
 from modelyard.errors import InvalidInput, RunFailed
 from modelyard.submitting import Lines, Run, describe, run, runs
 from modelyard.unattended import Submission
 
 app = typer.Typer(no_args_is_help=True, help="Runs of notebooks: yours, and those of your groups.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+app.add_typer(group_commands.app, name="groups")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
-_console = Console()
 
 
 @app.command("submit")
@@ -60,17 +59,7 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Runs and their state, newest first."""
-    rows = [_row(one) for one in runs(state=state, limit=limit)]
-    if as_json:
-        print(json.dumps(rows, indent=2))  # noqa: T201
-        return
-    table = Table(box=None)
-    for column in rows[0] if rows else []:
-        # An id is there to be copied: it is never cut.
-        table.add_column(column, no_wrap=column == "id", min_width=16 if column == "id" else None)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _console.print(table if rows else "none", highlight=False)
+    show([_row(one) for one in runs(state=state, limit=limit)], as_json)
 
 
 @app.command("show")

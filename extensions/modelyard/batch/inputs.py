@@ -11,6 +11,7 @@ from typing import Any
 from modelyard.batch.order import Order
 from modelyard.client import AsyncClient, Request
 from modelyard.errors import InvalidInput, ModelyardError, NotFound
+from modelyard.snapshots import parsed
 
 PATIENCE = 600.0
 """Seconds in which the hub service may be away, such as while it is started again."""
@@ -58,14 +59,10 @@ def unpack(content: bytes, folder: Path) -> None:
 
 def read_notebook(path: Path) -> Any:
     """Refused where it is none."""
-    import nbformat
-
     try:
-        notebook: Any = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
+        return parsed(path)
     except Exception as error:  # nbformat raises whatever its parsers do
         raise Refused("InvalidNotebook", f"{path.name} is no notebook: {error}") from error
-    return notebook
 
 
 def check_kernel(notebook: Any) -> str:

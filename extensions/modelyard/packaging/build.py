@@ -7,15 +7,22 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from modelyard.packaging import boosting, onnx, torch, transformers
 from modelyard.packaging.answers import Answers, Comparison, ask, compare, observe
 from modelyard.packaging.check import Original, check
-from modelyard.packaging.mlmodel import Source, save_boosted, save_described, save_python, save_sklearn
+from modelyard.packaging.mlmodel import (
+    Source,
+    save_boosted,
+    save_described,
+    save_plain,
+    save_python,
+    save_sklearn,
+)
 from modelyard.packaging.options import BuildOptions
 from modelyard.packaging.probes import Probe, probes
-from modelyard.packaging.python import resolve
+from modelyard.packaging.python import Plain, is_plain, resolve
 from modelyard.packaging.reference import reference_of
 from modelyard.packaging.requirements import versions
 from modelyard.packaging.rows import EXAMPLE_ROWS, json_rows
@@ -24,7 +31,15 @@ from modelyard.packaging.signature import check_example, inputs_of, is_table
 from modelyard.packaging.sklearn import NotSkops, trusted_types
 from modelyard.packaging.trial import Trial, check_outputs
 from modelyard_api.errors import InvalidInput, PublishFailed, StorageFull
-from modelyard_api.models import MANIFEST_PATH, REFERENCE_PATH, Conversion, Flavor, PackageManifest, Signature
+from modelyard_api.models import (
+    MANIFEST_PATH,
+    PYTHON_PATH,
+    REFERENCE_PATH,
+    Conversion,
+    Flavor,
+    PackageManifest,
+    Signature,
+)
 
 _ONNX_FILE = "modelyard/model.onnx"
 _TORCH_FILE = "modelyard/model.pt2"
@@ -37,8 +52,9 @@ def build(
 ) -> PackageManifest:
     """Write a package of `model` into `directory` (made; must be empty) and return its manifest.
 
-    `model`: a fitted scikit-learn estimator, one of XGBoost's or LightGBM's (a Booster too), a PyTorch module, an
-    object with `predict(rows)`, or a function of rows.
+    `model`: a fitted scikit-learn estimator, one of XGBoost's or LightGBM's (a Booster too), a PyTorch module, a
+    pipeline of transformers, an object with `predict(rows)`, a function of rows, or a class with `load(folder)` and
+    `predict(columns)`.
     `example`: a DataFrame or an array of shape (n, …), n ≥ 1, as the model takes it. `overrides` are fields of
     `BuildOptions`; None leaves the default. With `options.trial` (the default) the package has been loaded in a fresh
     process when this returns. Raises InvalidInput (the example, the model), PublishFailed (no flavor answers as the
@@ -85,6 +101,13 @@ _TOLD = (
 )
 
 
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InvalidInput(f"files={str(path)!r} is no folder", remedy="Name the folder that load(folder) reads.")
+    return folder
+
+
 class _Refused(Exception):
     """A flavor that cannot serve this model; the text says why."""
 
@@ -129,10 +152,16 @@ class _Builder:
         return self._write(candidate, final=True)
 
     def _read(self) -> None:
-        contract, _ = observe(self.model, self.example)
         given = self.options.signature
         inputs = given.inputs if given else inputs_of(self.example, self.options.training)
-        layout = "table" if is_table(self.example) else "tensor"
+        layout: Literal["table", "tensor"] = "table" if is_table(self.example) else "tensor"
+        if is_plain(self.model) and not self._is_module:
+            check_picklable(self.model)
+            files = None if self.options.files is None else _folder(self.options.files)
+            self.model = Plain(self.model, files, Signature(layout=layout, inputs=inputs, outputs=()))
+        elif self.options.files is not None:
+            raise InvalidInput("files= is for a class with load(folder) and predict(columns)", remedy="Leave it out.")
+        contract, _ = observe(self.model, self.example)
         self.signature = Signature(layout=layout, inputs=inputs, outputs=contract.outputs)
         self.contract = contract
         self.original = Original(self.model, self.signature, contract)
@@ -155,6 +184,8 @@ class _Builder:
         if isinstance(self.model, boosting.Boosted):
             return {self.model.flavor: self._native}
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
+        if isinstance(self.model, Plain):
+            makers = {Flavor.python: self._plain}
         makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
         if (boosted := boosting.flavor_of(self.model)) is not None:
             makers[boosted] = self._native
@@ -253,6 +284,12 @@ class _Builder:
         else:
             path = save_python(self.source, self.directory)
         return self._confirmed(self._candidate(Flavor.pyfunc, path))
+
+    def _plain(self) -> _Candidate:
+        save_plain(replace(self.source, model=self.model.model), self.model.files, self.directory)
+        (self.directory / PYTHON_PATH).parent.mkdir(exist_ok=True)
+        (self.directory / PYTHON_PATH).write_bytes(self.model.content)
+        return self._confirmed(self._candidate(Flavor.python, PYTHON_PATH))
 
     def _confirmed(self, candidate: _Candidate) -> _Candidate:
         """`candidate` when it answers given rows as the original does, else its files are taken away again."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from modelyard.packaging.boosting import Native
-from modelyard.packaging.python import python_model
+from modelyard.packaging.python import plain_model, python_model
 from modelyard.packaging.requirements import infer, pinned
 from modelyard.packaging.rows import EXAMPLE_ROWS
 from modelyard.packaging.signature import is_table
@@ -94,6 +96,24 @@ def save_python(source: Source, directory: Path) -> str:
             **_common(source),
         )
     return "python_model.pkl"
+
+
+def save_plain(source: Source, files: Path | None, directory: Path) -> None:
+    """Save a plain class's object, with its folder of files as MLflow's artifact `files`."""
+    with _staged(directory) as path, TemporaryDirectory() as named:
+        import mlflow.pyfunc
+
+        artifacts = None
+        if files is not None:
+            # A copy, as MLflow calls a folder as it was called, and follows no link.
+            artifacts = {"files": shutil.copytree(files, str(Path(named) / "files"))}
+        mlflow.pyfunc.save_model(
+            str(path),
+            python_model=plain_model(source.model),
+            artifacts=artifacts,
+            pip_requirements=_requirements(source, "cloudpickle", "numpy"),
+            **_common(source),
+        )
 
 
 def _requirements(source: Source, *libraries: str) -> list[str]:

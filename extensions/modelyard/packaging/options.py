@@ -22,16 +22,18 @@ class BuildOptions:
     """How a package is built; every field has a default that suits a notebook.
 
     `signature`: its inputs instead of those read from the example. `requirements`: pip lines for what a model needs
-    beyond what was found. `code_paths`: local folders or modules that the model imports. `training`: rows with the
-    example's columns that show missing values, categories and ranges, and serve the checks. `flavors`: what may be
-    tried, in this order; one that is not for such a model is passed over. `tolerance`: greatest difference allowed
-    between a conversion and the original, relative to the larger of 1 and the greatest absolute answer. `trial`: load
-    the package in a fresh process before it is accepted; `trial_timeout` in seconds.
+    beyond what was found. `code_paths`: local folders or modules that the model imports. `files`: the folder that a
+    plain class's `load` is given. `training`: rows with the example's columns that show missing values, categories and
+    ranges, and serve the checks. `flavors`: what may be tried, in this order; one that is not for such a model is
+    passed over. `tolerance`: greatest difference allowed between a conversion and the original, relative to the larger
+    of 1 and the greatest absolute answer. `trial`: load the package in a fresh process before it is accepted;
+    `trial_timeout` in seconds.
     """
 
     signature: Signature | None = None
     requirements: tuple[str, ...] | None = None
     code_paths: tuple[str | Path, ...] = ()
+    files: str | Path | None = None
     training: Any = None
     flavors: tuple[Flavor, ...] = tuple(Flavor)
     tolerance: float = 1e-5

@@ -27,13 +27,16 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
     """Base of the panels: a real widget, which sits in an `HBox` like any other.
 
     A panel's class names its front end with `front_end="train"` and has a method `on_<action>(**given)` for each
-    action, which is carried out in a thread and answered, and `hear_<what>(**given)` for what it is merely told: that
+    action, which is carried out in a thread and answered (those of `reads` each in one of their own, so that a slow
+    one holds up nothing else), and `hear_<what>(**given)` for what it is merely told: that
     is done at once, may not wait, and has no answer. Where nobody looks (a papermill run, a script) it has no comm:
     nothing is sent and nothing is kept in the notebook; it prints as text.
     """
 
     view = traitlets.Dict(help="What is shown; JSON, up to 4 KB once the panel is drawn.").tag(sync=True)
     below = traitlets.Unicode(help="Another panel, shown inside this one: a reference to it.").tag(sync=True)
+
+    reads: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, front_end: str | None = None, **given: Any) -> None:
         if front_end is not None:
@@ -42,8 +45,8 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
         super().__init_subclass__(**given)
 
     def __init__(self, **traits: Any) -> None:
-        self._jobs: queue.Queue[tuple[str, str, dict[str, Any]]] = queue.Queue(_WAITING)
-        self._worker: threading.Thread | None = None
+        self._jobs: dict[str, queue.Queue[tuple[str, str, dict[str, Any]]]] = {}
+        self._workers: dict[str, threading.Thread] = {}
         self._sending = threading.RLock()
         super().__init__(**traits)
         self.on_msg(self._heard)
@@ -91,22 +94,25 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # mypy does not follow 
         if not isinstance(content.get("action"), str):
             return
         job = (str(content.get("id", "")), content["action"], content.get("given") or {})
+        lane = job[1] if job[1] in self.reads else ""
+        jobs = self._jobs.setdefault(lane, queue.Queue(_WAITING))
         try:
-            self._jobs.put_nowait(job)
+            jobs.put_nowait(job)
         except queue.Full:
             self._answer(
                 job[0], problem=_problem("Busy", "too much is asked at once", "Wait for what was asked before.")
             )
             return
-        if self._worker is None or not self._worker.is_alive():
-            name = f"modelyard-{type(self).__name__.lower()}"
-            self._worker = threading.Thread(target=self._work, name=name, daemon=True)
-            self._worker.start()
+        worker = self._workers.get(lane)
+        if worker is None or not worker.is_alive():
+            name = f"modelyard-{type(self).__name__.lower()}-{lane}".rstrip("-")
+            self._workers[lane] = threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
+            self._workers[lane].start()
 
-    def _work(self) -> None:
+    def _work(self, jobs: queue.Queue[tuple[str, str, dict[str, Any]]]) -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=30)
+                job = jobs.get(timeout=30)
             except queue.Empty:
                 return
             self._do(*job)

@@ -17,6 +17,8 @@ POLL = 2.0
 """Seconds between two looks, while somebody looks at the panel."""
 LEASE = 100.0
 """Seconds after which a view that has said nothing more is taken for gone."""
+BEAT = 10.0
+"""Seconds after which a view hears that the kernel is there, also where nothing changes."""
 _AWAY = 10.0
 _PATIENCE = 8.0
 """Seconds without an answer, after which the hub service is said to be away."""
@@ -50,7 +52,7 @@ class LookedAt(Panel):
         self._wake.set()
 
     def _keep_up(self) -> None:
-        pause = POLL
+        pause, beat = POLL, 0.0
         while True:
             with self._watching:
                 now = time.monotonic()
@@ -60,6 +62,9 @@ class LookedAt(Panel):
                     return
             began = time.monotonic()
             pause = POLL if self.refresh() else min(2 * pause, _AWAY)
+            if began - beat >= BEAT:
+                beat = began
+                self.send({"beat": True})
             self._wait(began + pause)
 
     def _wait(self, until: float) -> None:

@@ -12,6 +12,10 @@ Columns = Mapping[str, NDArray[Any]]
 """Arrays by name: for a table one of shape (n,) per column, text as objects (str or None); for a tensor `input`."""
 
 
+Outputs = dict[str, NDArray[Any]]
+"""By the signature's names, each with n as its first dimension."""
+
+
 class Model(Protocol):
     """A loaded model. Called from one thread at a time."""
 

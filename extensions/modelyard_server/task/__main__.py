@@ -1,7 +1,8 @@
 """`python -m modelyard_server.task run|deliver`.
 
-`run` exits as the command does, 128 + N after signal N, 127 where there is none, 1 where it did not fail but its
-results could not be delivered. `deliver` exits after SIGTERM, with 0 where all is delivered, else 1.
+`run` exits as the command does, 128 + N after signal N, 127 where there is none, 143 where it was told to stop, 124
+where it took too long, 1 where it did not fail but its results could not be delivered.
+`deliver` exits after SIGTERM, with 0 where all is delivered, else 1.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from modelyard_server.task.targets import Target, open_target
 
 OUTPUT, FILES = "MODELYARD_OUTPUT", "MODELYARD_FILES"
 _EXIT_USE = 2
+_CODES = {"Stopped": 143, "DeadlineExceeded": 124}
+"""By these a cluster tells who was ended, and may be tried again, from who took too long."""
 _SAID_BYTES = 3500
 _GLANCE = 0.05
 
@@ -77,7 +80,7 @@ def _run(given: argparse.Namespace, folder: TaskFolder, target: Target | None) -
         given.say.write_text(_short(status))
     if status.state is TaskState.succeeded:
         return 0
-    return status.exit_code or 1
+    return _CODES.get(status.reason) or status.exit_code or 1
 
 
 def _run_and_deliver(runner: Runner, folder: TaskFolder, target: Target, every: float) -> TaskStatus:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import ValidationError
 
 from modelyard_api.endpoints import Endpoint, EndpointList, EndpointSpec, EndpointWrite, Identity
-from modelyard_api.errors import Conflict, InvalidInput, NotFound, PreconditionRequired
+from modelyard_api.errors import Conflict, InvalidInput, NotFound
 from modelyard_api.names import Label
-from modelyard_hub.api.conditional import merge_patch, require_match
+from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, merge_patch, require_match
 from modelyard_hub.api.problems import responses, validation_error
 from modelyard_hub.auth import audience, require_owner, require_reader
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
@@ -20,8 +20,6 @@ from modelyard_hub.runtimes.base import Package
 from modelyard_hub.store.records import Actor, StoredEndpoint
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"], responses=responses(401, 403, 422, 503))
-IfMatch = Annotated[str | None, Header(description='The ETag that you read, such as "3".')]
-IfNoneMatch = Annotated[str | None, Header(description="* creates, and refuses to overwrite.")]
 _PATCH = Body(
     media_type="application/merge-patch+json",
     description="RFC 7396: what is given replaces, null resets to the default, lists are replaced whole.",
@@ -63,15 +61,13 @@ async def put_endpoint(
 ) -> Endpoint:
     """`If-None-Match: *` creates (409 when it exists), `If-Match` replaces. Answers before anything runs."""
     require_owner(identity, owner, name)
-    if if_none_match is not None and if_none_match.strip() == "*":
+    if creates(if_match, if_none_match):
         created = await _create(parts, identity, (owner, name), body.spec, actor)
         response.status_code = 201
         response.headers["Location"] = f"{parts.hub.root}/api/v1/endpoints/{owner}/{name}"
         return _tagged(created.endpoint, response)
-    if if_match is None:
-        raise PreconditionRequired("a write needs If-Match, or If-None-Match: * to create")
     before = await readable(parts, identity, owner, name)
-    require_match(if_match, before.endpoint.generation)
+    require_match(if_match, entity_tag(before.endpoint.generation))
     return _tagged((await _write(parts, before, body.spec, actor)).endpoint, response)
 
 
@@ -88,7 +84,7 @@ async def patch_endpoint(
 ) -> Endpoint:
     """The merged spec obeys the same rules as a replaced one."""
     before = await changeable(parts, identity, owner, name)
-    require_match(if_match, before.endpoint.generation)
+    require_match(if_match, entity_tag(before.endpoint.generation))
     document = merge_patch({"spec": before.endpoint.spec.model_dump(mode="json")}, patch)
     try:
         spec = EndpointWrite.model_validate(document).spec
@@ -109,7 +105,7 @@ async def delete_endpoint(
 ) -> Endpoint:
     """Desired: gone. It shows `deleting` until nothing of it runs, then it is not found."""
     before = await changeable(parts, identity, owner, name)
-    require_match(if_match, before.endpoint.generation)
+    require_match(if_match, entity_tag(before.endpoint.generation))
     after = await parts.store.mark_deleting(owner, name, before.endpoint.generation, actor)
     return _tagged(after.endpoint, response)
 
@@ -128,7 +124,7 @@ async def roll_back(
     before = await changeable(parts, identity, owner, name)
     expected = None
     if if_match is not None:
-        require_match(if_match, before.endpoint.generation)
+        require_match(if_match, entity_tag(before.endpoint.generation))
         expected = before.endpoint.generation
     return _tagged((await parts.store.rollback(owner, name, actor, expected)).endpoint, response)
 

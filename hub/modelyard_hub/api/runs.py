@@ -1,14 +1,14 @@
-"""`/runs` and `/snapshots`: what is to be executed once, and how far it is."""
+"""`/runs`: what is to be executed once, and how far it is."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
 
 from modelyard_api.choices import Choice, choose
 from modelyard_api.endpoints import Identity
@@ -17,7 +17,7 @@ from modelyard_api.names import Label, owner_name
 from modelyard_api.parameters import check
 from modelyard_api.runs import (
     NOTEBOOK,
-    PROGRESS,
+    SNAPSHOT,
     Run,
     RunList,
     RunLog,
@@ -28,37 +28,19 @@ from modelyard_api.runs import (
     snapshot_folder,
     task_name,
 )
-from modelyard_api.tasks import RESULTS
+from modelyard_api.tasks import RESULTS, shard_output
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.scorable import check_score
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
 from modelyard_hub.profiles import offered
-from modelyard_hub.reconcile.run_steps import report_of
+from modelyard_hub.reconcile.reports import read_report
 from modelyard_hub.render import POLICY, to_html
-from modelyard_hub.runtimes.outputs import TaskOutput, open_output, read_log
+from modelyard_hub.runtimes.outputs import open_output, read_log
 from modelyard_hub.store.run_rows import RunQuery
 
-SNAPSHOT = "snapshot.zip"
 router = APIRouter(tags=["runs"], responses=responses(401, 403, 422, 503))
-DigestPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the body.")]
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}, "description": "The files."}}
-
-
-@router.put("/snapshots/{digest}", status_code=204, responses=responses(413, 507), summary="Files for runs to come")
-async def put_snapshot(
-    digest: DigestPath,
-    request: Request,
-    parts: PartsDep,
-    identity: Writer,
-    owner: Annotated[Label | None, Query(description="A group of yours; left out: you.")] = None,
-) -> None:
-    """The body is a zip archive; once more is fine. Runs name it by its digest."""
-    whose = _owner(identity, owner, "a snapshot")
-    body = await request.body()
-    if hashlib.sha256(body).hexdigest() != digest:
-        raise InvalidInput("the body is not what the digest says", remedy="Send it again, with its SHA-256.")
-    await parts.artifacts.write(parts.artifacts.place(snapshot_folder(whose, digest)), SNAPSHOT, body)
 
 
 @router.get("/runs", summary="Runs of the caller and of their groups, newest first")
@@ -85,12 +67,12 @@ async def list_runs(
 @router.post(
     "/runs",
     status_code=201,
-    responses={200: {"model": Run, "description": "It is there already"}, **responses(404, 409, 413, 507)},
+    responses=responses(404, 409, 413, 507),
     summary="Submit a run",
 )
 async def post_run(body: RunWrite, parts: PartsDep, identity: Writer, actor: ActorDep, response: Response) -> Run:
-    """Checked whole before it is queued; of two with one `idempotency_key` one is a run."""
-    owner = _owner(identity, body.owner, "the run")
+    """Checked whole before it is queued; of two with one `idempotency_key` one is a run, and both are told of it."""
+    owner = whose(identity, body.owner, "the run")
     spec = await settle(parts, identity, owner, body.spec)
     run = await parts.store.submit_run(
         owner, spec, created_by=actor.who, idempotency_key=body.idempotency_key, source=actor.source
@@ -105,11 +87,20 @@ async def get_run(run_id: str, parts: PartsDep, identity: Reader) -> Run:
     return await _told(parts, await readable(parts, identity, run_id))
 
 
-@router.delete("/runs/{run_id}", status_code=202, responses=responses(404), summary="Cancel a run")
-async def cancel_run(run_id: str, parts: PartsDep, identity: Writer, actor: ActorDep) -> Run:
-    """SIGTERM first; what it made so far is kept. Nothing changes of one that has ended."""
+@router.delete("/runs/{run_id}", status_code=202, responses=responses(404, 409), summary="Cancel a run, or remove it")
+async def cancel_run(
+    run_id: str,
+    parts: PartsDep,
+    identity: Writer,
+    actor: ActorDep,
+    remove: Annotated[bool, Query(description="Not to cancel it, but to remove one that has ended, for good.")] = False,
+) -> Run:
+    """SIGTERM first; what it made so far is kept. Nothing changes of one that has ended, so that a cancel that comes
+    late, or twice, costs no results. With `remove` the run is gone at once, and a little later its output and log."""
     run = await readable(parts, identity, run_id)
     require_owner(identity, run.owner, run.id)
+    if remove:
+        return await parts.store.removal.mark(run_id, actor)
     return await parts.store.cancel_run(run_id, actor)
 
 
@@ -126,9 +117,14 @@ async def get_logs(
     number = attempt or run.status.attempt
     if number == run.status.attempt and not run.ended:
         with suppress(NotFound):
-            (found, *_) = await parts.runtime.logs(task_name(run.id, number), lines=lines)
-            return RunLog(attempt=number, lines=found.lines)
-    return RunLog(attempt=number, lines=await read_log(_output(parts, run, number), lines) if number else ())
+            found = await parts.runtime.logs(task_name(run.id, number), lines=lines)
+            return RunLog(attempt=number, lines=_together(run, [log.lines for log in found], lines))
+    if not number:
+        return RunLog(attempt=0, lines=())
+    place = _place(parts, run, number)
+    places = [shard_output(place, index) for index in range(run.spec.shards)] or [place]
+    logs = await asyncio.gather(*(read_log(open_output(one), lines) for one in places))
+    return RunLog(attempt=number, lines=_together(run, logs, lines))
 
 
 @router.get(
@@ -147,7 +143,8 @@ async def get_notebook(
     """While it runs, as it was a few seconds ago."""
     run = await readable(parts, identity, run_id)
     number = attempt or run.status.attempt
-    found = await _output(parts, run, number).read(f"{RESULTS}/{NOTEBOOK}") if number else None
+    place = _place(parts, run, number)
+    found = await open_output(place).read(f"{RESULTS}/{NOTEBOOK}") if number else None
     if found is None:
         raise NotFound(f"run {run_id} has no output notebook yet", remedy="It has one once its first cell runs.")
     if format == "html":
@@ -159,13 +156,13 @@ async def get_notebook(
 async def get_input(run_id: str, parts: PartsDep, identity: Reader) -> Response:
     """A zip archive, as it was uploaded."""
     run = await readable(parts, identity, run_id)
-    found = None
     if run.spec.notebook is not None:
         place = parts.artifacts.place(snapshot_folder(run.owner, run.spec.notebook.snapshot))
-        found = await parts.artifacts.read(place, SNAPSHOT)
-    if found is None:
-        raise NotFound(f"run {run_id} has no files that were kept")
-    return Response(found, media_type="application/zip")
+        about = await parts.artifacts.stat(place, SNAPSHOT)
+        if about is not None:
+            pieces = parts.artifacts.stream(place, SNAPSHOT)
+            return StreamingResponse(pieces, headers={"Content-Length": str(about.size)}, media_type="application/zip")
+    raise NotFound(f"run {run_id} has no files that were kept")
 
 
 async def readable(parts: Parts, identity: Identity, run_id: str) -> Run:
@@ -184,17 +181,24 @@ async def _told(parts: Parts, run: Run) -> Run:
     if run.status.state is not RunState.running:
         return run
     try:
-        told = await _output(parts, run, run.status.attempt).read(f"{RESULTS}/{PROGRESS}")
+        report = await read_report(_place(parts, run, run.status.attempt), run.spec.shards)
     except Unavailable:
         return run  # what is known without it is worth more than an error
-    report = report_of(told)
     change = {"progress": report.progress, "results": report.results, "peak_memory": report.peak_memory,
-              "mlflow_run_id": report.mlflow_run_id} if told else {}  # fmt: skip
+              "mlflow_run_id": report.mlflow_run_id} if report is not None else {}  # fmt: skip
     return run.model_copy(update={"status": run.status.model_copy(update=change)})
 
 
-def _output(parts: Parts, run: Run, attempt: int) -> TaskOutput:
-    return open_output(parts.artifacts.place(attempt_folder(run.owner, run.id, attempt)))
+def _together(run: Run, logs: Sequence[tuple[str, ...]], lines: int) -> tuple[str, ...]:
+    """The lines of a log; of shards those of each, in turn, with its number."""
+    if not run.spec.shards:
+        return logs[0]
+    each = max(1, lines // len(logs))
+    return tuple(f"shard {index}: {line}" for index, log in enumerate(logs) for line in log[-each:])
+
+
+def _place(parts: Parts, run: Run, attempt: int) -> str:
+    return parts.artifacts.place(attempt_folder(run.owner, run.id, attempt))
 
 
 async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) -> RunSpec:
@@ -205,11 +209,12 @@ async def settle(parts: Parts, identity: Identity, owner: str, spec: RunSpec) ->
         if spec.notebook.declared is not None:
             check(spec.notebook.declared, spec.parameters, frozenset(spec.results_of))
         place = parts.artifacts.place(snapshot_folder(owner, spec.notebook.snapshot))
-        if await parts.artifacts.read(place, SNAPSHOT) is None:
+        if await parts.artifacts.stat(place, SNAPSHOT) is None:
             raise InvalidInput(
                 f"spec.notebook.snapshot: {owner!r} has no snapshot {spec.notebook.snapshot}",
                 remedy="Upload it first: PUT /snapshots/{digest}.",
             )
+        await parts.kernels.check(spec)
     if spec.score is not None:
         await check_score(parts.registry, owner, spec.score)
     await _check_secrets(parts, identity, owner, spec)
@@ -253,7 +258,8 @@ def _sized(parts: Parts, identity: Identity, spec: RunSpec) -> RunSpec:
     return spec
 
 
-def _owner(identity: Identity, owner: str | None, what: str) -> str:
-    whose = owner or identity.owner
-    require_owner(identity, whose, what)
-    return whose
+def whose(identity: Identity, owner: str | None, what: str) -> str:
+    """`owner`, or the caller where it is left out; Forbidden for somebody else."""
+    found = owner or identity.owner
+    require_owner(identity, found, what)
+    return found

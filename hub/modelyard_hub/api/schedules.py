@@ -9,12 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import InvalidInput, NotFound, PreconditionRequired, Unauthenticated
+from modelyard_api.errors import InvalidInput, NotFound, Unauthenticated
 from modelyard_api.names import Label, registered_model
 from modelyard_api.parameters import check
 from modelyard_api.runs import Run
 from modelyard_api.schedules import (
     SHOWN,
+    Due,
     Hook,
     Schedule,
     ScheduleList,
@@ -24,14 +25,17 @@ from modelyard_api.schedules import (
     StartNow,
 )
 from modelyard_hub import cron
-from modelyard_hub.api.conditional import ANY, require_match
-from modelyard_hub.api.endpoints import IfMatch, IfNoneMatch
+from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, require_match
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
+from modelyard_hub.api.triggered import triggered
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer, client_address
+from modelyard_hub.reconcile.file_triggers import filled
 
 _HOOK = "modelyard-hook"
+_A_FILE = "/folder/file.parquet"
+"""Stands for a file that is yet to come, so that what is made of it can be checked."""
 _HOOK_LIFETIME = 10 * 365 * 86400
 router = APIRouter(prefix="/schedules", tags=["schedules"], responses=responses(401, 403, 422, 503))
 
@@ -43,6 +47,17 @@ async def list_schedules(
     """Administrators see all."""
     found = await parts.store.schedules.list(None if identity.admin else audience(identity))
     return ScheduleList(items=tuple(_shown(s) for s in found if owner is None or s.owner == owner))
+
+
+@router.get("/due", summary="What a cron line says, and when it is due")
+async def get_due(
+    identity: Reader,
+    line: Annotated[str, Query(alias="cron", min_length=1, max_length=200)],
+    time_zone: Annotated[str, Query(min_length=1, max_length=64)] = "UTC",
+) -> Due:
+    """Before it is written. 422 names the `field` that is wrong, `cron` or `time_zone`."""
+    cron.check(line, time_zone)
+    return Due(cron=line, time_zone=time_zone, words=cron.words(line), next=_next(line, time_zone))
 
 
 @router.get("/{owner}/{name}", responses=responses(404), summary="One schedule")
@@ -72,15 +87,13 @@ async def put_schedule(
     if body.spec.cron is not None:
         cron.check(body.spec.cron, body.spec.time_zone)
     spec = await _settled(parts, identity, owner, body.spec)
-    if if_none_match is not None and if_none_match.strip() == ANY:
+    if creates(if_match, if_none_match):
         made = await parts.store.schedules.create(owner, name, spec, actor)
         response.status_code = 201
         response.headers["Location"] = f"{parts.hub.root}/api/v1/schedules/{owner}/{name}"
         return _tagged(made, response)
-    if if_match is None:
-        raise PreconditionRequired("a write needs If-Match, or If-None-Match: * to create")
     before = await parts.store.schedules.get(owner, name)
-    require_match(if_match, before.generation)
+    require_match(if_match, entity_tag(before.generation))
     return _tagged(await parts.store.schedules.write(owner, name, spec, before.generation, actor), response)
 
 
@@ -161,12 +174,16 @@ async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str
 async def _settled(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
     """With the run's size filled in, as when it is submitted; what is wrong with it is said of `spec.run`."""
     try:
-        settled = spec.model_copy(update={"run": await settle(parts, identity, owner, spec.run)})
-        return await _since(parts, owner, settled)
+        sample, score = spec.run, spec.run.score
+        if spec.on_files is not None and score is not None:
+            sample = sample.model_copy(update={"score": score.model_copy(update=filled(sample, _A_FILE))})
+        run = (await settle(parts, identity, owner, sample)).model_copy(update={"score": score})
+        settled = await _since(parts, owner, spec.model_copy(update={"run": run}))
     except InvalidInput as error:
         if error.detail.startswith("spec."):
             error.detail = f"spec.run.{error.detail.removeprefix('spec.')}"
         raise
+    return await triggered(parts, identity, owner, settled)
 
 
 async def _since(parts: Parts, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
@@ -187,17 +204,22 @@ async def _readable(parts: Parts, identity: Identity, owner: str, name: str) -> 
 
 
 def _shown(schedule: Schedule) -> Schedule:
-    """With its next times."""
-    if schedule.spec.paused or schedule.spec.cron is None:
+    """With what it says in words, and its next times."""
+    spec = schedule.spec
+    if spec.cron is None:
         return schedule
     try:
-        after = datetime.now(UTC)
-        times = tuple(islice(cron.due_after(schedule.spec.cron, schedule.spec.time_zone, after), SHOWN))
+        times = () if spec.paused else _next(spec.cron, spec.time_zone)
     except InvalidInput:  # a zone that the data has no more
         times = ()
-    zone = cron.place(schedule.spec.time_zone) if times else UTC
-    status = schedule.status.model_copy(update={"next": tuple(time.astimezone(zone) for time in times)})
+    status = schedule.status.model_copy(update={"next": times, "words": cron.words(spec.cron)})
     return schedule.model_copy(update={"status": status})
+
+
+def _next(line: str, time_zone: str) -> tuple[datetime, ...]:
+    zone = cron.place(time_zone)
+    times = islice(cron.due_after(line, time_zone, datetime.now(UTC)), SHOWN)
+    return tuple(time.astimezone(zone) for time in times)
 
 
 def _tagged(schedule: Schedule, response: Response) -> Schedule:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Body, Response
 from pydantic import ValidationError
 
 from modelyard_api.endpoints import Identity
-from modelyard_api.errors import PreconditionRequired, StaleWrite
 from modelyard_api.names import Label
 from modelyard_api.volumes import (
     RecoverOrder,
@@ -21,8 +20,7 @@ from modelyard_api.volumes import (
     VolumeList,
     VolumeSpec,
 )
-from modelyard_hub.api.conditional import ANY, merge_patch
-from modelyard_hub.api.endpoints import IfMatch
+from modelyard_hub.api.conditional import IfMatch, merge_patch, require_match
 from modelyard_hub.api.problems import responses, validation_error
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer
 
@@ -176,11 +174,7 @@ async def purge(key: str, parts: PartsDep, identity: Writer, actor: ActorDep) ->
 async def _matched(parts: Parts, identity: Identity, owner: str, name: str, if_match: str | None) -> Volume:
     """The volume, if it is what the caller read."""
     found = await parts.shelf.get(identity, owner, name)
-    if if_match is None or not if_match.strip():
-        raise PreconditionRequired("this change needs If-Match, so that it cannot overwrite somebody else's")
-    tags = {tag.strip() for tag in if_match.split(",")}
-    if ANY not in tags and found.etag not in tags:
-        raise StaleWrite(f"If-Match names {if_match}, but the volume is at {found.etag}")
+    require_match(if_match, found.etag)
     return found
 
 

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from modelyard_api.errors import Conflict, InvalidInput, ModelyardError
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.runs import PROGRESS, Run, RunReport, RunState, attempt_folder, task_name
-from modelyard_api.tasks import RESULTS, TaskState
+from modelyard_api.runs import Run, RunReport, RunState, attempt_folder, task_name
+from modelyard_api.tasks import TaskState
 from modelyard_hub.backoff import Backoff
+from modelyard_hub.reconcile.reports import read_report
 from modelyard_hub.reconcile.runs import RUN_LABEL, Action, Delete, Left, Note, Revoke, Settle, Start, settle
 from modelyard_hub.runtimes.base import Runtime
-from modelyard_hub.runtimes.outputs import open_output, read_status
+from modelyard_hub.runtimes.outputs import read_end
 from modelyard_hub.runtimes.task import Task, moment
 from modelyard_hub.store.records import StoredRun
 from modelyard_hub.store.store import Store
@@ -61,12 +60,14 @@ class NoSecrets:
 @dataclass(frozen=True)
 class RunOptions:
     """`place`: the location of a path below the artifacts' root. `environment`: what every run is told. `image` and
-    `gpu_image`: where a runtime has images. `again`: when a start that failed is tried again."""
+    `gpu_image`: where a runtime has images. `slots`: shards at once, 0 any number. `again`: when a start that failed is
+    tried again."""
 
     place: Callable[[str], str]
     environment: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     gpu_image: str = ""
+    slots: int = 0
     again: Backoff = field(default_factory=lambda: Backoff(first=2.0, cap=60.0))
 
 
@@ -150,6 +151,8 @@ class RunSteps:
             labels={"modelyard.dev/owner": run.owner, RUN_LABEL: run.id},
             timeout=run.spec.timeout,
             shm=run.spec.shm or 64 * MiB,
+            shards=run.spec.shards,
+            parallel=min(run.spec.shards, self._options.slots),
         )
         try:
             await self._runtime.run(task)
@@ -195,10 +198,10 @@ class RunSteps:
     async def _left(self, action: Settle) -> Left:
         """What it left at its output; where that says nothing, what was observed of its task."""
         run = action.stored.run
-        output = open_output(self._options.place(attempt_folder(run.owner, run.id, action.attempt)))
-        status, task = await read_status(output), action.task
-        report = report_of(await output.read(f"{RESULTS}/{PROGRESS}"))
-        if status is not None and status.state.ended:
+        output, shards = self._options.place(attempt_folder(run.owner, run.id, action.attempt)), run.spec.shards
+        status, task = await read_end(output, shards), action.task
+        report = await read_report(output, shards) or RunReport()
+        if status is not None:
             started, ended = moment(status.started), moment(status.ended)
             told = (status.reason, status.message, status.exit_code, started, ended, status.lines)
             return Left(status.state, *told, report)
@@ -217,13 +220,3 @@ class RunSteps:
 def _note(run: Run) -> str:
     """By which users see whose a token is."""
     return f"run {run.id}"
-
-
-def report_of(told: bytes | None) -> RunReport:
-    """What a run's process told; an empty one where that is nothing, or nothing that can be read."""
-    if told is None:
-        return RunReport()
-    try:
-        return RunReport.model_validate_json(told)
-    except ValidationError:
-        return RunReport()

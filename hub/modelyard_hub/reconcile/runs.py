@@ -201,14 +201,19 @@ class _Planner:
                 limit = self.world.limits[stored.run.group or ""]
                 self._note(stored, "GroupLimit", f"Not more than {limit} of its group run at once.")
                 continue
-            if waiting == 0 and room > 0:
+            # Nobody goes first that needs less, else one in shards might wait for ever.
+            if waiting == 0 and room >= (self._slots(stored.run) if self.world.slots else 1):
                 room -= self._start(stored)
                 continue
             waiting += 1
             self.places[stored.run.id] = waiting
 
+    def _slots(self, run: Run) -> int:
+        """How many it takes: a run in shards as many as these, but not more than there are."""
+        return max(1, min(run.spec.shards, self.world.slots))
+
     def _count(self, run: Run) -> None:
-        self._used += 1
+        self._used += self._slots(run)
         if run.group is not None:
             self._members[run.group] += 1
 
@@ -235,7 +240,7 @@ class _Planner:
         self._kept.add(task_name(run.id, attempt))
         self.actions.append(Start(stored, attempt, values))
         self._members[run.group or ""] += 1
-        return 1
+        return self._slots(run) if self.world.slots else 1
 
     def forget(self) -> None:
         for name, task in self.world.tasks.items():

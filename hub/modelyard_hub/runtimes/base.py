@@ -145,7 +145,8 @@ class Runtime(Protocol):
         """All tasks by name, those that ended included, until they are deleted."""
 
     async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
-        """The last `lines` log lines of each replica of a server, or of a task; NotFound for an unknown name."""
+        """The last `lines` log lines of each replica of a server, of a task, or of each of its shards; NotFound for an
+        unknown name."""
 
     def changes(self) -> AsyncIterator[str]:
         """Names of workloads whose observed state changed, from now on; merged when the reader is slow. Also of those

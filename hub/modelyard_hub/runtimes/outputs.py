@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelyard_api.errors import InvalidInput, Unavailable
 from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s3_trouble
-from modelyard_api.tasks import LOG, OLDER_LOG, STATUS, TaskStatus
+from modelyard_api.tasks import LOG, OLDER_LOG, STATUS, TaskStatus, shard_output
+from modelyard_hub.runtimes.task import joined
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -46,6 +47,15 @@ async def read_status(output: TaskOutput) -> TaskStatus | None:
         return None if found is None else TaskStatus.from_json(found)
     except ValueError:
         return None
+
+
+async def read_end(location: str, shards: int = 0) -> TaskStatus | None:
+    """How the task with that output ended, as it says itself; None where it, or a shard of it, does not."""
+    if not shards:
+        said = await read_status(open_output(location))
+        return said if said is not None and said.state.ended else None
+    found = await asyncio.gather(*(read_status(open_output(shard_output(location, i))) for i in range(shards)))
+    return joined([said if said is not None and said.state.ended else None for said in found])
 
 
 async def read_log(output: TaskOutput, lines: int) -> tuple[str, ...]:

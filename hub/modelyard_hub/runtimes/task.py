@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,11 @@ class Task:
     does not look at it. `timeout` in seconds from the start of the command; `shm` in bytes, part of its memory.
 
     It is tried once. Who ordered it knows whether it may be tried again: that is another task, with another output.
+
+    With `shards` the command runs so many times, at most `parallel` of them at once (0: all), each with its own
+    `$MODELYARD_SHARD`, its own results at `shard_output`, its own share of nothing else: size, time and files are those
+    of each. It has succeeded when all have. A shard that is killed, or told to stop, is tried up to `TRIES` times while
+    the others go on; one whose command ends with an exit code below 128 fails the task, and the others are ended.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Task:
     labels: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     shm: int = 64 * MiB
+    shards: int = 0
+    parallel: int = 0
 
     def digest(self) -> str:
         """Digest of all of it: a task never changes."""
@@ -61,6 +68,8 @@ class Task:
                 raise InvalidInput(f"{name!r} is not a plain file name")
         if self.timeout is not None and self.timeout <= 0:
             raise InvalidInput(f"a timeout of {self.timeout:g} s leaves no time to run")
+        if self.shards < 0 or self.parallel < 0:
+            raise InvalidInput(f"there are no {self.shards} shards, {self.parallel} of them at once")
         size = len(json.dumps(task_to_json(self)))
         if size > _MOST:
             raise InvalidInput(
@@ -108,7 +117,9 @@ class ObservedTask:
 
 def task_to_json(task: Task) -> dict[str, Any]:
     """All of it, for a runtime's record."""
+    sharded = {"shards": task.shards, "parallel": task.parallel} if task.shards else {}
     return {
+        **sharded,
         "name": task.name,
         "command": list(task.command),
         "output": task.output,
@@ -135,7 +146,27 @@ def task_from_json(data: Mapping[str, Any]) -> Task:
         labels=data["labels"],
         timeout=data["timeout"],
         shm=data["shm"],
+        shards=data.get("shards", 0),
+        parallel=data.get("parallel", 0),
     )
+
+
+def joined(ends: Sequence[TaskStatus | None]) -> TaskStatus | None:
+    """How a task ended by how its shards did; None while nothing follows from that.
+
+    One shard's failure is the whole's: the first that was not only told to stop."""
+    failed = [(i, end) for i, end in enumerate(ends) if end is not None and end.state is TaskState.failed]
+    guilty = [(i, end) for i, end in failed if end.reason != "Stopped"]
+    known = [end for end in ends if end is not None]
+    began = min((end.started for end in known if end.started), default="")
+    ended = max((end.ended for end in known if end.ended), default="")
+    if failed:
+        index, end = min(guilty or failed, key=lambda one: one[1].ended)
+        return replace(end, message=f"Shard {index} of {len(ends)}: {end.message}", started=began, ended=ended)
+    if len(known) < len(ends):
+        return None
+    last = max(known, key=lambda end: end.ended)
+    return TaskStatus(TaskState.succeeded, 0, started=began, ended=ended, lines=last.lines)
 
 
 def moment(text: str) -> datetime | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from modelyard_hub.auth import READ, WRITE
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner import accounts_api, deleting, resume, sizes_api
+from modelyard_hub.spawner import accounts_api, deleting
 from modelyard_hub.spawner.listening import when_it_listens
-from modelyard_hub.spawner.queue import Queue
-from modelyard_hub.spawner.turns import Limits
+from modelyard_hub.spawner.queueing import resume
+from modelyard_hub.spawner.queueing.queue import Queue
+from modelyard_hub.spawner.queueing.turns import Limits
+from modelyard_hub.spawner.resize import sizes_api
 
 SERVER_SCOPES = [
     "users:activity!user",

@@ -17,7 +17,7 @@ from traitlets import Integer, List
 from modelyard_api.names import owner_name
 from modelyard_api.volumes import SharedVolume, is_home
 from modelyard_hub.spawner.deleting import check_nothing_runs
-from modelyard_hub.spawner.wide import AWAY, read
+from modelyard_hub.spawner.starts.wide import AWAY, read
 from modelyard_hub.volumes import claims, homes
 from modelyard_hub.volumes.claims import Object
 

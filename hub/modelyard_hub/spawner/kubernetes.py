@@ -7,14 +7,14 @@ from typing import Any
 from modelyard_api.names import owner_name
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.causes.scheduling import KUEUE_QUEUE
-from modelyard_hub.spawner.chooser import Chooser
+from modelyard_hub.spawner.choosing.chooser import Chooser
 from modelyard_hub.spawner.common import common, queued
 from modelyard_hub.spawner.pods import ProfiledPods, around
-from modelyard_hub.spawner.queued import Queued
-from modelyard_hub.spawner.resized import ResizedPods
-from modelyard_hub.spawner.resuming import ResumedSpawner
-from modelyard_hub.spawner.starting import RESERVE
+from modelyard_hub.spawner.queueing.queued import Queued
+from modelyard_hub.spawner.resize.resized import ResizedPods
+from modelyard_hub.spawner.starts.causes.scheduling import KUEUE_QUEUE
+from modelyard_hub.spawner.starts.resuming import ResumedSpawner
+from modelyard_hub.spawner.starts.starting import RESERVE
 
 COMPONENT = "notebook"
 HOME = "/home/jovyan"

@@ -22,17 +22,17 @@ from modelyard_api.servers import ResizeOrder, ServerSize
 from modelyard_hub.embedded.processes import NOTEBOOKS_OF
 from modelyard_hub.profiles import offered
 from modelyard_hub.settings import Settings
-from modelyard_hub.spawner.causes.base import Diagnosis
-from modelyard_hub.spawner.chooser import Chooser
+from modelyard_hub.spawner.choosing.chooser import Chooser
+from modelyard_hub.spawner.choosing.profiled import Profiled, threads
 from modelyard_hub.spawner.common import LAB_ARGUMENTS, common, queued
 from modelyard_hub.spawner.deleting import check_nothing_runs
-from modelyard_hub.spawner.machine import WHOLE, Machine, cores, share, surroundings
-from modelyard_hub.spawner.phases import HISTORY, Clock, record
-from modelyard_hub.spawner.profiled import Profiled, threads
-from modelyard_hub.spawner.queued import Queued
-from modelyard_hub.spawner.routes import announce, withdraw
-from modelyard_hub.spawner.surroundings import Surroundings
-from modelyard_hub.spawner.telling import event
+from modelyard_hub.spawner.queueing.queued import Queued
+from modelyard_hub.spawner.rooms.machine import WHOLE, Machine, cores, share, surroundings
+from modelyard_hub.spawner.rooms.surroundings import Surroundings
+from modelyard_hub.spawner.starts.causes.base import Diagnosis
+from modelyard_hub.spawner.starts.phases import HISTORY, Clock, record
+from modelyard_hub.spawner.starts.routes import announce, withdraw
+from modelyard_hub.spawner.starts.telling import event
 from modelyard_hub.spawner.warm import Forked, Warm
 from modelyard_hub.volumes.folders import Folders
 

@@ -11,11 +11,11 @@ from kubespawner.utils import get_k8s_model
 from modelyard_api.choices import Sizes
 from modelyard_api.profiles import Profile
 from modelyard_api.quantities import quantity, show_bytes
-from modelyard_hub.spawner import nodes, quota
-from modelyard_hub.spawner.profiled import Profiled, threads
-from modelyard_hub.spawner.queued import number
-from modelyard_hub.spawner.surroundings import Room, Surroundings
-from modelyard_hub.spawner.turns import Need
+from modelyard_hub.spawner.choosing.profiled import Profiled, threads
+from modelyard_hub.spawner.queueing.queued import number
+from modelyard_hub.spawner.queueing.turns import Need
+from modelyard_hub.spawner.rooms import nodes, quota
+from modelyard_hub.spawner.rooms.surroundings import Room, Surroundings
 
 PROFILE = "modelyard.dev/profile"
 PATIENCE = 2.0

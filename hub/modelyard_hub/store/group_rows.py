@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from modelyard_api.errors import NotFound
 from modelyard_api.groups import Group, MemberStatus
 from modelyard_api.runs import Run, RunState
-from modelyard_hub.store.run_rows import OPEN, RunQuery, query
+from modelyard_hub.store.run_rows import OPEN, THERE, RunQuery, query
 from modelyard_hub.store.tables import groups, runs
 
 
@@ -62,7 +62,7 @@ def list_(connection: Connection, owners: Collection[str] | None, limit: int) ->
         found = found.where(groups.c.owner.in_(list(owners)))
     rows = connection.execute(found).all()
     ids = [row.id for row in rows]
-    latest = select(func.max(runs.c.number)).where(runs.c.group.in_(ids)).group_by(runs.c.group, runs.c.member)
+    latest = select(func.max(runs.c.number)).where(runs.c.group.in_(ids), THERE).group_by(runs.c.group, runs.c.member)
     states = select(runs.c.group, runs.c.state, func.count()).where(runs.c.number.in_(latest))
     counts: dict[str, dict[RunState, int]] = {}
     for group, state, count in connection.execute(states.group_by(runs.c.group, runs.c.state)):

@@ -13,7 +13,7 @@ from modelyard_api.errors import Conflict, NotFound, StaleWrite
 from modelyard_api.runs import RunStatus
 from modelyard_api.schedules import KEPT, LastRun, Schedule, ScheduleSpec, ScheduleStatus, Skipped
 from modelyard_hub.store.records import Actor, RunsOf
-from modelyard_hub.store.run_rows import OPEN, never_ran
+from modelyard_hub.store.run_rows import OPEN, THERE, never_ran
 from modelyard_hub.store.tables import runs, schedules
 
 
@@ -104,6 +104,12 @@ def is_running(connection: Connection, key: str) -> bool:
     return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
 
 
+def has_run_since(connection: Connection, key: str, since: datetime) -> bool:
+    """Whether the schedule has a run that was made after that."""
+    mine = (runs.c.schedule == key) & (runs.c.created_at > since)
+    return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
+
+
 def runs_of(connection: Connection) -> dict[str, RunsOf]:
     """What there is of each schedule's runs."""
     latest = select(runs.c.schedule, func.max(runs.c.due).label("due")).where(runs.c.schedule.is_not(None))
@@ -125,7 +131,7 @@ def _mine(schedule: Schedule) -> Any:
 
 
 def _last(connection: Connection, key: str) -> LastRun | None:
-    query = select(runs.c.id, runs.c.due, runs.c.state).where(runs.c.schedule == key)
+    query = select(runs.c.id, runs.c.due, runs.c.state).where(runs.c.schedule == key, THERE)
     row = connection.execute(query.order_by(runs.c.number.desc()).limit(1)).one_or_none()
     return None if row is None else LastRun(id=row.id, due=row.due, state=row.state)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from modelyard_api.endpoints import EventKind
 from modelyard_api.errors import Conflict, StaleWrite
 from modelyard_api.runs import Run, RunSpec
-from modelyard_api.schedules import Schedule, ScheduleSpec, Skipped
-from modelyard_hub.store import history_rows, run_rows, schedule_rows
+from modelyard_api.schedules import NewFile, Schedule, ScheduleSpec, Skipped
+from modelyard_hub.store import file_rows, history_rows, run_rows, schedule_rows
 from modelyard_hub.store.database import Database
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.records import Actor, RunsOf, StoredEvent
@@ -116,28 +116,65 @@ class ScheduleStore:
             return None
         return run
 
-    async def start_now(self, schedule: Schedule, spec: RunSpec, key: str | None, source: str) -> Run:
+    async def start_now(
+        self, schedule: Schedule, spec: RunSpec, key: str | None, source: str, apart: timedelta | None = None
+    ) -> Run:
         """A run besides the due times; the one that there is already for the same `key`.
 
-        Conflict where runs may not overlap, and one has not ended."""
+        Conflict where runs may not overlap, and one has not ended, or the newest is not `apart` by so much."""
 
         def change(connection: Connection) -> tuple[Run, builtins.list[StoredEvent]]:
             now, name = self._now(), None if key is None else _composed(schedule, key)
             if name is None or not run_rows.is_known(connection, schedule.owner, name):
-                schedule_rows.lock(connection, schedule)
-                if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
-                    raise Conflict(
-                        f"a run of the schedule {schedule.key} has not ended",
-                        remedy="Wait until it has, or let its runs overlap.",
-                    )
-            origin = Origin(schedule.runs_as, idempotency_key=name, schedule=schedule.key)
-            stored, new = run_rows.submit(connection, schedule.owner, spec, origin, now)
-            if not new:
-                return stored.run, []
-            detail = {"name": spec.called, "kind": spec.kind, "schedule": schedule.key}
-            subject = f"run/{schedule.owner}/{stored.run.id}"
-            history_rows.write_audit(connection, Actor(schedule.runs_as, source), "submit", subject, detail, now)
-            return stored.run, [history_rows.write_run_event(connection, EventKind.changed, stored.run, now)]
+                _alone(connection, schedule)
+                if apart is not None and schedule_rows.has_run_since(connection, schedule.key, now - apart):
+                    raise Conflict(f"the newest run of the schedule {schedule.key} is not long ago")
+            return _submit(connection, schedule, spec, name, Actor(schedule.runs_as, source), now)
+
+        run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return run
+
+    async def begin_files(self, schedule: Schedule, mark: NewFile, there: Sequence[NewFile]) -> bool:
+        """Keep that these are no new ones, unless the files of that `mark` were begun before: False. NotFound."""
+
+        def change(connection: Connection) -> bool:
+            schedule_rows.lock(connection, schedule)
+            number = file_rows.number(connection, schedule)
+            if file_rows.taken(connection, number, [mark.digest]):
+                return False
+            known = file_rows.taken(connection, number, [file.digest for file in there])
+            fresh = [mark, *(file for file in there if file.digest not in known)]
+            file_rows.take(connection, number, fresh, None, self._now())
+            return True
+
+        return await self._database.write(change)
+
+    async def new_files(self, schedule: Schedule, mark: NewFile, files: Sequence[NewFile]) -> frozenset[str] | None:
+        """The digests of those that no run has; None where the files of that mark were never begun. NotFound."""
+
+        def look(connection: Connection) -> frozenset[str] | None:
+            number = file_rows.number(connection, schedule)
+            known = file_rows.taken(connection, number, [mark.digest, *(file.digest for file in files)])
+            return None if mark.digest not in known else frozenset(f.digest for f in files) - known
+
+        return await self._database.read(look)
+
+    async def start_for_files(
+        self, schedule: Schedule, files: Sequence[NewFile], spec: Callable[[Sequence[NewFile]], RunSpec]
+    ) -> Run | None:
+        """A run for those of the files that none has, and the note that it has them, in one transaction. None where
+        all have one. Conflict where runs may not overlap, and one has not ended; NotFound."""
+
+        def change(connection: Connection) -> tuple[Run | None, builtins.list[StoredEvent]]:
+            _alone(connection, schedule)
+            number, now = file_rows.number(connection, schedule), self._now()
+            known = file_rows.taken(connection, number, [file.digest for file in files])
+            mine = [file for file in files if file.digest not in known]
+            if not mine:
+                return None, []
+            run, events = _submit(connection, schedule, spec(mine), None, Actor(schedule.runs_as, "files"), now)
+            file_rows.take(connection, number, mine, run.id, now)
+            return run, events
 
         run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return run
@@ -161,6 +198,30 @@ class ScheduleStore:
         detail = {"cron": schedule.spec.cron, "time_zone": schedule.spec.time_zone, "paused": schedule.spec.paused}
         subject = schedule_rows.subject(schedule.owner, schedule.name)
         history_rows.write_audit(connection, actor, action, subject, detail, self._now())
+
+
+def _alone(connection: Connection, schedule: Schedule) -> None:
+    """Nobody else starts a run of it until this transaction ends. Conflict, NotFound."""
+    schedule_rows.lock(connection, schedule)
+    if not schedule.spec.overlap and schedule_rows.is_running(connection, schedule.key):
+        raise Conflict(
+            f"a run of the schedule {schedule.key} has not ended",
+            remedy="Wait until it has, or let its runs overlap.",
+        )
+
+
+def _submit(
+    connection: Connection, schedule: Schedule, spec: RunSpec, key: str | None, actor: Actor, now: datetime
+) -> tuple[Run, list[StoredEvent]]:
+    """The run, or the one that there is already for the same key, and what is to be told."""
+    origin = Origin(schedule.runs_as, idempotency_key=key, schedule=schedule.key)
+    stored, new = run_rows.submit(connection, schedule.owner, spec, origin, now)
+    if not new:
+        return stored.run, []
+    detail = {"name": spec.called, "kind": spec.kind, "schedule": schedule.key}
+    subject = f"run/{schedule.owner}/{stored.run.id}"
+    history_rows.write_audit(connection, actor, "submit", subject, detail, now)
+    return stored.run, [history_rows.write_run_event(connection, EventKind.changed, stored.run, now)]
 
 
 def _composed(schedule: Schedule, key: str) -> str:

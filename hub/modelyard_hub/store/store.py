@@ -27,6 +27,7 @@ from modelyard_hub.store.endpoint_rows import Desired
 from modelyard_hub.store.feed import Feed
 from modelyard_hub.store.group_store import GroupStore
 from modelyard_hub.store.records import Actor, StoredEndpoint, StoredEvent
+from modelyard_hub.store.removal_store import RemovalStore
 from modelyard_hub.store.run_methods import RunMethods
 from modelyard_hub.store.schedule_store import ScheduleStore
 from modelyard_hub.store.secret_store import SecretStore
@@ -55,6 +56,8 @@ class Store(RunMethods):
         """Schedules, and the runs that they start."""
         self.secrets = SecretStore(self._database, now)
         """Names of secrets, and their values as the vault sealed them."""
+        self.removal = RemovalStore(self._database, self._feed, now)
+        """Runs that are to go."""
 
     async def open(self) -> None:
         """Connect and migrate to the newest schema."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -158,6 +159,17 @@ schedules = Table(
     UniqueConstraint("owner", "name"),
 )
 
+schedule_files = Table(
+    "schedule_files",
+    metadata,
+    Column("schedule_id", ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("location", Text, nullable=False),
+    Column("run", String(32)),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""Files that schedules have taken; those without a run were there before."""
+
 groups = Table(
     "groups",
     metadata,
@@ -202,10 +214,15 @@ runs = Table(
     Column("due", UtcDateTime),
     Column("group", String(63)),
     Column("member", String(63)),
+    Column("removing", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("owner", "idempotency_key"),
     UniqueConstraint("schedule", "due"),
     Index(None, "state", "number"),
     Index(None, "owner", "number"),
     Index(None, "group", "number"),
+    Index(None, "state", "updated_at"),
+    Index(None, "removing", "number"),
+    Index(None, "schedule", "number"),
+    Index(None, "token_id"),
     sqlite_autoincrement=True,
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness import s3 as store
@@ -92,6 +97,119 @@ def test_the_stores_keys_are_in_the_secret_alone(stored: Release, s3: S3, steady
 
 def selector() -> str:
     return f"modelyard.dev/owner={USER},modelyard.dev/endpoint=steady"
+
+
+SCORE = """
+import json
+for name, value in {secrets!r}.items():
+    yard.set_secret(name, value)
+watching = yard.score(
+    "steady",
+    "{{file}}",
+    "s3://lake/out/{{stem}}",
+    keys=["id"],
+    columns=["a", "b"],
+    part_rows=100,
+    shards=2,
+    on_files={{"location": "s3://lake/in", "settle": 0}},
+    secrets=[
+        {{"secret": "lake-key", "env": "AWS_ACCESS_KEY_ID"}},
+        {{"secret": "lake-word", "env": "AWS_SECRET_ACCESS_KEY"}},
+    ],
+    environment={{"AWS_ENDPOINT_URL": {url!r}}},
+    name="incoming",
+    cpu=0.2,
+    memory="512Mi",
+)
+print(watching)
+"""
+SCORED = """
+(run,) = watching.runs()
+run.wait(240, quiet=True)
+print(json.dumps({"id": run.id, "results": run.results, "log": run.logs()}))
+watching.delete()
+"""
+
+
+def test_a_new_file_in_a_bucket_is_scored_by_an_indexed_job(
+    stored: Release, s3: S3, kernel: Kernel, steady: Call
+) -> None:
+    given, lake = s3.environment, s3.bucket("lake")
+    secrets = {"lake-key": given["AWS_ACCESS_KEY_ID"], "lake-word": given["AWS_SECRET_ACCESS_KEY"]}
+    assert "on files in s3://lake/in" in kernel.run(SCORE.format(secrets=secrets, url=s3.url))
+    rows = pa.table({"id": range(1000), "a": [i % 2 * 1.0 for i in range(1000)], "b": [0.0] * 1000})
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, row_group_size=100)
+    obstore.put(lake, "in/monday.parquet", sink.getvalue())
+    eventually(lambda: kernel.run("print(len(watching.runs()))") == "1", timeout=60, interval=1, what="a run for it")
+    jobs = eventually(lambda: objects(stored, "jobs", "modelyard.dev/run"), timeout=60, what="its Job")
+    assert [(job["spec"]["completionMode"], job["spec"]["completions"]) for job in jobs] == [("Indexed", 2)]
+    told = json.loads(kernel.run(SCORED).splitlines()[-1])
+    assert [told["results"][name] for name in ("rows", "scored", "rejected", "shards")] == [1000, 1000, 0, 2]
+    assert {line.split(": ")[0] for line in told["log"]} == {"shard 0", "shard 1"}
+    found = [str(entry["path"]) for page in obstore.list(lake, "out/monday") for entry in page]
+    manifest = json.loads(bytes(obstore.get(lake, "out/monday/_manifest.json").bytes()))
+    assert sorted(path for path in found if path.endswith(".parquet")) == [f"out/monday/{f}" for f in manifest["files"]]
+    answers = [pq.read_table(io.BytesIO(obstore.get(lake, f"out/monday/{f}").bytes())) for f in manifest["files"]]
+    whole = pa.concat_tables(answers)
+    assert whole.column("id").to_pylist() == list(range(1000))
+    assert whole.column(1).to_pylist() == [i % 2 == 1 for i in range(1000)]
+    assert secrets["lake-word"] not in stored.kubectl("get", "jobs,pods,events,configmaps", "--output=json")
+
+
+TOLD = """
+import json, pathlib, modelyard as yard
+yard.set_secret("word", {value!r})
+source = 'import os; print(os.environ["WORD"]); print(open(os.environ["WORD_FILE"]).read())'
+cell = {{"cell_type": "code", "id": "a", "metadata": {{}}, "execution_count": None, "outputs": [], "source": source}}
+kernel = {{"kernelspec": {{"name": "python3", "display_name": "Python", "language": "python"}}}}
+text = json.dumps({{"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": [cell]}})
+pathlib.Path("/tmp/tells.ipynb").write_text(text)
+uses = [{{"secret": "word", "env": "WORD"}}, {{"secret": "word", "env": "WORD_FILE", "file": "word.txt"}}]
+told = yard.submit("/tmp/tells.ipynb", secrets=uses, cpu=0.2, memory="512Mi")
+print(told.id)
+"""
+LEFT = """
+told.wait(240, quiet=True)
+print(json.dumps([told.logs(), json.dumps(told.notebook()), told.notebook(html=True)]))
+"""
+
+
+def test_a_secret_of_a_run_is_in_one_secret_of_the_cluster_that_goes_with_it(
+    stored: Release, s3: S3, kernel: Kernel
+) -> None:
+    value = f"of-mae-alone-{uuid.uuid4().hex}"
+    run = kernel.run(TOLD.format(value=value)).splitlines()[-1]
+    chosen = f"modelyard.dev/run={run}"
+    eventually(lambda: objects(stored, "pods", chosen), timeout=60, what="its pod")
+    forms = (value, base64.b64encode(value.encode()).decode())
+    seen = json.dumps([objects(stored, kind, chosen) for kind in ("jobs", "pods")])
+    assert not [form for form in forms if form in seen]
+    (secret,) = objects(stored, "secrets", chosen)
+    (job,) = objects(stored, "jobs", chosen)
+    assert job["metadata"]["ownerReferences"][0]["uid"] == secret["metadata"]["uid"], "one goes with the other"
+    left = kernel.run(LEFT).splitlines()[-1]
+    assert value not in left
+    assert "[secret]" in left, "it was said, and hidden"
+    kept = s3.bucket("models")
+    made = [str(e["path"]) for page in obstore.list(kept) for e in page if run in str(e["path"])]
+    assert any(path.endswith("notebook.ipynb") for path in made), made
+    for path in made:
+        assert value.encode() not in bytes(obstore.get(kept, path).bytes()), path
+    eventually(lambda: not objects(stored, "secrets,jobs,pods", chosen), timeout=60, what="all of it is gone")
+    with stored.api(USER) as api:
+        answers = [api.get(f"/runs/{run}").text, api.get(f"/secrets/{USER}/word").text]
+    assert value not in "".join(answers)
+    logs = stored.kubectl("logs", "--selector", "app.kubernetes.io/part-of=modelyard", "--tail=-1", "--all-containers")
+    assert value not in logs
+
+
+def objects(stored: Release, kinds: str, chosen: str) -> list[dict[str, Any]]:
+    """Objects with these labels."""
+    found: list[dict[str, Any]] = json.loads(stored.kubectl("get", kinds, "--selector", chosen, "--output=json"))[
+        "items"
+    ]
+    return found
 
 
 def test_while_the_store_is_away_endpoints_answer_and_it_is_said(

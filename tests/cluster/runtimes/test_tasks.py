@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from contracts.tasks import DRAINS, WAITS, begun, ended, forgotten, left_behind, until
+from contracts.tasks import DRAINS, SHARDS, WAITS, begun, ended, forgotten, left_behind, until
 from harness import images
 from harness.cluster_yard import ClusterYard
-from harness.wait import eventually
+from harness.wait import eventually, eventually_async
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.tasks import TaskState
+from modelyard_api.tasks import TaskState, shard_output
 from modelyard_hub.runtimes.kubernetes.rbac import RULES
 from modelyard_hub.runtimes.outputs import open_output
 
@@ -217,3 +218,31 @@ async def test_the_account_of_the_rules_can_do_all(yard: ClusterYard, tmp_path: 
     done = await ended(yard, replace(task, command=("python3", "-c", "print('again')"), output=f"{task.output}-2"))
     assert done.state is TaskState.succeeded
     assert (await yard.runtime.logs(NAME, lines=1))[0].lines == ("again",)
+
+
+async def test_a_shard_whose_pod_is_deleted_goes_on_in_another_and_the_other_one_is_left_alone(
+    yard: ClusterYard,
+) -> None:
+    task = yard.task(f"{SHARDS}if index == 0 or killed == '0': time.sleep(600)", shards=2)
+    await yard.runtime.run(task)
+
+    async def both() -> bool:
+        return [log.lines for log in await yard.runtime.logs(NAME, lines=5)] == [("begun 0",), ("begun 1",)]
+
+    await eventually_async(both, timeout=60, what="both run")
+    (job,) = yard.objects("jobs")
+    first, second = (f"{NAME}-{index}" for index in range(2))
+    pods = {p["metadata"]["name"].rpartition("-")[0]: p["metadata"] for p in yard.objects("pods")}
+    yard.kubectl("delete", "pod", pods[second]["name"], "--wait=false")
+
+    def again() -> bool:
+        return yard.objects("jobs")[0]["status"].get("completedIndexes") == "1"
+
+    await asyncio.to_thread(eventually, again, timeout=90, what="its next pod has ended it")
+    assert await open_output(shard_output(task.output, 1)).read("output/told") == b"1/2 1"
+    (left,) = [p["metadata"] for p in yard.objects("pods") if p["metadata"]["name"].startswith(f"{first}-")]
+    assert left["uid"] == pods[first]["uid"]
+    assert (await yard.runtime.observe_tasks())[NAME].state is TaskState.running
+    assert yard.objects("jobs")[0]["metadata"]["uid"] == job["metadata"]["uid"]
+    await yard.runtime.delete(NAME)
+    await forgotten(yard, NAME)

@@ -15,8 +15,8 @@ from kubernetes_asyncio.client import ApiClient, Configuration, CoreV1Api
 from harness import pods
 from harness.cluster import Cluster
 from harness.wait import eventually
-from modelyard_hub.spawner.looking import Look
-from modelyard_hub.spawner.wide import Wide
+from modelyard_hub.spawner.starts.looking import Look
+from modelyard_hub.spawner.starts.wide import Wide
 
 
 class Asked:

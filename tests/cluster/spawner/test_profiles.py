@@ -15,7 +15,7 @@ from harness.cluster import Cluster
 from harness.pod_spawner import manifest, spawner
 from harness.wait import eventually
 from modelyard_hub.spawner.kubernetes import PodSpawner
-from modelyard_hub.spawner.starting import ExplainedSpawner
+from modelyard_hub.spawner.starts.starting import ExplainedSpawner
 
 GPU = {
     "name": "gpu",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 import modelyard as yard
 from harness.fake_browser import Tab
-from harness.runs import spec
+from harness.runs import notebook, snapshot, spec
+from harness.schedules import spec as schedule
 from harness.served import Served, served
 from harness.wait import eventually
 from modelyard.widgets import looking
@@ -73,6 +75,15 @@ def test_one_is_cancelled(api: Served, browser: None) -> None:
     assert tab.click("cancel", id="0" * 16)["problem"]["title"] == "Not found"
 
 
+def test_one_that_has_ended_is_deleted(api: Served, browser: None) -> None:
+    run, other = submitted(api), submitted(api)
+    tab = Tab(RunsPanel())
+    assert not tab.click("remove", id=run.id)["ok"]
+    told(api, run, RunState.succeeded, ended=BEGAN)
+    assert tab.click("remove", id=run.id)["ok"]
+    assert [row["id"] for row in rows(tab)] == [other.id]
+
+
 def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
     run = submitted(api, parameters={"depth": 3, "table": "x" * 1000}, group="ada/sweep")
     failure = Failure(cell=2, source="fit(X)", error="ValueError: no rows", traceback="Traceback\n" + "y" * 9000)
@@ -103,6 +114,109 @@ def test_only_those_of_a_group(api: Served, browser: None) -> None:
     assert [row["id"] for row in rows(Tab(RunsPanel(group="ada/sweep")))] == [mine.id]
 
 
+def scheduled(api: Served, name: str, cron: str = "30 2 * * *", **members: Any) -> None:
+    """A schedule of ada's."""
+    digest, content = snapshot(train__ipynb=notebook("1"))
+    wanted = schedule(cron, run={"snapshot": digest}, **{"time_zone": "Europe/Berlin", **members})
+    with api.client("ada") as ada:
+        ada.put(f"/snapshots/{digest}", content=content).raise_for_status()
+        body = {"spec": wanted.model_dump(mode="json")}
+        ada.put(f"/schedules/ada/{name}", json=body, headers={"If-None-Match": "*"}).raise_for_status()
+
+
+def test_schedules(api: Served, browser: None) -> None:
+    scheduled(api, "nightly")
+    tab = Tab(RunsPanel(tab="schedules"))
+    (row,) = rows(tab)
+    assert (row["key"], row["zone"], row["words"], row["paused"]) == (
+        "ada/nightly",
+        "Europe/Berlin",
+        "At 02:30 every day",
+        False,
+    )
+    assert len(row["next"]) == 5
+    assert row["last"] is None
+    assert "ada/nightly: '30 2 * * *' Europe/Berlin" in repr(tab.panel)
+
+    run = tab.click("start", key="ada/nightly")["value"]
+    assert rows(tab)[0]["last"] == {"id": run, "state": "queued", "due": None}
+    assert tab.click("row", id=run)["value"]["state"] == "queued"
+    assert "ended" in tab.click("start", key="ada/nightly")["problem"]["detail"]
+    tab.click("pause", key="ada/nightly")
+    assert (rows(tab)[0]["paused"], rows(tab)[0]["next"]) == (True, [])
+    tab.click("resume", key="ada/nightly")
+    assert not rows(tab)[0]["paused"]
+
+    asked = tab.click("due", cron="0 6 * * MON", time_zone="America/New_York")["value"]
+    assert (asked["words"], len(asked["next"])) == ("At 06:00 on Monday", 5)
+    wrong = tab.click("due", cron="0 0 30 2 *", time_zone="UTC")["value"]
+    assert wrong["field"] == "cron"
+    assert wrong["said"].startswith("'0 0 30 2 *' is never due")
+    assert tab.click("due", cron="@daily", time_zone="Europe/Berln")["value"]["field"] == "time_zone"
+    assert tab.click("edit", key="ada/nightly", cron="0 6 * * MON", time_zone="America/New_York")["ok"]
+    assert (rows(tab)[0]["words"], rows(tab)[0]["next"]) == ("At 06:00 on Monday", asked["next"])
+
+    assert tab.click("delete", key="ada/nightly")["ok"]
+    assert rows(tab) == []
+    tab.click("tab", tab="runs")
+    assert [row["id"] for row in rows(tab)] == [run]
+    assert tab.click("tab", tab="walls")["problem"]["remedy"] == "There are: runs, schedules, groups."
+
+
+def test_pages_of_schedules(api: Served, browser: None) -> None:
+    for n in range(7):
+        scheduled(api, f"{'n' * 61}{n}", "1,2,3,4,5,6,7,8,9 1,2,3,4,5,6,7,8,9,10,11 1-30 * MON-FRI")
+    tab = Tab(RunsPanel())
+    tab.click("tab", tab="schedules")
+    assert (len(rows(tab)), tab.panel.view["more"]) == (5, True)
+    tab.click("older")
+    assert (len(rows(tab)), tab.panel.view["more"], tab.panel.view["page"]) == (2, False, 1)
+    tab.click("newer")
+    assert (len(rows(tab)), tab.panel.view["page"]) == (5, 0)
+    assert max(map(tab.size, tab.updates)) <= 4096
+
+
+def grouped(api: Served, kind: str, *members: dict[str, Any]) -> str:
+    """A group of ada's; its id."""
+    digest, content = snapshot(train__ipynb=notebook("1"))
+    wanted = {"name": "depths", "kind": kind, "members": list(members), "run": spec(digest).model_dump(mode="json")}
+    with api.client("ada") as ada:
+        ada.put(f"/snapshots/{digest}", content=content).raise_for_status()
+        return str(ada.post("/groups", json=wanted).raise_for_status().json()["id"])
+
+
+def test_a_sweep(api: Served, browser: None) -> None:
+    members = [{"member": f"depth={n}", "parameters": {"depth": n, "kind": "a"}} for n in (1, 3, 5)]
+    made = grouped(api, "sweep", *members)
+    tab = Tab(RunsPanel(tab="groups"))
+    (row,) = rows(tab)
+    assert (row["id"], row["kind"], row["state"], row["counts"]) == (made, "sweep", "running", {"queued": 3})
+    tab.click("tab", tab="runs")
+    first, second, third = reversed(rows(tab))
+    assert first["group"] == made
+    run = {row["id"]: tab.panel.on_row(row["id"]) for row in (first, second, third)}
+    assert len(run) == 3
+    one, two, three = (api.call(api.yard.parts.store.get_run(id)).run for id in run)
+    told(api, one, RunState.succeeded, results={"auc": 0.5, "note": "n" * 100}, ended=BEGAN)
+    told(api, two, RunState.failed, message="Cell 2 failed: ValueError", ended=BEGAN)
+    told(api, three, RunState.running)
+
+    found = tab.click("group", id=made)["value"]
+    assert (found["parameters"], found["results"], found["numbers"]) == (["depth"], ["auc", "note"], ["auc"])
+    assert [m["state"] for m in found["members"]] == ["succeeded", "failed", "running"]
+    assert found["members"][0]["results"]["auc"] == 0.5
+    assert len(found["members"][0]["results"]["note"]) == 60
+    assert found["members"][1]["said"] == "Cell 2 failed: ValueError"
+    tab.click("cancel_group", id=made)
+    told(api, three, RunState.cancelled, ended=BEGAN)
+    found = tab.click("group", id=made, known=found["digest"])["value"]
+    assert found["state"] == "failed"
+    assert tab.click("group", id=made, known=found["digest"])["value"] is None
+    assert tab.click("rerun", id=made)["ok"]
+    assert [m["state"] for m in tab.click("group", id=made)["value"]["members"]] == ["succeeded", "queued", "queued"]
+    assert "1 succeeded" in repr(RunsPanel(tab="groups"))
+
+
 def test_updates_stay_small(api: Served, browser: None) -> None:
     tab = Tab(RunsPanel())
     for _ in range(PAGE + 1):
@@ -125,6 +239,37 @@ def test_it_looks_only_while_somebody_does(api: Served, browser: None, monkeypat
     eventually(lambda: rows(tab)[0]["cells"] == 2, what="what happens is shown")
     tab.panel.hear_look("a", False)
     eventually(lambda: tab.panel._watch is None, what="nobody looks any more")
+
+
+def test_a_slow_answer_holds_up_nothing_else(api: Served, browser: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = submitted(api)
+    tab = Tab(RunsPanel())
+    over = threading.Event()
+    monkeypatch.setattr(RunsPanel, "on_notebook", lambda self, id: over.wait(30) and "page")
+    slow = threading.Thread(target=tab.click, args=("notebook",), kwargs={"id": run.id})
+    slow.start()
+    try:
+        assert tab.click("row", id=run.id)["value"]["id"] == run.id
+        assert tab.click("tab", tab="schedules")["ok"]
+    finally:
+        over.set()
+        slow.join(30)
+
+
+def test_it_says_that_it_is_there_where_nothing_changes(
+    api: Served, browser: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "POLL", 0.02)
+    monkeypatch.setattr(looking, "BEAT", 0.05)
+    tab = Tab(RunsPanel())
+
+    def beats() -> int:
+        return sum(data.get("content") == {"beat": True} for _, data, _ in list(tab.comm.messages))
+
+    tab.panel.hear_look("a", True)
+    eventually(lambda: beats() >= 3, what="it is heard again and again")
+    tab.panel.hear_look("a", False)
+    assert tab.updates == []
 
 
 def test_what_it_last_saw_stays_while_the_hub_is_away(api: Served, browser: None) -> None:

@@ -19,7 +19,8 @@ from modelyard_api.runs import (
     RunStatus,
     attempt_folder,
 )
-from modelyard_api.tasks import RESULTS
+from modelyard_api.tasks import RESULTS, shard_output
+from modelyard_hub.kernels import LocalKernels
 
 DECLARED = (
     Declared(name="depth", default="3"),
@@ -54,6 +55,22 @@ async def test_a_run_is_submitted_shown_and_cancelled(yard: Yard, taken: str) ->
         assert (await ada.get(f"{API}/runs/{run['id']}/input")).content[:2] == b"PK"
         cancelled = await ada.delete(f"{API}/runs/{run['id']}")
         assert (cancelled.status_code, cancelled.json()["cancelling"]) == (202, True)
+
+
+async def test_one_that_has_ended_is_removed_when_it_is_asked_for(yard: Yard, taken: str) -> None:
+    async with yard.client("ada") as ada, yard.client("bob") as bob:
+        run = (await ada.post(f"{API}/runs", json=body(spec(taken), idempotency_key="k"))).json()["id"]
+        assert "has not ended" in problem(await ada.delete(f"{API}/runs/{run}?remove=true"), 409, "Conflict")["detail"]
+        await yard.parts.store.write_run_status(run, RunStatus(state=RunState.succeeded))
+        assert (await ada.delete(f"{API}/runs/{run}")).status_code == 202
+        assert (await ada.get(f"{API}/runs/{run}")).status_code == 200, "a cancel that comes late removes nothing"
+        problem(await bob.delete(f"{API}/runs/{run}?remove=true"), 404, "NotFound")
+        assert (await ada.delete(f"{API}/runs/{run}?remove=true")).status_code == 202
+        for path in ("", "/logs", "/notebook", "/input"):
+            problem(await ada.get(f"{API}/runs/{run}{path}"), 404, "NotFound")
+        assert (await ada.get(f"{API}/runs")).json()["items"] == []
+        problem(await ada.delete(f"{API}/runs/{run}?remove=true"), 404, "NotFound")
+        assert (await yard.parts.store.list_audit())[0].action == "remove"
 
 
 async def test_one_key_is_one_run(yard: Yard, taken: str) -> None:
@@ -142,6 +159,17 @@ async def test_a_size_left_out_is_the_profiles(yard: Yard, taken: str) -> None:
         assert run["spec"]["profile"]
 
 
+async def test_a_kernel_that_is_not_there_is_said_at_submit(yard: Yard, taken: str) -> None:
+    object.__setattr__(yard.parts, "kernels", LocalKernels())
+    wants = spec(taken).model_dump(mode="json")
+    wants["notebook"]["kernel"] = "julia-9"
+    async with yard.client("ada") as ada:
+        found = problem(await ada.post(f"{API}/runs", json={"spec": wants}), 422, "InvalidInput")
+        assert "no kernel 'julia-9'" in found["detail"]
+        assert "python3" in found["remedy"]
+        assert (await ada.post(f"{API}/runs", json=body(spec(taken)))).status_code == 201
+
+
 async def test_a_snapshot_is_what_its_digest_says_and_not_too_large(yard: Yard) -> None:
     async with yard.client("ada") as ada:
         problem(await ada.put(f"{API}/snapshots/{'0' * 64}", content=b"other"), 422, "InvalidInput")
@@ -173,6 +201,26 @@ async def test_log_and_notebook_are_those_of_the_attempt(yard: Yard, taken: str)
             assert shown["status"]["results"] == {"auc": 0.9}
         for what in ("logs", "notebook"):
             problem(await bob.get(f"{API}/runs/{run}/{what}"), 404, "NotFound")
+
+
+async def test_of_a_run_in_shards_log_and_report_are_those_of_all(yard: Yard) -> None:
+    work = {"model": "models:/churn/4", "data": "/in", "output": "/out", "shards": 2}
+    wanted = {"spec": {"kind": "score", "score": work}}
+    async with yard.client("ada") as ada:
+        run = (await ada.post(f"{API}/runs", json=wanted)).json()["id"]
+        place = yard.parts.artifacts.place(attempt_folder("ada", run, 1))
+        for index in range(2):
+            told = RunReport(progress=Progress(last_output=f"{index} rows"), results={"rows": 9} if index else {})
+            output = shard_output(place, index)
+            await yard.parts.artifacts.write(output, f"{RESULTS}/{PROGRESS}", told.model_dump_json().encode())
+            await yard.parts.artifacts.write(output, "log", f"one\nthis is {index}\n".encode())
+        await yard.parts.store.write_run_status(run, RunStatus(state=RunState.running, attempt=1))
+        found = (await ada.get(f"{API}/runs/{run}/logs?lines=2")).json()["lines"]
+        assert found == ["shard 0: this is 0", "shard 1: this is 1"]
+        status = (await ada.get(f"{API}/runs/{run}")).json()["status"]
+        assert (status["results"], status["progress"]["last_output"]) == ({"rows": 9}, "0: 0 rows; 1: 1 rows")
+        work["shards"] = 101
+        problem(await ada.post(f"{API}/runs", json=wanted), 422, "InvalidInput")
 
 
 async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:

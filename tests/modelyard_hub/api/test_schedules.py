@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from harness.api import API, Yard, problem
 from harness.runs import notebook, snapshot
 from harness.schedules import spec
 from modelyard_api.runs import Declared, RunState, RunStatus
+from modelyard_api.schedules import OnDrift, OnFiles
 
 NIGHTLY = f"{API}/schedules/ada/nightly"
 NEW = {"If-None-Match": "*"}
@@ -38,6 +40,7 @@ async def test_a_schedule_through_its_life(yard: Yard, taken: str) -> None:
         shown = (await ada.get(NIGHTLY)).json()
         times = [datetime.fromisoformat(time) for time in shown["status"]["next"]]
         assert len(times) == 5
+        assert shown["status"]["words"] == "At 02:30 every day"
         assert {(time.hour, time.minute) for time in times} <= {(2, 30), (3, 0)}
         assert all(time.utcoffset() in (timedelta(hours=1), timedelta(hours=2)) for time in times)
         assert (shown["runs_as"], shown["spec"]["catch_up"], shown["spec"]["overlap"]) == ("ada", "last", False)
@@ -50,6 +53,24 @@ async def test_a_schedule_through_its_life(yard: Yard, taken: str) -> None:
         assert (await ada.delete(NIGHTLY)).status_code == 204
         problem(await ada.get(NIGHTLY), 404, "NotFound")
         problem(await ada.delete(NIGHTLY), 404, "NotFound")
+
+
+async def test_what_a_line_says_before_it_is_written(yard: Yard) -> None:
+    async with yard.client("ada") as ada, yard.client() as nobody:
+        found = (await ada.get(f"{API}/schedules/due?cron=30 2 * * MON-FRI&time_zone=Europe/Berlin")).json()
+        assert found["words"] == "At 02:30 on Monday through Friday"
+        times = [datetime.fromisoformat(time) for time in found["next"]]
+        assert len(times) == 5
+        assert all(time.weekday() < 5 and time.utcoffset() != timedelta(0) for time in times)
+        assert (await ada.get(f"{API}/schedules/due?cron=@daily")).json()["words"] == "At 00:00 every day"
+        for query, field in (
+            ("cron=soon", "cron"),
+            ("cron=0 0 30 2 *", "cron"),
+            ("cron=@daily&time_zone=Mars", "time_zone"),
+        ):
+            said = problem(await ada.get(f"{API}/schedules/due?{query}"), 422, "InvalidInput")
+            assert (said["field"], said["detail"].split(":")[0]) == (field, f"spec.{field}")
+        problem(await nobody.get(f"{API}/schedules/due?cron=@daily"), 401, "Unauthenticated")
 
 
 async def test_whose_they_are(yard: Yard, taken: str) -> None:
@@ -85,6 +106,47 @@ async def test_on_new_versions_of_a_model(yard: Yard, taken: str) -> None:
         problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidParameter")
         del wanted["spec"]["on_version"]
         problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+
+
+@pytest.fixture
+def folder(yard: Yard) -> Path:
+    """One of ada's."""
+    made: Path = yard.parts.settings.home / "users" / "ada" / "in"
+    made.mkdir(parents=True)
+    return made
+
+
+async def test_on_files_and_on_drift(yard: Yard, taken: str, folder: Path) -> None:
+    declared = (Declared(name="files", default="[]"), Declared(name="columns", default="{}"))
+    members: dict[str, Any] = {"on_files": OnFiles(location=str(folder)), "on_drift": OnDrift(model="churn")}
+    async with yard.client("ada") as ada:
+        made = (await ada.put(NIGHTLY, json=body(taken, run={"declared": declared}, **members), headers=NEW)).json()
+        assert (made["spec"]["on_files"]["settle"], made["spec"]["on_drift"]["model"]) == (10.0, "ada.churn")
+        for changed, name, words in (
+            ({"on_files": OnFiles(location=str(folder), parameter="file")}, "InvalidParameter", "'file'"),
+            ({"on_drift": OnDrift(model="churn", parameter="columsn")}, "InvalidParameter", "'columsn'"),
+            ({"on_files": OnFiles(location=f"{folder}/nowhere")}, "InvalidInput", "spec.on_files.location: there is"),
+            ({"on_files": OnFiles(location="s3://lake")}, "InvalidInput", "the run has no variable AWS_ACCESS_KEY_ID"),
+        ):
+            wanted = body(taken, run={"declared": declared}, **{**members, **changed})
+            said = problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, name)
+            assert words in said["detail"]
+        secrets = OnFiles(location=str(yard.parts.settings.home / "secrets"))
+        wanted = body(taken, run={"declared": declared}, on_files=secrets)
+        problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 403, "Forbidden")
+
+
+async def test_a_scoring_of_each_new_file(yard: Yard, folder: Path) -> None:
+    score: dict[str, Any] = {"model": "models:/churn/4", "data": "{file}", "output": "/out/{stem}"}
+    run: dict[str, Any] = {"kind": "score", "score": score}
+    wanted = {"spec": {"run": run, "on_files": {"location": str(folder), "at_most": 1}}}
+    async with yard.client("ada") as ada:
+        made = await ada.put(NIGHTLY, json=wanted, headers=NEW)
+        assert made.status_code == 201, made.text
+        assert made.json()["spec"]["run"]["score"]["data"] == "{file}"
+        score["data"] = "/elsewhere"
+        said = problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
+        assert "reads none of the new files" in said["detail"]
 
 
 async def test_a_run_now_and_by_a_url_alone(yard: Yard, taken: str) -> None:

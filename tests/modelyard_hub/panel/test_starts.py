@@ -15,7 +15,7 @@ from starlette.routing import Route
 from harness.web import serving
 from modelyard_hub.hub_env import HubEnv
 from modelyard_hub.panel import starts
-from modelyard_hub.spawner.phases import History, Quantiles
+from modelyard_hub.spawner.starts.phases import History, Quantiles
 
 
 def metrics() -> str:

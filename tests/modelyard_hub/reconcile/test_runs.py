@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.runs import spec
 from modelyard_api.resources import MiB
-from modelyard_api.runs import Attempt, Declared, ResultOf, Run, RunReport, RunState, RunStatus, task_name
+from modelyard_api.runs import Attempt, Declared, ResultOf, Run, RunReport, RunState, RunStatus, ScoreWork, task_name
 from modelyard_api.tasks import TaskState
 from modelyard_hub.reconcile.runs import (
     LOST_AFTER,
@@ -242,3 +243,26 @@ def test_of_a_group_no_more_run_at_once_than_it_allows() -> None:
     ]
     assert said(plan(running[0], members[2], members[3], tasks=(task(1),), limits={"g": 2}))[0] == "start 3/1"
     assert said(plan(*members, stored(7), slots=3, limits={"g": 2}))[-1] == "start 7/1"
+
+
+def in_shards(number: int, shards: int, **members: Any) -> StoredRun:
+    made = stored(number, **members)
+    work = ScoreWork(model="churn", data="/in", output="/out", shards=shards)
+    wanted = made.run.spec.model_copy(update={"kind": "score", "notebook": None, "score": work})
+    return replace(made, run=made.run.model_copy(update={"spec": wanted}))
+
+
+def test_a_run_in_shards_takes_as_many_slots_and_waits_until_there_are_so_many() -> None:
+    runs = (stored(1), in_shards(2, 3), stored(3))
+    made = plan(*runs, slots=4)
+    assert [a.stored.number for a in made.actions if isinstance(a, Start)] == [1, 2]
+    assert made.places == {runs[2].run.id: 1}
+    made = plan(*runs, slots=3)
+    assert [a.stored.number for a in made.actions if isinstance(a, Start)] == [1]
+    assert made.places == {runs[1].run.id: 1, runs[2].run.id: 2}, "nobody goes first that needs less"
+    made = plan(in_shards(1, 50), stored(2), slots=2)
+    assert [a.stored.number for a in made.actions if isinstance(a, Start)] == [1], "not more than there are"
+    made = plan(in_shards(1, 3), stored(2), tasks=(task(1),), slots=3)
+    assert not [a for a in made.actions if isinstance(a, Start)]
+    made = plan(in_shards(1, 50), in_shards(2, 50))
+    assert len([a for a in made.actions if isinstance(a, Start)]) == 2, "a cluster decides itself"

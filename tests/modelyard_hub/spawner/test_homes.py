@@ -18,10 +18,10 @@ from tornado.web import HTTPError
 from harness.fake_cluster import FakeCluster, fake_cluster, refuse
 from harness.pod_spawner import manifest, spawner
 from modelyard_api.errors import Conflict
-from modelyard_hub.spawner import away
 from modelyard_hub.spawner.kubernetes import PodSpawner
 from modelyard_hub.spawner.rbac import RULES
-from modelyard_hub.spawner.telling import NotStarted
+from modelyard_hub.spawner.starts import away
+from modelyard_hub.spawner.starts.telling import NotStarted
 from modelyard_hub.volumes import claims
 
 EARLY, LATE = datetime(2020, 1, 1), datetime(2026, 1, 1)

@@ -13,8 +13,8 @@ from kubernetes_asyncio.config import kube_config
 
 from harness.pod_spawner import manifest, spawner
 from modelyard_api.names import owner_name
-from modelyard_hub.spawner.causes.held import Hold
 from modelyard_hub.spawner.kubernetes import PodSpawner
+from modelyard_hub.spawner.starts.causes.held import Hold
 
 KUBECONFIG = {
     "current-context": "none",

@@ -1,12 +1,17 @@
 // The button in a notebook's toolbar that has it run unattended, and the form that it opens.
+import { moment } from "../batch/times";
 import { call, NoServer } from "../server";
 import style from "./submit.css";
+import { Fields, make, type Said, words } from "./submit_fields";
+import { type Ask, When } from "./submit_when";
 
 /** What `GET modelyard/submit` answers. */
 export interface Form {
   name: string;
   parameters: { name: string; type: string; value: string | boolean; help: string }[];
   profiles: { name: string; title: string }[];
+  /** Names of schedules that there are. */
+  schedules: string[];
   files: [string, number][];
 }
 
@@ -15,15 +20,6 @@ export interface Open {
   path: string;
   save(): Promise<unknown>;
 }
-
-interface Said {
-  title?: string;
-  detail?: string;
-  remedy?: string;
-  field?: string;
-}
-
-export type Ask = (query: string, body?: unknown) => Promise<unknown>;
 
 /** Seconds: the notebook and its files are uploaded meanwhile. */
 const PATIENCE = 60_000;
@@ -47,7 +43,7 @@ export function button(notebook: Open, ask: Ask = server): HTMLElement {
 
 /** Open the form, once the notebook is saved: what is submitted is what is in the file. */
 export async function open(notebook: Open, ask: Ask = server): Promise<void> {
-  const dialog = make("dialog", "", document.body) as HTMLDialogElement;
+  const dialog = make("dialog", "", document.body);
   dialog.className = "yard-submit";
   dialog.setAttribute("aria-label", "Submit a run");
   dialog.dataset.lmSuppressShortcuts = "true";
@@ -59,7 +55,7 @@ export async function open(notebook: Open, ask: Ask = server): Promise<void> {
   said.setAttribute("role", "status");
   const foot = make("p", "", dialog);
   foot.className = "yard-submit-foot";
-  const close = make("button", "Cancel", foot) as HTMLButtonElement;
+  const close = make("button", "Cancel", foot);
   close.onclick = () => dialog.close();
   dialog.onclose = () => dialog.remove();
   for (const name of ["keydown", "keypress", "keyup"])
@@ -70,90 +66,139 @@ export async function open(notebook: Open, ask: Ask = server): Promise<void> {
     await notebook.save();
     const form = (await ask(`?path=${encodeURIComponent(notebook.path)}`)) as Form;
     said.textContent = "";
-    fill(inside, foot, said, form, (filled) => ask("", { path: notebook.path, ...filled }), close);
+    new Filling(form, { inside, foot, said, close }, ask, notebook.path);
   } catch (error) {
     say(said, error);
   }
 }
 
-function fill(
-  inside: HTMLElement,
-  foot: HTMLElement,
-  said: HTMLElement,
-  form: Form,
-  submit: (filled: object) => Promise<unknown>,
-  close: HTMLButtonElement,
-): void {
-  const name = field(inside, "Name", "input") as HTMLInputElement;
-  name.value = form.name;
-  const profile = field(inside, "Size", "select") as HTMLSelectElement;
-  for (const one of form.profiles) profile.add(new Option(one.title, one.name));
-  const inputs = new Map<string, HTMLInputElement>();
-  if (form.parameters.length) make("h3", "Parameters", inside);
-  else make("p", "It takes no parameters: a cell with the tag “parameters” would have them.", inside);
-  for (const one of form.parameters) {
-    const label = one.type && one.type !== "bool" ? `${one.name} (${one.type})` : one.name;
-    const input = field(inside, label, "input", one.help) as HTMLInputElement;
-    if (typeof one.value === "boolean") {
-      input.type = "checkbox";
-      input.checked = one.value;
-    } else input.value = one.value;
-    inputs.set(one.name, input);
+interface Places {
+  inside: HTMLElement;
+  foot: HTMLElement;
+  said: HTMLElement;
+  close: HTMLButtonElement;
+}
+
+/** What `POST modelyard/submit` answers. */
+interface Made {
+  id?: string;
+  schedule?: string;
+  next?: number[];
+}
+
+/** The form while it is filled in. */
+class Filling {
+  private fields = new Fields();
+  private when: When;
+  private go: HTMLButtonElement;
+  private replaced: HTMLElement;
+
+  constructor(
+    private form: Form,
+    private places: Places,
+    private ask: Ask,
+    private path: string,
+  ) {
+    const { inside, foot } = places;
+    const name = this.fields.text(inside, "name", "Name", form.name);
+    this.replaced = make("p", "", inside);
+    this.replaced.className = "yard-submit-soft";
+    name.oninput = () => this.changed();
+    this.parameters(inside);
+    make("h3", "Run", inside);
+    const sizes = form.profiles.map((one): [string, string] => [one.name, one.title]);
+    this.fields.choice(inside, "profile", "Size", sizes);
+    this.when = new When(inside, this.fields, ask, () => this.changed());
+    this.more(inside);
+    const others = form.files.filter(([path]) => path !== `${form.name}.ipynb`).map(([path]) => path);
+    if (others.length)
+      make("p", `These files go with it: ${others.join(", ")}.`, inside).className = "yard-submit-soft";
+    this.go = make("button", "Submit", foot);
+    this.go.className = "yard-submit-go";
+    this.go.onclick = () => void this.send();
+    inside.onkeydown = (event) => {
+      if (event.key === "Enter" && (event.target as HTMLElement).tagName === "INPUT") void this.send();
+    };
+    name.focus();
   }
-  const others = form.files.filter(([path]) => path !== `${form.name}.ipynb`).map(([path]) => path);
-  if (others.length) make("p", `These files go with it: ${others.join(", ")}.`, inside).className = "yard-submit-soft";
-  const go = make("button", "Submit", foot) as HTMLButtonElement;
-  go.className = "yard-submit-go";
-  const send = async () => {
-    if (go.disabled) return;
-    go.disabled = true;
-    said.textContent = "Submitting…";
-    for (const input of inputs.values()) input.removeAttribute("aria-invalid");
-    const parameters = Object.fromEntries(
-      [...inputs].map(([key, input]) => [key, input.type === "checkbox" ? input.checked : input.value]),
-    );
-    try {
-      const made = (await submit({ name: name.value, profile: profile.value, parameters })) as { id: string };
-      inside.replaceChildren();
-      said.className = "yard-submit-good";
-      said.textContent = `Run ${made.id} is submitted. yard.RunsPanel() in a cell shows how far it is; this page may be closed.`;
-      go.remove();
-      close.textContent = "Close";
-      close.focus();
-    } catch (error) {
-      go.disabled = false;
-      const wrong = inputs.get((error as Said).field ?? "");
-      wrong?.setAttribute("aria-invalid", "true");
-      wrong?.focus();
-      say(said, error);
+
+  private parameters(place: HTMLElement): void {
+    const { parameters } = this.form;
+    if (parameters.length) make("h3", "Parameters", place);
+    else
+      make("p", "It takes no parameters: a cell with the tag “parameters” would have them.", place).className =
+        "yard-submit-soft";
+    for (const one of parameters) {
+      const label = one.type && one.type !== "bool" ? `${one.name} (${one.type})` : one.name;
+      const key = `parameters.${one.name}`;
+      if (typeof one.value === "boolean") this.fields.check(place, key, label, one.value, one.help);
+      else this.fields.text(place, key, label, one.value, one.help);
     }
-  };
-  go.onclick = () => void send();
-  inside.onkeydown = (event) => {
-    if (event.key === "Enter" && (event.target as HTMLElement).tagName === "INPUT") void send();
-  };
-  name.focus();
+  }
+
+  private more(place: HTMLElement): void {
+    const more = make("details", "", place);
+    make("summary", "Timeout, retries, priority, environment", more).dataset.lmSuppressShortcuts = "true";
+    const row = make("div", "", more);
+    row.className = "yard-submit-row";
+    this.fields.text(row, "timeout", "Timeout (minutes)", "", "of each attempt; empty: none").inputMode = "decimal";
+    this.fields.text(row, "retries", "Retries", "0", "attempts after one that failed").inputMode = "numeric";
+    this.fields.text(row, "priority", "Priority", "0", "−100 to 100; the higher starts first");
+    this.fields.lines(more, "environment", "Environment", "NAME=value, a line each; secrets do not belong here");
+  }
+
+  private changed(): void {
+    const { scheduled } = this.when;
+    this.go.textContent = scheduled ? "Save the schedule" : "Submit";
+    const name = String(this.fields.value("name")).toLowerCase();
+    this.replaced.textContent =
+      scheduled && this.form.schedules.includes(name)
+        ? `There is a schedule ${name}: this takes its place, with the notebook as it is now.`
+        : "";
+  }
+
+  private async send(): Promise<void> {
+    if (this.go.disabled) return;
+    const { said } = this.places;
+    this.go.disabled = true;
+    said.removeAttribute("role");
+    said.setAttribute("role", "status");
+    said.textContent = this.when.scheduled ? "Saving…" : "Submitting…";
+    this.fields.clear();
+    const plain = ["name", "profile", "timeout", "retries", "priority", "environment"];
+    const filled = {
+      path: this.path,
+      ...Object.fromEntries(plain.map((name) => [name, this.fields.value(name)])),
+      parameters: this.fields.under("parameters."),
+      ...this.when.values,
+    };
+    try {
+      this.done((await this.ask("", filled)) as Made);
+    } catch (error) {
+      this.go.disabled = false;
+      said.textContent = "";
+      this.when.again();
+      if (!this.fields.wrong((error as Said).field ?? "", words(error))) say(said, error);
+    }
+  }
+
+  private done(made: Made): void {
+    const { inside, said, close } = this.places;
+    inside.replaceChildren();
+    said.className = "yard-submit-good";
+    const first = made.next?.[0];
+    said.textContent = made.schedule
+      ? `Schedule ${made.schedule} is saved${first ? `; its next run is on ${moment(first)}, your time` : ""}. The tab Schedules of yard.RunsPanel() shows and changes it.`
+      : `Run ${made.id} is submitted. yard.RunsPanel() in a cell shows how far it is; this page may be closed.`;
+    this.go.remove();
+    close.textContent = "Close";
+    close.focus();
+  }
 }
 
 function say(place: HTMLElement, error: unknown): void {
-  const told = error as Said;
-  const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
-  place.textContent = [told.detail ?? String(error), told.remedy ?? ""].filter(Boolean).map(sentence).join(" ");
+  place.textContent = words(error);
   place.setAttribute("role", "alert");
-}
-
-function make(tag: string, text: string, place: HTMLElement): HTMLElement {
-  const made = place.appendChild(document.createElement(tag));
-  if (text) made.textContent = text;
-  return made;
-}
-
-function field(place: HTMLElement, label: string, tag: string, help = ""): HTMLElement {
-  const around = make("label", label, place);
-  const made = make(tag, "", around);
-  made.dataset.lmSuppressShortcuts = "true";
-  if (help) make("small", help, around);
-  return made;
 }
 
 async function server(query: string, body?: unknown): Promise<unknown> {

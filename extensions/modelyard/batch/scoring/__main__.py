@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from modelyard.batch.scoring.engine import Order, Stopped, score
+from modelyard.batch.scoring.engine import Order, score
+from modelyard.batch.scoring.state import Stopped
 from modelyard_api.errors import ModelyardError
 from modelyard_api.scoring import ScoreOptions
 

@@ -18,12 +18,13 @@ from modelyard.batch.scoring.answering import Answerer, output_schema
 from modelyard.batch.scoring.drift import Reference
 from modelyard.batch.scoring.intake import Intake
 from modelyard.batch.scoring.parts import Part, Record, done
-from modelyard.batch.scoring.places import Place, making, open_data, open_place
+from modelyard.batch.scoring.places import File, Place, making, open_data, open_place
 from modelyard.batch.scoring.plan import Unit, fingerprint, sharded, units
 from modelyard.batch.scoring.report import collect, commit
 from modelyard.batch.scoring.sources import Files, open_files
+from modelyard.batch.scoring.state import Stopped, Together
 from modelyard.batch.scoring.stream import Start, Step, pieces, scored
-from modelyard_api.errors import InvalidInput, ModelFailed, ModelyardError, StorageFull
+from modelyard_api.errors import InvalidInput, ModelFailed, StorageFull
 from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
 from modelyard_api.scoring import ScoreOptions, ScoreReport
 from modelyard_server.dataplane import DataPlane, load
@@ -55,7 +56,8 @@ class Progress:
 class Order:
     """What is scored: `data` with the package in folder `package`, which is `version` of `model`, into `output`.
 
-    `shard`: which of how many, counted from 0; `run` tells one execution from the next; `threads`: processors to use,
+    `shard`: which of how many, counted from 0; those of one `attempt` of a `run` begin together, and without a run
+    nobody waits for another. `run` tells one execution from the next; `threads`: processors to use,
     0 for all that this process may; `tell` is told how far it is, `stopped` asked between batches.
     """
 
@@ -67,13 +69,10 @@ class Order:
     options: ScoreOptions = field(default_factory=ScoreOptions)
     shard: tuple[int, int] = (0, 1)
     run: str = ""
+    attempt: int = 1
     threads: int = 0
     tell: Callable[[Progress], None] = lambda _: None
     stopped: Callable[[], bool] = lambda: False
-
-
-class Stopped(ModelyardError):
-    """It was told to stop; the parts that are done stay, and whoever starts it again goes on from them."""
 
 
 def score(order: Order) -> ScoreReport | None:
@@ -95,14 +94,30 @@ def score(order: Order) -> ScoreReport | None:
     with output.alone(f"{order.shard[0]}-of-{order.shard[1]}"):
         facts = _facts(order, manifest, files)
         plan = fingerprint(facts)
-        ended = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
+
+        def query() -> tuple[Place, list[File]]:
+            return sql.result(order.data, order.options, manifest, output)
+
+        together = _together(order, query if files is None else lambda: None)
+        if together is not None:
+            ended, claim = state.begin_shard(output, plan, facts, together)
+        else:
+            ended, claim = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
         if ended is not None:
             return ended
         if order.shard[1] == 1:
             state.sweep(output)
         if files is None:
-            files = open_files(*sql.result(order.data, order.options, manifest, output), sql.FORMAT)
-        return _Scoring(order, _Loaded(plane, *example), files, output, plan).run()
+            files = open_files(*query(), sql.FORMAT)
+        return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
+
+
+def _together(order: Order, prepare: Callable[[], object]) -> Together | None:
+    """The shard among the others of its run; None for one that is alone, or that nobody waits for."""
+    index, shards = order.shard
+    if shards == 1 or not order.run:
+        return None
+    return Together(index, shards, order.run, order.attempt, order.options.overwrite, order.stopped, prepare)
 
 
 def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
@@ -152,8 +167,9 @@ class _Loaded:
 
 
 class _Scoring:
-    def __init__(self, order: Order, model: _Loaded, files: Files, output: Place, plan: str) -> None:
-        self._order, self._files, self._output, self._plan = order, files, output, plan
+    def __init__(self, order: Order, model: _Loaded, files: Files, claim: state.Claim, plan: str) -> None:
+        self._order, self._files, self._claim, self._plan = order, files, claim, plan
+        self._output = claim.place
         self._model = model
         self._manifest = model.plane.manifest
         self._intake = Intake(self._manifest, files.schema(), order.options, _is_text(files))
@@ -165,9 +181,11 @@ class _Scoring:
         self._began = time.monotonic()
         self._rows = self._rejected = self._parts = self._resumed = 0
 
-    def run(self) -> ScoreReport | None:
+    def run(self, together: Together | None = None) -> ScoreReport | None:
         """All of this shard's units, and the report where no other shard's are missing."""
         records, strangers = done(self._output, self._plan)
+        if strangers:
+            self._claim.check()
         for name in strangers:
             self._output.remove(name)
         work = [found for unit in self._units if (found := self._left(unit, records)) is not None]
@@ -181,17 +199,29 @@ class _Scoring:
                 self._write(steps, answerers[0].schema, records)
         if self._order.stopped():
             raise Stopped("it was stopped", remedy="Started again, it goes on from where it is.")
+        mine = self._times()
+        told = [mine] if together is None else state.tell_shard(self._output, together, mine)
+        if told is None:
+            return None  # the last one that tells reports
         if any(not self._is_done(unit, records) for unit in self._all):
             records, _ = done(self._output, self._plan)  # other shards' too
             if any(not self._is_done(unit, records) for unit in self._all):
                 return None
         report = collect(self._manifest, [r for unit in self._all for r in records[unit.number]], self._reference())
-        seconds = time.monotonic() - self._began
+        seconds = max(one["ended"] for one in told) - min(one["began"] for one in told)
+        resumed = round(sum(one["resumed"] for one in told))
         about: dict[str, Any] = {"model": self._order.model, "version": self._order.version, "run": self._order.run}
-        about |= {"plan": self._plan, "resumed": self._resumed, "seconds": round(seconds, 3)}
-        about |= {"rate": round((self._rows - self._resumed) / max(seconds, 1e-6), 1)}
+        about |= {"plan": self._plan, "resumed": resumed, "seconds": round(seconds, 3), "shards": len(told)}
+        about |= {"rate": round(sum(one["scored"] for one in told) / max(seconds, 1e-6), 1)}
+        self._claim.check()
         commit(self._output, report := report.model_copy(update=about))
         return report
+
+    def _times(self) -> dict[str, float]:
+        """What this process did, and when: by the wall's clock, which processes of several machines share."""
+        ended = time.time()
+        began = ended - (time.monotonic() - self._began)
+        return {"began": began, "ended": ended, "resumed": self._resumed, "scored": self._rows - self._resumed}
 
     def _left(self, unit: Unit, records: dict[int, list[Record]]) -> tuple[Unit, Start] | None:
         found = records.get(unit.number, [])
@@ -258,6 +288,7 @@ class _Scoring:
 
     def _close(self, part: Part, mine: list[Record]) -> None:
         self._bear(part, of=self._rows if self._total is None else self._total)
+        self._claim.check()
         mine.append(part.close())
         self._parts += 1
 

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from modelyard import recorded
 from modelyard.batch.order import Order as RunOrder
 from modelyard.batch.report import Reporter
-from modelyard.batch.scoring.engine import Order, Progress, Stopped, score
+from modelyard.batch.scoring.engine import Order, Progress, score
+from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient
 from modelyard.errors import ModelyardError
@@ -23,6 +24,7 @@ from modelyard.tracking import Tracking
 from modelyard_api.errors import Conflict, Forbidden, InvalidInput, ModelFailed, NotFound, StorageFull, Unsupported
 from modelyard_api.runs import CANNOT_SCORE
 from modelyard_api.scoring import ScoreOptions, ScoreReport, parse_model, placed
+from modelyard_api.tasks import SHARD
 
 _FINAL = (InvalidInput, NotFound, Conflict, Unsupported, Forbidden)
 """What a further attempt would meet again."""
@@ -39,9 +41,11 @@ def run(order: RunOrder, reporter: Reporter) -> int:
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
             made, tracked = asyncio.run(_prepare(order, reporter, Path(folder)))
             report = score(_order(order, made, Path(folder), reporter, stopped))
-        assert report is not None, "a run is one shard"
-        _record(report)
-        print(report.in_words(), flush=True)  # noqa: T201
+        if report is not None:
+            _record(report)
+            if order.run.spec.shards:
+                tracked = asyncio.run(_track(order, reporter))
+        print("this shard is done, others are not" if report is None else report.in_words(), flush=True)  # noqa: T201
         status = "FINISHED"
     except Stopped as error:
         reporter.fail("Stopped", str(error))
@@ -70,7 +74,8 @@ async def _prepare(order: RunOrder, reporter: Reporter, folder: Path) -> tuple[t
     assert work is not None, "the kind says so"
     wanted = parse_model(work.model, order.run.owner)
     async with AsyncClient() as client:
-        begun = asyncio.create_task(begin(client, order))
+        # Of shards the one that ends it tells MLflow.
+        begun = asyncio.create_task(_nobody() if order.run.spec.shards else begin(client, order))
         try:
             tracking = Tracking(client)
             version = wanted.version or await tracking.version(wanted.name, wanted.alias)
@@ -81,6 +86,24 @@ async def _prepare(order: RunOrder, reporter: Reporter, folder: Path) -> tuple[t
         if tracked is not None:
             reporter.tracked(tracked.run.id)
     return (wanted.name, version), tracked
+
+
+async def _nobody() -> None:
+    return None
+
+
+async def _track(order: RunOrder, reporter: Reporter) -> Tracked | None:
+    async with AsyncClient() as client:
+        tracked = await begin(client, order)
+    if tracked is not None:
+        reporter.tracked(tracked.run.id)
+    return tracked
+
+
+def _shard() -> tuple[int, int]:
+    """Which of how many, as the runtime says."""
+    index, _, shards = os.environ.get(SHARD, "0/1").partition("/")
+    return int(index), int(shards)
 
 
 async def _close(order: RunOrder, reporter: Reporter, tracked: Tracked, status: str) -> None:
@@ -106,7 +129,9 @@ def _order(
         model=model[0],
         version=model[1],
         options=ScoreOptions.model_validate(work.options),
+        shard=_shard(),
         run=order.run.id,
+        attempt=order.attempt,
         threads=_threads(order),
         tell=tell,
         stopped=stopped.is_set,
@@ -122,7 +147,7 @@ def _threads(order: RunOrder) -> int:
 
 def _record(report: ScoreReport) -> None:
     """What is queryable over runs; all else is in the manifest."""
-    for name in ("rows", "scored", "rejected", "rate", "seconds", "resumed", "version"):
+    for name in ("rows", "scored", "rejected", "rate", "seconds", "resumed", "version", "shards"):
         recorded.record(name, getattr(report, name))
     recorded.record("reasons", report.reasons)
     recorded.record("drift", {name: found.psi for name, found in report.drift.items()} or report.drift_note)

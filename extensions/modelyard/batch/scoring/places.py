@@ -52,6 +52,10 @@ class Place(Protocol):
     def put(self, made: Path, path: str) -> None:
         """Make the file `made` (in `temporary`, and then no more there) the content of `path`: whole or not at all."""
 
+    def swap(self, path: str, text: str, before: str | None) -> bool:
+        """Make `text` the small file's content where that still is `before` (None: there is no such file); False where
+        it is another by now. Of two that do it at once one succeeds."""
+
     def remove(self, path: str) -> None:
         """Fine where there is none."""
 
@@ -157,15 +161,29 @@ class FolderPlace:
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """See `Place.alone`."""
+        path = self.temporary / f".lock-{name}"
         with _in_our_words(self.root):
-            lock = (self.temporary / f".lock-{name}").open("ab")
+            lock = _locked(path)
+        if lock is None:
+            raise Conflict(f"somebody is scoring to {self.root} just now", remedy="Wait until it ends.")
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Conflict(f"somebody is scoring to {self.root} just now", remedy="Wait until it ends.") from error
-            yield
-            Path(lock.name).unlink(missing_ok=True)
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # still locked: see `_locked`
+
+    def swap(self, path: str, text: str, before: str | None) -> bool:
+        """See `Place.swap`."""
+        folder = os.open(self.temporary, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            there = self.read(path)
+            if (None if there is None else there.decode(errors="replace")) != before:
+                return False
+            put_text(self, text, path)
+        finally:
+            os.close(folder)
+        return True
 
 
 @dataclass
@@ -238,9 +256,32 @@ class S3Place:
         with suppress(NotFound), self._words(self.place):
             obstore.delete(self._bucket, self.place.below(path).key)
 
+    def swap(self, path: str, text: str, before: str | None) -> bool:
+        """See `Place.swap`: by a condition of the store's own."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        file = self.place.below(path)
+        try:
+            with self._words(file):
+                if before is None:
+                    mode: Any = "create"
+                else:
+                    there = obstore.get(self._bucket, file.key)
+                    if bytes(there.bytes()).decode(errors="replace") != before:
+                        return False
+                    mode = {"e_tag": there.meta["e_tag"]}
+                try:
+                    obstore.put(self._bucket, file.key, text.encode(), mode=mode)
+                except (AlreadyExistsError, PreconditionError):
+                    return False
+        except NotFound:
+            return False
+        return True
+
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """See `Place.alone`; nobody needs to be: parts are the same whoever puts them."""
+        """See `Place.alone`: no lock holds across machines. Who takes an output over is known by its claim: `state`."""
         yield
 
     def _words(self, place: S3Location) -> Any:
@@ -325,6 +366,24 @@ def refusal(error: OSError, what: object) -> ModelyardError:
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
         return InvalidInput(f"{what} cannot be used: {error.strerror}")
     return Unavailable(f"{what} cannot be read or written: {error.strerror or error}")
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, locked; None where somebody else has it.
+
+    Who has it removes it at the end. So what was opened may be gone by the time that it is locked, and another file be
+    in its place, which others lock: only the file that is there now counts."""
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    return lock
+        except BlockingIOError:
+            lock.close()
+            return None
+        lock.close()
 
 
 def _raise_unless_missing(error: OSError) -> None:

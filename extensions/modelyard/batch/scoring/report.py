@@ -43,5 +43,5 @@ def collect(manifest: PackageManifest, records: Sequence[Record], reference: Ref
 def commit(output: Place, report: ScoreReport) -> None:
     """Write the manifest, and away with what only served to get there."""
     put_text(output, report.model_dump_json(indent=1), MANIFEST)
-    for file in output.files(state.INPUT):
+    for file in (*output.files(state.INPUT), *output.files(state.SHARDS)):
         output.remove(file.path)

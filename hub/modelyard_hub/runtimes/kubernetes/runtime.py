@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from modelyard_api.errors import Conflict, InvalidInput, NotFound, Unavailable
 from modelyard_api.names import check_label
+from modelyard_api.tasks import shard_output
 from modelyard_hub.runtimes.base import ObservedServer, ReplicaLog, Server
 from modelyard_hub.runtimes.changes import Changes
 from modelyard_hub.runtimes.kubernetes.client import Client, connect
@@ -22,7 +23,7 @@ from modelyard_hub.runtimes.kubernetes.record import TYPE, read, record
 from modelyard_hub.runtimes.kubernetes.replicas import crashed, deleting
 from modelyard_hub.runtimes.kubernetes.task_pods import COMMAND, check_output
 from modelyard_hub.runtimes.kubernetes.task_record import TASK_TYPE, read_task, task_record
-from modelyard_hub.runtimes.kubernetes.task_view import the_pod
+from modelyard_hub.runtimes.kubernetes.task_view import newest_pods, the_pod
 from modelyard_hub.runtimes.kubernetes.view import View
 from modelyard_hub.runtimes.outputs import open_output, read_log
 from modelyard_hub.runtimes.task import ObservedTask, Task
@@ -133,7 +134,7 @@ class KubernetesRuntime:
         if known is None:
             raise NotFound(f"no workload {name!r} runs")
         if known["type"] == TASK_TYPE:
-            return (ReplicaLog(0, await self._task_log(client, view, known, lines)),)
+            return await self._task_logs(client, view, known, lines)
         pods = sorted(view.pods(name).items())
         found = await asyncio.gather(*(self._log(client, pod, lines) for _, pod in pods))
         return tuple(ReplicaLog(index, text) for (index, _), text in zip(pods, found, strict=True))
@@ -157,15 +158,25 @@ class KubernetesRuntime:
         if deleting(found):
             raise Unavailable(f"workload {name} is still being deleted")
 
-    async def _task_log(self, client: Client, view: View, known: Object, lines: int) -> tuple[str, ...]:
-        """Of its pod, as long as that has one; else of its output."""
-        pod = the_pod(view.pods_of(known["metadata"]["name"]))
+    async def _task_logs(self, client: Client, view: View, known: Object, lines: int) -> tuple[ReplicaLog, ...]:
+        """Of its pod, or of each shard's, as long as it has one; else of the output."""
+        task, pods = read_task(known), view.pods_of(known["metadata"]["name"])
+        if task is None or not task.shards:
+            output = None if task is None else task.output
+            return (ReplicaLog(0, await self._task_log(client, the_pod(pods), output, lines)),)
+        mine = newest_pods(pods, task.shards)
+        logs = (
+            self._task_log(client, mine.get(index), shard_output(task.output, index), lines)
+            for index in range(task.shards)
+        )
+        return tuple(ReplicaLog(index, found) for index, found in enumerate(await asyncio.gather(*logs)))
+
+    async def _task_log(self, client: Client, pod: Object | None, output: str | None, lines: int) -> tuple[str, ...]:
         if pod is not None:
             found = await self._log_of(client, pod["metadata"]["name"], COMMAND, lines, previous=False)
             if found:
                 return found
-        task = read_task(known)
-        return () if task is None else await read_log(open_output(task.output), lines)
+        return () if output is None else await read_log(open_output(output), lines)
 
     async def _log(self, client: Client, pod: Object, lines: int) -> tuple[str, ...]:
         name = pod["metadata"]["name"]

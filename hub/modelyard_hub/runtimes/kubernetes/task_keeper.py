@@ -15,7 +15,7 @@ from modelyard_hub.runtimes.kubernetes.task_pods import job as job_of
 from modelyard_hub.runtimes.kubernetes.task_record import Progress, read_progress, task_record
 from modelyard_hub.runtimes.kubernetes.task_view import job_ended, of_job, status_of, the_pod
 from modelyard_hub.runtimes.kubernetes.view import View
-from modelyard_hub.runtimes.outputs import open_output, read_status
+from modelyard_hub.runtimes.outputs import read_end
 from modelyard_hub.runtimes.task import Task
 
 _PATIENCE = 5.0
@@ -75,12 +75,12 @@ class TaskKeeper:
         """How a task ended whose pod is gone: as it says itself at its output, else as its Job does."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                said = await read_status(open_output(task.output))
+                said = await read_end(task.output, task.shards)
         except (Unavailable, TimeoutError) as error:
             if live is None:
                 raise Unavailable(f"the output of task {task.name} cannot be read: {error}") from error
             said = None
-        return said if said is not None and said.state.ended else of_job(live)
+        return said if said is not None else of_job(live)
 
     async def _why_no_pod(self, live: Object) -> ModelyardError | None:
         """What the cluster says of a Job that it makes no pod for: of Jobs it says so in events alone."""

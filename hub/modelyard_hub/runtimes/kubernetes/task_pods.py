@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard_api.errors import InvalidInput
 from modelyard_api.locations import parse_s3
+from modelyard_api.tasks import SHARD, SHARD_FAILURES, TRIES, shard_output
 from modelyard_hub.runtimes.kubernetes.kinds import JOB, Object
 from modelyard_hub.runtimes.kubernetes.labels import KUEUE_QUEUE, task_labels
 from modelyard_hub.runtimes.kubernetes.manifests import owned_by
@@ -15,6 +16,11 @@ from modelyard_hub.runtimes.kubernetes.pods import FILES_FOLDER, LOCKED_DOWN, TM
 from modelyard_hub.runtimes.kubernetes.task_record import ENVIRONMENT
 from modelyard_hub.runtimes.task import Task
 
+INDEX = "batch.kubernetes.io/job-completion-index"
+_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+_INDEX = "MODELYARD_SHARD_INDEX"
+_KILLED = [0, *range(129, 160)]
+"""Exit codes of a command that ended well, or by a signal."""
 COMMAND, DELIVER = "task", "deliver"
 """The containers: the command's, and the one that alone sees the store and its keys."""
 FOLDER = "/task"
@@ -44,24 +50,56 @@ def job(task: Task, record: Object, options: KubernetesOptions) -> dict[str, Any
         "apiVersion": JOB.api_version,
         "kind": JOB.name,
         "metadata": {**owned_by(record), "name": task.name, "labels": {**task_labels(task), **queue}},
-        "spec": {
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    # By these the Job says why it failed, also when its pod is gone.
-                    {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": COMMAND, "operator": "NotIn", "values": [0]},
-                    },
-                ]
-            },
-            "template": task_pod(task, options),
+        "spec": {**(_in_shards(task) if task.shards else _once()), "template": task_pod(task, options)},
+    }
+
+
+def _once() -> dict[str, Any]:
+    return {
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                # By these the Job says why it failed, also when its pod is gone.
+                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"containerName": COMMAND, "operator": "NotIn", "values": [0]}},
+            ]
         },
     }
+
+
+def _in_shards(task: Task) -> dict[str, Any]:
+    """An Indexed Job: a pod that was taken or killed is made anew, and one that failed by itself fails it."""
+    return {
+        "completionMode": "Indexed",
+        "completions": task.shards,
+        "parallelism": min(task.parallel or task.shards, task.shards),
+        "backoffLimitPerIndex": TRIES - 1,
+        "maxFailedIndexes": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": COMMAND, "operator": "NotIn", "values": _KILLED},
+                },
+            ]
+        },
+    }
+
+
+def _shard_variables(task: Task) -> list[dict[str, Any]]:
+    if not task.shards:
+        return []
+
+    def of(name: str, annotation: str) -> dict[str, Any]:
+        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}}
+
+    shard = {"name": SHARD, "value": f"$({_INDEX})/{task.shards}"}
+    return [of(_INDEX, INDEX), shard, of(SHARD_FAILURES, _FAILURES)]
 
 
 def task_pod(task: Task, options: KubernetesOptions) -> dict[str, Any]:
@@ -104,10 +142,10 @@ def _deliver(task: Task, options: KubernetesOptions) -> dict[str, Any]:
         "imagePullPolicy": options.image_pull_policy,
         "restartPolicy": "Always",
         "command": [
-            *(*options.task, "deliver", "--folder", FOLDER, "--output", _literal(task.output)),
+            *(*options.task, "deliver", "--folder", FOLDER, "--output", _output(task)),
             *("--every", f"{options.timing.deliver_every:g}"),
         ],
-        "env": [{"name": "HOME", "value": "/tmp"}],
+        "env": [{"name": "HOME", "value": "/tmp"}, *_shard_variables(task)],
         "resources": _DELIVER_RESOURCES,
         "securityContext": LOCKED_DOWN,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -132,7 +170,11 @@ def _command(task: Task, options: KubernetesOptions) -> dict[str, Any]:
         "imagePullPolicy": options.image_pull_policy,
         "command": [*run, "--", *map(_literal, task.command)],
         # The task's own variables are in its Secret: whoever may look at pods does not see them.
-        "env": [{"name": "OMP_NUM_THREADS", "value": threads}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
+        "env": [
+            {"name": "OMP_NUM_THREADS", "value": threads},
+            {"name": "PYTHONUNBUFFERED", "value": "1"},
+            *_shard_variables(task),
+        ],
         "resources": limits(task.resources, options, gpu=True),
         "securityContext": LOCKED_DOWN,
         # How it ended is then part of the pod's status, also where it could not say so itself.
@@ -160,6 +202,11 @@ def _volumes(task: Task, options: KubernetesOptions) -> list[dict[str, Any]]:
     if parse_s3(task.output) is None:
         volumes.append({"name": "artifacts", "persistentVolumeClaim": {"claimName": options.artifacts_claim}})
     return volumes
+
+
+def _output(task: Task) -> str:
+    """Where its results go; of a shard, by the number that its pod is told."""
+    return shard_output(_literal(task.output), f"$({_INDEX})") if task.shards else _literal(task.output)
 
 
 def _literal(text: str) -> str:

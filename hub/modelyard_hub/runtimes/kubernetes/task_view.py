@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +12,17 @@ from modelyard_api.tasks import TaskState, TaskStatus
 from modelyard_hub.runtimes.kubernetes.kinds import Object
 from modelyard_hub.runtimes.kubernetes.reasons import Cause, disrupted, node_is_silent, of_exit, waiting
 from modelyard_hub.runtimes.kubernetes.replicas import container, deleting
-from modelyard_hub.runtimes.kubernetes.task_pods import COMMAND, DELIVER
+from modelyard_hub.runtimes.kubernetes.task_pods import COMMAND, DELIVER, INDEX
 from modelyard_hub.runtimes.kubernetes.task_record import read_progress
-from modelyard_hub.runtimes.task import ObservedTask, Task
+from modelyard_hub.runtimes.task import ObservedTask, Task, joined
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 
 
 @dataclass(frozen=True)
 class SeenTask:
-    """A task's objects. `trouble`: why they could not be written, if so; `before`: what was observed last."""
+    """A task's objects; `pods`: all of them, where it has shards. `trouble`: why they could not be written, if so;
+    `before`: what was observed last."""
 
     record: Object
     task: Task | None
@@ -29,6 +30,7 @@ class SeenTask:
     pod: Object | None
     trouble: ModelyardError | None = None
     before: ObservedTask | None = None
+    pods: Sequence[Object] = ()
 
 
 def observed_task(seen: SeenTask) -> ObservedTask:
@@ -46,6 +48,8 @@ def observed_task(seen: SeenTask) -> ObservedTask:
     before = seen.before
     if before is not None and before.state.ended:
         return replace(before, deleting=base.deleting)
+    if task is not None and task.shards:
+        return _observed_shards(seen, task, base)
     if seen.pod is not None:
         now = with_status(base, of_pod(seen.pod))
         return _with_what_kept_it(now, before)
@@ -53,6 +57,40 @@ def observed_task(seen: SeenTask) -> ObservedTask:
         return replace(before, deleting=base.deleting)  # its pod is gone; why is found out
     why = _not_begun(seen)
     return replace(base, reason=why.reason, message=why.message)
+
+
+def _observed_shards(seen: SeenTask, task: Task, base: ObservedTask) -> ObservedTask:
+    """By the Job, which counts its shards; their pods say what they are at, and why one failed."""
+    if seen.job is not None and job_ended(seen.job):
+        ends: list[TaskStatus | None] = [None] * task.shards
+        for index, pod in newest_pods(seen.pods, task.shards).items():
+            end = of_pod(pod)
+            ends[index] = end if end.state.ended else None
+        whole, by_pods = of_job(seen.job), joined(ends)
+        return with_status(base, by_pods if by_pods is not None and by_pods.state is whole.state else whole)
+    pods = [of_pod(pod) for pod in newest_pods(seen.pods, task.shards).values()]
+    running = [pod for pod in pods if pod.state is TaskState.running]
+    if running:
+        began = str(((seen.job or {}).get("status") or {}).get("startTime") or running[0].started)
+        lost = next((pod for pod in running if pod.reason), running[0])
+        return with_status(base, TaskStatus(TaskState.running, None, lost.reason, lost.message, began))
+    if seen.before is not None and seen.before.state is TaskState.running:
+        return replace(seen.before, deleting=base.deleting)  # between two pods
+    waiting = next((pod for pod in pods if pod.reason and not pod.state.ended), None)
+    if waiting is not None:
+        return with_status(base, waiting)
+    why = _not_begun(seen)
+    return replace(base, reason=why.reason, message=why.message)
+
+
+def newest_pods(pods: Iterable[Object], shards: int) -> dict[int, Object]:
+    """The newest pod of each shard that has one."""
+    found: dict[int, list[Object]] = {}
+    for pod in pods:
+        text = str((pod["metadata"].get("labels") or {}).get(INDEX, ""))
+        if text.isdigit() and int(text) < shards:
+            found.setdefault(int(text), []).append(pod)
+    return {index: newest for index in sorted(found) if (newest := the_pod(found[index])) is not None}
 
 
 def with_status(observed: ObservedTask, status: TaskStatus) -> ObservedTask:

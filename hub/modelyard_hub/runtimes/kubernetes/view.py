@@ -151,9 +151,9 @@ class View:
         same = self._uids.get(name) == uid
         self._uids[name] = uid
         if secret["type"] == TASK_TYPE:
-            job, pod = self.of(JOB).get(name), the_pod(self.pods_of(name))
             before = self.task(name) if same else None
-            return observed_task(SeenTask(secret, read_task(secret), job, pod, trouble, before))
+            job, pods = self.of(JOB).get(name), self.pods_of(name)
+            return observed_task(SeenTask(secret, read_task(secret), job, the_pod(pods), trouble, before, pods))
         seen = Seen(secret, read(secret), self.of(DEPLOYMENT).get(name), self.pods(name), trouble)
         return observed(seen, self._options)
 

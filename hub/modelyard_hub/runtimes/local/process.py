@@ -131,17 +131,37 @@ class Process:
             await self.wait()
 
     def memory(self) -> int:
-        """Resident bytes; 0 when it is gone."""
-        try:
-            return int(psutil.Process(self.identity.pid).memory_info().rss) if self.alive() else 0
-        except psutil.Error:
+        """Resident bytes, with those of its children, where a model's memory may be; 0 when it is gone."""
+        if not self.alive():
             return 0
+        return sum(_resident(pid) for pid in (self.identity.pid, *_children_of(self.identity.pid)))
 
     def close(self) -> None:
         """Let go, leaving it running."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _children_of(pid: int) -> list[int]:
+    """As the kernel lists them, where it does: psutil looks through all processes of the machine."""
+    try:
+        return [
+            int(found) for path in Path(f"/proc/{pid}/task").glob("*/children") for found in path.read_text().split()
+        ]
+    except OSError:
+        pass
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.Error:
+        return []
 
 
 @dataclass(frozen=True)

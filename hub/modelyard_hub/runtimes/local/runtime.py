@@ -147,9 +147,10 @@ class LocalRuntime:
         return self._tasks.observe()
 
     async def logs(self, name: str, *, lines: int) -> tuple[ReplicaLog, ...]:
-        """The last `lines` log lines of each replica, or of a task; NotFound for an unknown name."""
+        """The last `lines` log lines of each replica, of a task or each of its shards; NotFound for an unknown name."""
         if name in self._tasks:
-            return (ReplicaLog(0, await asyncio.to_thread(self._tasks.logs, name, lines)),)
+            found = await asyncio.to_thread(self._tasks.logs, name, lines)
+            return tuple(ReplicaLog(index, text) for index, text in enumerate(found))
         workload = self._workloads.get(name)
         if workload is None:
             raise NotFound(f"no workload {name!r} runs")

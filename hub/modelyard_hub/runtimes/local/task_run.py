@@ -40,10 +40,13 @@ class TaskRun:
         options: LocalOptions,
         changed: Callable[[], None],
         process: Process | None = None,
+        *,
+        root: str = "",
     ) -> None:
+        """`root`: the runtime's folder, where it is not the one around the task's."""
         self.files, self.record = files, record
         self._options, self._changed, self._process = options, changed, process
-        self._root = str(files.path.parent)
+        self._root = root or str(files.path.parent)
         self._ran = process is not None
         self._leaving: asyncio.Task[None] | None = None
         task = record.task

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from modelyard_api.errors import Conflict, ModelyardError, Unavailable
 from modelyard_hub.runtimes.local.options import LocalOptions
-from modelyard_hub.runtimes.local.process import Identity, Process
+from modelyard_hub.runtimes.local.process import Identity
+from modelyard_hub.runtimes.local.sharded import ShardedRun, adopted
 from modelyard_hub.runtimes.local.task_files import TaskFiles, TaskRecord
 from modelyard_hub.runtimes.local.task_run import TaskRun
 from modelyard_hub.runtimes.task import ObservedTask, Task
@@ -23,7 +24,7 @@ class Tasks:
 
     def __init__(self, root: Path, options: LocalOptions, tell: Callable[[str], None]) -> None:
         self._root, self._options, self._tell = root, options, tell
-        self._runs: dict[str, TaskRun] = {}
+        self._runs: dict[str, TaskRun | ShardedRun] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._runs
@@ -35,12 +36,7 @@ class Tasks:
         record = files.read()
         if record is None:
             return False
-        identity = found.pop(record.nonce, None) or record.identity
-        process = None if identity is None else Process(identity)
-        if process is not None and not process.alive():
-            process.close()
-            process = None
-        self._add(files, record, process)
+        self._add(files, record, found)
         if record.deleting:
             self._leave(record.task.name)
         return True
@@ -56,7 +52,7 @@ class Tasks:
             return
         files, record = TaskFiles(self._root / task.name), TaskRecord(task)
         await asyncio.to_thread(files.make, record)
-        self._add(files, record, None)
+        self._add(files, record, {})
         self._tell(task.name)
 
     async def delete(self, name: str) -> None:
@@ -76,18 +72,26 @@ class Tasks:
         """All of them, as they are now."""
         return {name: run.observed for name, run in self._runs.items()}
 
-    def logs(self, name: str, lines: int) -> tuple[str, ...]:
-        """The last lines of one."""
-        return self._runs[name].logs(lines)
+    def logs(self, name: str, lines: int) -> tuple[tuple[str, ...], ...]:
+        """The last lines of one, or of each of its shards."""
+        run = self._runs[name]
+        return run.logs(lines) if isinstance(run, ShardedRun) else (run.logs(lines),)
 
     async def close(self) -> None:
         """Let go of everything and leave the processes running."""
         await asyncio.gather(*(run.close() for run in self._runs.values()))
         self._runs.clear()
 
-    def _add(self, files: TaskFiles, record: TaskRecord, process: Process | None) -> None:
+    def _add(self, files: TaskFiles, record: TaskRecord, found: dict[str, Identity]) -> None:
         name = record.task.name
-        self._runs[name] = TaskRun(files, record, self._options, lambda: self._tell(name), process)
+
+        def tell() -> None:
+            self._tell(name)
+
+        if record.task.shards:
+            self._runs[name] = ShardedRun(files, record, self._options, tell, found)
+        else:
+            self._runs[name] = TaskRun(files, record, self._options, tell, adopted(files, record, found))
 
     def _leave(self, name: str) -> None:
         def done() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import pytest
 from harness.disk import small_disk
 from harness.packages import write_onnx, write_skops
 from harness.scoring import answers, many, scored
+from modelyard.batch.scoring.engine import Order, score
 from modelyard_api.errors import Conflict, InvalidInput, NotFound, StorageFull, Unsupported
 from modelyard_api.resources import MiB
-from modelyard_api.scoring import MANIFEST, ScoreReport
+from modelyard_api.scoring import MANIFEST, ScoreOptions, ScoreReport
 from modelyard_server.dataplane import load
 
 ROWS = 3000
@@ -253,3 +255,43 @@ def test_a_full_disk_leaves_whole_parts_to_go_on_from(package: Path, expected: p
         report = scored(tmp_path / "in.parquet", output, package, **given)
         same(answers(output), expected)
         assert 0 < report.resumed < ROWS
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_shards_of_a_run_begin_together_and_the_last_one_adds_all_up(
+    overwrite: bool, package: Path, expected: pd.DataFrame, tmp_path: Path
+) -> None:
+    many(ROWS).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    given = {"keys": ("id",), "part_rows": 100, "batch_rows": 50}
+    if overwrite:
+        scored(tmp_path / "in.parquet", tmp_path / "out", package, **{**given, "part_rows": 70})
+
+    def shard(index: int) -> ScoreReport | None:
+        options = ScoreOptions(**{**given, "overwrite": overwrite})
+        data, output = str(tmp_path / "in.parquet"), str(tmp_path / "out")
+        return score(Order(data, output, package, "ada.penguins", options=options, shard=(index, 4), run="r"))
+
+    with ThreadPoolExecutor(4) as pool:  # the first one last: the others wait for it
+        reports = [report for report in pool.map(shard, (3, 2, 1, 0)) if report is not None]
+    assert reports, "one of them found all done"
+    report = reports[-1]
+    assert (report.rows, report.scored, report.shards, report.resumed) == (ROWS, ROWS, 4, 0)
+    assert report.rate == pytest.approx(ROWS / report.seconds, rel=0.01)
+    same(answers(tmp_path / "out"), expected)
+    assert not (tmp_path / "out" / "_shards").exists()
+    again = shard(2)
+    assert again is not None, "one that is started again finds that all is done"
+    assert again.rows == ROWS
+
+
+def test_a_shard_that_begins_with_other_data_is_refused(package: Path, tmp_path: Path) -> None:
+    many(ROWS).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+
+    def shard(index: int) -> ScoreReport | None:
+        data, output = str(tmp_path / "in.parquet"), str(tmp_path / "out")
+        return score(Order(data, output, package, "ada.penguins", shard=(index, 2), run="r"))
+
+    assert shard(0) is None
+    many(ROWS + 1).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    with pytest.raises(Conflict, match="the data changed"):
+        shard(1)

@@ -21,11 +21,12 @@ from sklearn.preprocessing import OneHotEncoder
 from harness.packages import write_skops
 from harness.s3 import S3, server
 from harness.scoring import answers, many, scored
+from modelyard.batch.scoring.engine import Order, score
 from modelyard.batch.scoring.plan import Unit, sharded, units
 from modelyard.batch.scoring.sources import Segment
 from modelyard.packaging import build
 from modelyard_api.errors import Forbidden, InvalidInput, NotFound
-from modelyard_api.scoring import MANIFEST, ScoreReport
+from modelyard_api.scoring import MANIFEST, ScoreOptions, ScoreReport
 
 ROWS = 2000
 
@@ -94,6 +95,32 @@ def test_a_query_is_kept_and_scored(package: Path, tmp_path: Path, monkeypatch: 
     assert report.resumed > 0
     assert answers(tmp_path / "out")["id"].tolist() == list(range(1500))
     assert not (tmp_path / "out" / "_input").exists()
+
+
+def test_the_first_shard_keeps_the_result_of_a_query_for_all(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "shop.db"
+    with sqlite3.connect(base) as connection:
+        many(ROWS).to_sql("people", connection, index=False)
+    options = ScoreOptions(keys=("id",), sql="WAREHOUSE", part_rows=500)
+
+    def shard(index: int) -> ScoreReport | None:
+        query, output = "SELECT id, weight, age, island FROM people ORDER BY id", str(tmp_path / "out")
+        return score(Order(query, output, package, "ada.penguins", options=options, shard=(index, 3), run="r"))
+
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{base}")
+    assert shard(0) is None
+    monkeypatch.delenv("WAREHOUSE")  # nobody else asks
+    assert shard(2) is None
+    report = shard(1)
+    assert report is not None
+    assert (report.rows, report.shards) == (ROWS, 3)
+    assert answers(tmp_path / "out")["id"].tolist() == list(range(ROWS))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "_") == [
+        "_manifest.json",
+        "_progress.json",
+    ]
 
 
 def test_what_a_database_refuses_is_said_without_its_password(

@@ -93,3 +93,26 @@ def test_kueue_is_told_the_queue_of_a_job() -> None:
     labels = made(small_task(), options)["metadata"]["labels"]
     assert labels["kueue.x-k8s.io/queue-name"] == "team"
     assert "kueue.x-k8s.io/queue-name" not in made(small_task())["metadata"]["labels"]
+
+
+def test_one_in_shards_is_an_indexed_job() -> None:
+    found = made(small_task(shards=8, parallel=3, output="s3://runs/$(HOME)/7"))["spec"]
+    assert (found["completionMode"], found["completions"], found["parallelism"]) == ("Indexed", 8, 3)
+    assert (found["backoffLimitPerIndex"], found["maxFailedIndexes"]) == (2, 0)
+    assert "backoffLimit" not in found, "each shard is counted by itself"
+    count, fail = found["podFailurePolicy"]["rules"]
+    assert (count["action"], count["onPodConditions"][0]["type"]) == ("Count", "DisruptionTarget")
+    assert fail["action"] == "FailJob"
+    assert {0, 137, 143} <= set(fail["onExitCodes"]["values"])
+    assert not {1, 3, 124, 127} & set(fail["onExitCodes"]["values"])
+    spec = found["template"]["spec"]
+    for container in (spec["initContainers"][0], spec["containers"][0]):
+        names = [one["name"] for one in container["env"]]
+        assert names.index("MODELYARD_SHARD_INDEX") < names.index("MODELYARD_SHARD"), (
+            "only what stands before is put in"
+        )
+        (shard,) = [one["value"] for one in container["env"] if one["name"] == "MODELYARD_SHARD"]
+        assert shard == "$(MODELYARD_SHARD_INDEX)/8"
+    deliver = spec["initContainers"][0]["command"]
+    assert deliver[deliver.index("--output") + 1] == "s3://runs/$$(HOME)/7/shards/$(MODELYARD_SHARD_INDEX)"
+    assert made(small_task(shards=2))["spec"]["parallelism"] == 2

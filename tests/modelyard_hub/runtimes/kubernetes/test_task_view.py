@@ -157,3 +157,44 @@ def test_moments() -> None:
     assert moment("") is None
     assert moment("yesterday") is None
     assert moment(BEGAN) is not None
+
+
+def shard(index: int, pod: dict[str, Any], at: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    """A pod of that shard."""
+    meta = pod["metadata"]
+    labels = {**meta["labels"], "batch.kubernetes.io/job-completion-index": str(index)}
+    return {**pod, "metadata": {**meta, "labels": labels, "creationTimestamp": at}}
+
+
+SHARDED = small_task(shards=2)
+
+
+def observed_shards(*pods: dict[str, Any], before: ObservedTask | None = None, **condition: str) -> ObservedTask:
+    seen = SeenTask(record(job="job-1"), SHARDED, job_of(**condition), None, None, before, pods)
+    return observed_task(seen)
+
+
+def test_shards_run_while_one_does_and_end_with_their_job() -> None:
+    running = observed_shards(shard(0, running_pod()), shard(1, ended_pod(0, says())))
+    assert running.state is TaskState.running
+    assert observed_shards(before=running) == running, "between two pods"
+    failed, again = shard(1, ended_pod(137, says("Signaled", 137))), shard(1, running_pod(), at="2026-01-01T00:05:00Z")
+    assert observed_shards(failed, again).state is TaskState.running
+    done = observed_shards(
+        shard(0, ended_pod(0, says())),
+        failed,
+        shard(1, ended_pod(0, says()), again["metadata"]["creationTimestamp"]),
+        type="Complete",
+    )
+    assert (done.state, done.exit_code) == (TaskState.succeeded, 0)
+    assert observed_shards(type="Complete").state is TaskState.succeeded, "their pods are gone"
+
+
+def test_the_shard_that_failed_is_named_and_not_those_that_were_ended_for_it() -> None:
+    pods = shard(0, ended_pod(143, says("Stopped", 143))), shard(1, ended_pod(3, says("Exited", 3, "bad row")))
+    failed = observed_shards(*pods, type="Failed", message="Container task for pod x failed with exit code 3 matching")
+    assert (failed.state, failed.reason, failed.exit_code) == (TaskState.failed, "Exited", 3)
+    assert failed.message == "Shard 1 of 2: It says Exited."
+    assert failed.log_tail == ("bad row",)
+    gone = observed_shards(type="Failed", message="Container task for pod x failed with exit code 3 matching")
+    assert (gone.state, gone.exit_code) == (TaskState.failed, 3)

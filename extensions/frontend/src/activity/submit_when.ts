@@ -1,0 +1,120 @@
+// When a notebook is to run: now, or by a cron line, which is read out before it is saved.
+import { moment, ownZone, same, zones } from "../batch/times";
+import { type Fields, make, type Said, words } from "./submit_fields";
+
+export type Ask = (query: string, body?: unknown) => Promise<unknown>;
+
+/** Milliseconds without a key, after which the line is read out. */
+export const TYPING = 300;
+const LINES: [string, string][] = [
+  ["0 5 * * *", "every day at 05:00"],
+  ["0 5 * * MON-FRI", "on weekdays at 05:00"],
+  ["0 5 * * MON", "every Monday at 05:00"],
+  ["0 5 1 * *", "on the first of each month at 05:00"],
+  ["0 * * * *", "every hour"],
+  ["", "by a cron line"],
+];
+
+/** The part of the form that says when; `changed` is called where somebody chose something else. */
+export class When {
+  private chosen: HTMLSelectElement;
+  private often: HTMLSelectElement;
+  private inside: HTMLElement;
+  private read: HTMLElement;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private round = 0;
+
+  constructor(
+    place: HTMLElement,
+    private fields: Fields,
+    private ask: Ask,
+    changed: () => void,
+  ) {
+    this.chosen = fields.choice(place, "when", "When", [
+      ["now", "Now, once"],
+      ["schedule", "On a schedule"],
+    ]);
+    this.inside = make("div", "", place);
+    this.inside.className = "yard-submit-when";
+    this.inside.hidden = true;
+    this.often = fields.choice(this.inside, "often", "How often", LINES);
+    const row = make("div", "", this.inside);
+    row.className = "yard-submit-row";
+    const cron = fields.text(
+      row,
+      "cron",
+      "Cron line",
+      this.often.value,
+      "minute, hour, day of the month, month, day of the week",
+    );
+    const zone = fields.text(row, "time_zone", "Time zone", ownZone());
+    const list = make("datalist", "", this.inside);
+    list.id = "yard-submit-zones";
+    for (const name of zones()) list.append(new Option(name, name));
+    zone.setAttribute("list", list.id);
+    this.read = make("div", "", this.inside);
+    this.read.className = "yard-submit-read";
+    this.read.setAttribute("role", "status");
+    this.chosen.onchange = () => {
+      this.inside.hidden = !this.scheduled;
+      changed();
+      if (this.scheduled) void this.look();
+    };
+    this.often.onchange = () => {
+      if (this.often.value) cron.value = this.often.value;
+      else cron.focus();
+      void this.look();
+    };
+    for (const input of [cron, zone])
+      input.oninput = () => {
+        if (input === cron) this.often.value = LINES.some(([line]) => line === cron.value) ? cron.value : "";
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => void this.look(), TYPING);
+      };
+  }
+
+  get scheduled(): boolean {
+    return this.chosen.value === "schedule";
+  }
+
+  /** What the form sends of it. */
+  get values(): object {
+    if (!this.scheduled) return {};
+    return { cron: this.fields.value("cron"), time_zone: this.fields.value("time_zone") };
+  }
+
+  /** Read the line out once more. */
+  again(): void {
+    if (this.scheduled) void this.look();
+  }
+
+  private async look(): Promise<void> {
+    clearTimeout(this.timer);
+    this.round += 1;
+    const round = this.round;
+    const cron = String(this.fields.value("cron"));
+    const zone = String(this.fields.value("time_zone"));
+    try {
+      const query = `?cron=${encodeURIComponent(cron)}&time_zone=${encodeURIComponent(zone)}`;
+      const found = (await this.ask(query)) as { words: string; next: number[] };
+      if (round !== this.round) return;
+      for (const name of ["cron", "time_zone"]) this.fields.clear(name);
+      this.show(found, zone);
+    } catch (error) {
+      if (round !== this.round) return;
+      this.read.replaceChildren();
+      for (const name of ["cron", "time_zone"]) this.fields.clear(name);
+      const field = (error as Said).field ?? "";
+      if (!this.fields.wrong(field, words(error), true)) make("p", words(error), this.read);
+    }
+  }
+
+  private show(found: { words: string; next: number[] }, zone: string): void {
+    this.read.replaceChildren();
+    make("strong", found.words, this.read);
+    const list = make("ol", "", this.read);
+    const one = same(found.next, zone);
+    for (const time of found.next)
+      make("li", one ? moment(time, zone) : `${moment(time, zone)} (${moment(time)} your time)`, list);
+  }
+}

@@ -1,0 +1,166 @@
+"""What starts runs of schedules besides the clock: new files in a folder or a bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from modelyard_api.errors import Conflict, ModelyardError
+from modelyard_api.runs import Run, RunSpec
+from modelyard_api.schedules import NewFile, OnFiles, Schedule, Skipped
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.guarded import keep_on
+from modelyard_hub.watched import Listed, Watcher
+
+log = logging.getLogger(__name__)
+EVERY = 10.0
+"""Seconds between looks."""
+_TOGETHER = 8
+
+
+class Schedules(Protocol):
+    """What this asks of the store; of two that do it at once, one makes a run for a file."""
+
+    async def list(self) -> tuple[Schedule, ...]: ...
+
+    async def begin_files(self, schedule: Schedule, mark: NewFile, there: Sequence[NewFile]) -> bool: ...
+
+    async def new_files(self, schedule: Schedule, mark: NewFile, files: Sequence[NewFile]) -> frozenset[str] | None: ...
+
+    async def start_for_files(
+        self, schedule: Schedule, files: Sequence[NewFile], spec: Callable[[Sequence[NewFile]], RunSpec]
+    ) -> Run | None: ...
+
+    async def note(self, schedule: Schedule, what: Skipped) -> None: ...
+
+
+class Listing(Protocol):
+    """Who lists a place: `watched.Places`."""
+
+    async def look(self, wanted: OnFiles, whose: Watcher) -> list[Listed]: ...
+
+
+class FileTriggers:
+    """Starts runs for files, each once: which ones have a run is in the store, written with the run. What is kept here
+    is only since when a file has not changed, so that a look after a restart waits for that once more."""
+
+    def __init__(self, schedules: Schedules, places: Listing, clock: Callable[[], float] = time.monotonic) -> None:
+        self._schedules, self._places, self._clock = schedules, places, clock
+        self._steady: dict[str, dict[str, tuple[str, float]]] = {}
+        self._busy: set[str] = set()
+        self._told: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """For ever. What fails is tried again with the next look."""
+        await keep_on("looking for new files", self.look, Backoff(first=EVERY), every=EVERY)
+
+    async def look(self) -> list[Run]:
+        """Once; the runs that it started. A place that does not answer holds up no other one."""
+        known = [s for s in await self._schedules.list() if s.spec.on_files is not None and not s.spec.paused]
+        for kept in (self._steady, self._told):
+            for key in kept.keys() - {schedule.key for schedule in known}:
+                del kept[key]
+        gate = asyncio.Semaphore(_TOGETHER)
+
+        async def one(schedule: Schedule) -> Run | None:
+            if schedule.key in self._busy:
+                return None  # the look before has not ended
+            self._busy.add(schedule.key)
+            try:
+                async with gate:
+                    return await self._look_at(schedule)
+            finally:
+                self._busy.discard(schedule.key)
+
+        return [run for run in await asyncio.gather(*map(one, known)) if run is not None]
+
+    async def _look_at(self, schedule: Schedule) -> Run | None:
+        try:
+            run = await self._start(schedule)
+            self._told.pop(schedule.key, None)
+            return run
+        except Conflict:
+            return None  # a run of it has not ended
+        except ModelyardError as error:
+            await self._tell(schedule, str(error))
+        except Exception:  # one schedule's trouble is not the others'
+            log.exception("schedule %s: looking for new files", schedule.key)
+        return None
+
+    async def _start(self, schedule: Schedule) -> Run | None:
+        wanted = schedule.spec.on_files
+        assert wanted is not None, "it was chosen by that"
+        found = await self._places.look(wanted, Watcher(schedule.owner, schedule.runs_as, schedule.spec.run))
+        found = [one for one in found if fnmatchcase(one.location.rsplit("/", 1)[-1], wanted.pattern)]
+        files, mark = {digest_of(wanted, one): one for one in found}, mark_of(wanted)
+        named = [NewFile(digest=digest, location=one.location) for digest, one in files.items()]
+        fresh = await self._schedules.new_files(schedule, mark, named)
+        if fresh is None:
+            there = [file for file in named if files[file.digest].since <= schedule.updated_at]
+            await self._schedules.begin_files(schedule, mark, there)
+            fresh = await self._schedules.new_files(schedule, mark, named) or frozenset()
+        chosen = self._settled(schedule, wanted, {digest: files[digest] for digest in fresh})
+        if not chosen:
+            return None
+        run = await self._schedules.start_for_files(schedule, chosen, lambda mine: spec_for(schedule, mine))
+        if run is not None:
+            log.info("schedule %s: run %s for %d new files", schedule.key, run.id, len(chosen))
+        return run
+
+    def _settled(self, schedule: Schedule, wanted: OnFiles, fresh: Mapping[str, Listed]) -> list[NewFile]:
+        """Those that have not changed for long enough, the oldest first, as many as one run takes."""
+        before, now = self._steady.get(schedule.key, {}), self._clock()
+        steady: dict[str, tuple[str, float]] = {}
+        for digest, one in fresh.items():
+            known = before.get(digest)
+            steady[digest] = known if known is not None and known[0] == one.stamp else (one.stamp, now)
+        self._steady[schedule.key] = steady
+        ready = [digest for digest, (_, since) in steady.items() if now - since >= wanted.settle]
+        ready.sort(key=lambda digest: (fresh[digest].since, fresh[digest].location))
+        return [NewFile(digest=d, location=fresh[d].location) for d in ready[: wanted.at_most]]
+
+    async def _tell(self, schedule: Schedule, why: str) -> None:
+        """Among what the schedule tells, once for each trouble."""
+        if self._told.get(schedule.key) == why:
+            return
+        self._told[schedule.key] = why
+        log.warning("schedule %s: looking for new files: %s", schedule.key, why)
+        await self._schedules.note(
+            schedule, Skipped(due=datetime.now(UTC), reason="FilesUnavailable", message=why[:1000])
+        )
+
+
+def spec_for(schedule: Schedule, files: Sequence[NewFile]) -> RunSpec:
+    """What runs for files: a notebook with their list, a scoring with the one of them."""
+    run, wanted = schedule.spec.run, schedule.spec.on_files
+    assert wanted is not None, "it is a run for files"
+    if run.score is not None:
+        return run.model_copy(update={"score": run.score.model_copy(update=filled(run, files[0].location))})
+    return run.model_copy(update={"parameters": {**run.parameters, wanted.parameter: [f.location for f in files]}})
+
+
+def filled(run: RunSpec, location: str) -> dict[str, str]:
+    """Data and output of a scoring, with `{file}` and, without its folder and ending, `{stem}` filled in."""
+    assert run.score is not None, "it is a scoring"
+    name = location.rsplit("/", 1)[-1]
+    stem = name.split(".", 1)[0] or name
+    places = {"data": run.score.data, "output": run.score.output}
+    return {key: text.replace("{file}", location).replace("{stem}", stem) for key, text in places.items()}
+
+
+def mark_of(wanted: OnFiles) -> NewFile:
+    """What stands for having begun to watch a place."""
+    place = f"{wanted.location}\0{wanted.pattern}"
+    return NewFile(digest=hashlib.sha256(place.encode()).hexdigest(), location="")
+
+
+def digest_of(wanted: OnFiles, one: Listed) -> str:
+    """What stands for a file."""
+    parts = ["file", one.location, one.stamp if wanted.changed else ""]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,1 @@
+"""Choosing a size: the spawn page, what it asks and what a server took before."""

@@ -1,0 +1,1 @@
+"""The queue of starts that wait for room, and whose turn it is."""

@@ -1,0 +1,1 @@
+"""A start: what it waits for and why, how long its parts take, and going on with it after a restart."""

@@ -1,0 +1,167 @@
+"""Two scorings to one output at once: one has it, the other is told, and nothing is mixed."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from harness.packages import write_skops
+from harness.s3 import S3, server
+from harness.scoring import many, scored
+from modelyard.batch.scoring import state
+from modelyard.batch.scoring.places import FolderPlace, Place, S3Place, open_place
+from modelyard_api.errors import Conflict
+from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreReport
+
+ROWS = 1200
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages") / "skops"
+    write_skops(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place of its own."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    s3.bucket("claims")
+    return f"s3://claims/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    many(ROWS).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    return tmp_path / "in.parquet"
+
+
+def test_one_that_is_overtaken_ends_and_leaves_the_other_alone(bucket: str, rows: Path, package: Path) -> None:
+    asked = iter(range(1000))
+
+    def overtaken() -> bool:
+        if next(asked) == 5:  # in the middle of the first one
+            scored(rows, bucket, package, keys=("id", "island"), part_rows=100, overwrite=True, run="second")
+        return False
+
+    with pytest.raises(Conflict, match="another scoring has taken the output over"):
+        scored(rows, bucket, package, keys=("id",), part_rows=100, run="first", stopped=overtaken)
+    place = open_place(bucket)
+    report = ScoreReport.model_validate_json(place.read(MANIFEST) or b"")
+    assert (report.run, report.rows) == ("second", ROWS)
+    found = [pq.read_table(place.open(name)) for name in report.files]
+    assert sum(map(len, found)) == ROWS
+    assert all("island" in table.column_names for table in found), "nothing of the first one"
+
+
+def test_two_of_the_same_plan_make_the_same(bucket: str, rows: Path, package: Path) -> None:
+    """Such as a task of which the cluster believed that its node was lost, and the one in its place."""
+    asked = iter(range(1000))
+
+    def beside() -> bool:
+        if next(asked) == 5:
+            scored(rows, bucket, package, keys=("id",), part_rows=100)
+        return False
+
+    report = scored(rows, bucket, package, keys=("id",), part_rows=100, stopped=beside)
+    place = open_place(bucket)
+    ids = [i for name in report.files for i in pq.read_table(place.open(name)).column("id").to_pylist()]
+    assert sorted(ids) == list(range(ROWS))
+
+
+class Slow(S3Place):
+    """A store at which somebody else is a moment faster."""
+
+    first: Any = None
+
+    def swap(self, path: str, text: str, before: str | None) -> bool:
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        return super().swap(path, text, before)
+
+
+def slow(location: str, first: Any) -> Slow:
+    place = open_place(location)
+    assert isinstance(place, S3Place)
+    made = Slow(place.place, place.access, place.patience)
+    made.first = first
+    return made
+
+
+def began(place: Place, plan: str, overwrite: bool = False) -> state.Claim:
+    report, claim = state.begin(place, plan, {"plan": plan}, run="", overwrite=overwrite)
+    assert report is None
+    return claim
+
+
+def test_of_two_that_begin_at_once_one_has_the_output(bucket: str) -> None:
+    """The one that is refused first has another look: what it finds then is an output that is claimed."""
+    other: list[state.Claim] = []
+    late = began(slow(bucket, lambda: other.append(began(open_place(bucket), "a"))), "b")
+    late.check()
+    with pytest.raises(Conflict, match="taken the output over"):
+        other[0].check()
+    shard = began(open_place(bucket), "b")
+    assert shard.text == late.text, "shards of one scoring share it"
+
+
+def test_shards_that_begin_at_once_share_the_claim(bucket: str) -> None:
+    other: list[state.Claim] = []
+    late = began(slow(bucket, lambda: other.append(began(open_place(bucket), "a"))), "a")
+    assert late.text == other[0].text
+    late.check()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_what_is_swapped_is_what_was_seen(kind: str, tmp_path: Path, bucket: str) -> None:
+    place = open_place(str(tmp_path / "out") if kind == "folder" else bucket)
+    assert place.swap(PROGRESS, "b", "a") is False
+    assert place.swap(PROGRESS, "a", None) is True
+    assert place.swap(PROGRESS, "b", None) is False
+    assert place.swap(PROGRESS, "b", "x") is False
+    assert place.read(PROGRESS) == b"a"
+    assert place.swap(PROGRESS, "b", "a") is True
+    assert place.read(PROGRESS) == b"b"
+
+
+def test_nobody_is_alone_with_somebody_else(tmp_path: Path) -> None:
+    """The lock file is removed at the end of each turn, just when others have opened it."""
+    place, inside, together = FolderPlace(tmp_path), [0], [0]
+    turns = [0] * 8
+
+    def work(number: int) -> None:
+        for _ in range(400):
+            try:
+                with place.alone("0-of-1"):
+                    inside[0] += 1
+                    turns[number] += 1
+                    together[0] = max(together[0], inside[0])
+                    (tmp_path / "seen").touch()
+                    together[0] = max(together[0], inside[0])
+                    inside[0] -= 1
+            except Conflict:
+                continue
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(turns))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [1]
+    assert sum(turns) > 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen"]

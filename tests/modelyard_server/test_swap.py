@@ -1,0 +1,116 @@
+"""Another version in a running server: no request fails, and one that cannot be loaded changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
+
+from harness.model_server import serving
+from harness.packages import write_moody, write_onnx
+from harness.wait import eventually
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """`one` and `two`, ONNX graphs that answer the other way round; `slow`, Python; `broken`; and a link to `one`."""
+    write_onnx(tmp_path / "one")
+    write_onnx(tmp_path / "two")
+    rows = np.arange(24, dtype=np.float64).reshape(8, 3)
+    other = LogisticRegression().fit(rows, ["yes"] * 4 + ["zz"] * 4)
+    graph = to_onnx(other, rows[:1], options={id(other): {"zipmap": False}})
+    (tmp_path / "two" / "modelyard/model.onnx").write_bytes(graph.SerializeToString())
+    write_moody(tmp_path / "slow")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "current").symlink_to("one")
+    return tmp_path
+
+
+def point(packages: Path, name: str, process: int) -> None:
+    """Put the link elsewhere at once, and say so."""
+    new = packages / "new"
+    new.symlink_to(name)
+    os.replace(new, packages / "current")
+    os.kill(process, signal.SIGHUP)
+
+
+def version(client: httpx.Client) -> str:
+    return str(client.get("/v2/models/penguins").json()["versions"][0])
+
+
+class Caller(threading.Thread):
+    """Asks without a pause, and counts what it is answered."""
+
+    def __init__(self, url: str, row: list[float]) -> None:
+        super().__init__()
+        self.url, self.row = url, row
+        self.seen: Counter[object] = Counter()
+        self.last = ""
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while not self.ended.is_set():
+                answer = client.post("/invocations", json={"inputs": [self.row]})
+                good = answer.status_code == 200
+                self.last = answer.json()["predictions"][0] if good else answer.text
+                self.seen[self.last] += 1
+                self.seen["ready", client.get("/v2/health/ready").status_code] += 1
+
+
+def test_under_load_no_request_fails_and_health_stays(packages: Path) -> None:
+    with serving(packages / "current", open=True, version="") as (client, process):
+        assert version(client) == "one"
+        callers = [Caller(str(client.base_url), [0.0, 1.0, 2.0]) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for name, answer in (("one", "no"), ("two", "yes"), ("one", "no")):
+            if version(client) != name:
+                point(packages, name, process.pid)
+            eventually(lambda: version(client) == name, what=f"{name} is served")  # noqa: B023
+            eventually(lambda: all(c.last == answer for c in callers), what=f"all are answered by {name}")  # noqa: B023
+        for caller in callers:
+            caller.ended.set()
+            caller.join()
+        seen = sum((caller.seen for caller in callers), Counter[object]())
+        assert set(seen) == {"no", "yes", ("ready", 200)}, "answers of both, and nothing else"
+        assert f'version="{version(client)}"' in client.get("/metrics").text
+
+
+def test_a_call_under_way_is_answered_by_the_model_that_began_it_which_is_then_unloaded(packages: Path) -> None:
+    (packages / "current").unlink()
+    (packages / "current").symlink_to("slow")
+    with serving(packages / "current", open=True, version="") as (client, process):
+        (old,) = psutil.Process(process.pid).children()
+        answers: list[httpx.Response] = []
+        url = f"{client.base_url}/invocations"
+        asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json={"inputs": [[4.0]]}, timeout=60)))
+        asking.start()
+        eventually(lambda: "modelyard_in_flight 1.0" in client.get("/metrics").text, what="it is at work")
+        point(packages, "one", process.pid)
+        eventually(lambda: version(client) == "one", what="the other one is served")
+        assert client.post("/invocations", json={"inputs": [[0.0, 1.0, 2.0]]}).json() == {"predictions": ["no"]}
+        assert old.is_running()
+        assert not answers
+        asking.join(60)
+        assert answers[0].json() == {"predictions": [4.0]}
+        eventually(lambda: not old.is_running(), what="its process is gone")
+        assert "modelyard_workers" not in client.get("/metrics").text
+
+
+def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:
+    with serving(packages / "current", open=True, version="") as (client, process):
+        point(packages, "broken", process.pid)
+        point(packages, "slow", process.pid)  # waits until the one before was given up
+        eventually(lambda: version(client) == "slow", what="the next one is served", timeout=60)
+        assert client.post("/invocations", json={"inputs": [[0.0]]}).json() == {"predictions": [0.0]}
+        assert client.get("/v2/health/ready").status_code == 200
