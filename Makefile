@@ -26,7 +26,7 @@ test: check
 
 # On a machine with a CUDA GPU; without one they fail.
 test-gpu: .venv/.ready-dev
-	MODELYARD_TEST_DEVICE=cuda $(RUN)/pytest -n 4 tests/modelyard/training/test_cuda.py
+	MODELYARD_TEST_DEVICE=cuda $(RUN)/pytest -n 4 tests/modelyard/training/test_cuda.py tests/modelyard_server/test_device.py
 
 # What is built from source is built before the tests, whose time is limited.
 test-cluster: .venv/.ready-dev

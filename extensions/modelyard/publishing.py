@@ -35,9 +35,10 @@ from modelyard.standstill import Hope, Say, Steps, failed
 from modelyard.tracking import TrackedRun, Tracking
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.endpoints import EndpointSpec, EndpointWrite, Identity, RevisionSpec, TrafficTarget
-from modelyard_api.models import PackageManifest
-from modelyard_api.names import registered_model
+from modelyard_api.models import MANIFEST_PATH, PackageManifest
+from modelyard_api.names import model_owner, registered_model
 from modelyard_api.resources import MiB, Resources, Scaling
+from modelyard_api.scoring import parse_model
 
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient
@@ -60,6 +61,7 @@ class PublishOptions:
     training: Any = None
     cpu: float | None = None
     memory: int | None = None
+    gpu: int | None = None
     profile: str | None = None
     environment: Mapping[str, str] | None = None
     description: str | None = None
@@ -68,7 +70,7 @@ class PublishOptions:
 
     def resources(self, before: Resources) -> Resources:
         """The resources of the revision: as given, else as before. `memory` is in MiB."""
-        given = {"cpu": self.cpu, "memory": None if self.memory is None else int(self.memory * MiB)}
+        given = {"cpu": self.cpu, "memory": None if self.memory is None else int(self.memory * MiB), "gpu": self.gpu}
         return changes.checked(
             Resources, **{**before.model_dump(), **{k: v for k, v in given.items() if v is not None}}
         )
@@ -114,7 +116,8 @@ async def publish(
             job.options = replace(chosen, example=model.example)
     folder = await asyncio.to_thread(_folder)
     try:
-        await _package(job, folder / "package")
+        if not (_is_registered(model) and await _fetched(job, folder, me)):
+            await _package(job, folder / "package")
         version = await _register(job, folder / "package")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -135,6 +138,31 @@ def _is_run(model: Any) -> bool:
     from modelyard.training.run import TrainingRun
 
     return isinstance(model, TrainingRun)
+
+
+def _is_registered(model: Any) -> bool:
+    return isinstance(model, str) and model.startswith("models:/")
+
+
+async def _fetched(job: _Job, folder: Path, me: Identity) -> bool:
+    """Bring the registered version that the job names. Whether it is a package already; else the job has its model."""
+    ref = parse_model(job.model, me.owner)
+    version = ref.version or await job.tracking.version(ref.name, ref.alias)
+    job.say("package", f"fetching version {version} of {ref.name}")
+    await job.tracking.download(ref.name, version, folder / "logged")
+    if (folder / "logged" / MANIFEST_PATH).is_file():
+        (folder / "logged").replace(folder / "package")
+        return True
+
+    def load() -> tuple[Any, Any]:
+        from modelyard.packaging.logged import load_logged
+
+        return load_logged(folder / "logged", pickles=model_owner(ref.name) in (me.owner, *me.groups))
+
+    job.model, example = await asyncio.to_thread(load)
+    if job.options.example is None:
+        job.options = replace(job.options, example=example)
+    return False
 
 
 def _check_traffic(traffic: int | None) -> None:

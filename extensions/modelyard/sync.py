@@ -177,6 +177,7 @@ def publish(
     training: Any = None,
     cpu: float | None = None,
     memory: int | None = None,
+    gpu: int | None = None,
     profile: str | None = None,
     replicas: int | None = None,
     environment: Mapping[str, str] | None = None,
@@ -185,14 +186,16 @@ def publish(
 ) -> Endpoint:
     """Publish `model` as the endpoint `name`; ready when this returns.
 
-    `model`: a `TrainingRun`, a fitted scikit-learn estimator, a PyTorch module, a function of rows, an object with
-    `predict(rows)`, or a class with `load(folder)` and `predict(columns)` whose folder is `files`.
+    `model`: a `TrainingRun`, a fitted scikit-learn estimator, one of XGBoost's or LightGBM's, a PyTorch module, a
+    pipeline of transformers, a function of rows, an object with `predict(rows)`, a class with `load(folder)` and
+    `predict(columns)` whose folder is `files`, or `models:/churn/3`: a version in the registry, such as one that
+    somebody logged with MLflow.
     `example`: a few input rows, from which the signature is read; a TrainingRun brings its own. `training`: more rows,
     that show which columns may hold missing values. A new endpoint gets all traffic. A further version of one that
     exists becomes a candidate that gets none unless `traffic` (percent) says so; `endpoint.predict(X, revision=n)`
     reaches it. `owner`: one of your groups, by default you. `requirements`: pip lines, for a model that needs more than
-    was found. `cpu` cores, `memory` MiB and `environment`: by default as the revision before, or by `profile`,
-    one of `profiles()`. `replicas`: of a new endpoint. `wait`: seconds until ready.
+    was found. `cpu` cores, `memory` MiB, `gpu` devices and `environment`: by default as the revision before, or by
+    `profile`, one of `profiles()`. `replicas`: of a new endpoint. `wait`: seconds until ready.
 
     Raises InvalidInput, Forbidden, PublishFailed (the model does not load in a fresh process, or its server does not
     start; with the log's tail), TimedOut, Unavailable. The endpoint is written in one step at the end, and a revision
@@ -211,6 +214,7 @@ def publish(
         training=training,
         cpu=cpu,
         memory=memory,
+        gpu=gpu,
         profile=profile,
         environment=environment,
         description=description,

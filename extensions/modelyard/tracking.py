@@ -214,8 +214,7 @@ class Tracking:
 
     async def download(self, model: str, version: str, folder: Path) -> None:
         """All files of a registered version's package, into the new folder. NotFound says what there is."""
-        found = await self._version(model, version)
-        source = str(found["model_version"]["source"]).rstrip("/")
+        source = await self._source(model, version)
         gate = asyncio.Semaphore(_UPLOADS)
 
         async def get(path: str) -> None:
@@ -224,6 +223,15 @@ class Tracking:
             await asyncio.to_thread(_write, folder, path, answer.content)
 
         await _all(get(path) for path in await self._files(source))
+
+    async def _source(self, model: str, version: str) -> str:
+        """Where a version's files are; MLflow's own clients register `models:/…` of a logged model."""
+        found = await self._version(model, version)
+        source = str(found["model_version"]["source"]).rstrip("/")
+        if urlsplit(source).scheme == "mlflow-artifacts":
+            return source
+        told = await self._get("model-versions/get-download-uri", name=model, version=version)
+        return str(told["artifact_uri"]).rstrip("/")
 
     async def _files(self, source: str, below: str = "") -> list[str]:
         base = self._artifact(source).removeprefix(f"{self._base}/mlflow-artifacts/artifacts/")

@@ -66,6 +66,7 @@ class App:
         model = loaded.model
         self._version = loaded.version
         self._manifest = model.manifest
+        self._contract = model
         self._pool = model if isinstance(model, Pool) else None
         self._metrics.serves(self._settings.model, loaded.version, model.manifest.flavor)
         self._predictor = Predictor(self._settings, loaded, self._metrics)
@@ -185,7 +186,7 @@ class App:
         if path == "/v2":
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            return v2.metadata(settings.endpoint, self._version, self._manifest)
+            return v2.metadata(settings.endpoint, self._version, self._manifest, self._contract.device)
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
             guarded = settings.access is not None
             return openapi.document(settings.endpoint, self._version, self._manifest, guarded=guarded)

@@ -15,6 +15,7 @@ from modelyard_api.errors import InvalidInput, ModelFailed
 from modelyard_api.models import Flavor, PackageManifest
 from modelyard_server.block import Block
 from modelyard_server.columns import check
+from modelyard_server.device import Device, no_cuda
 from modelyard_server.flavors.base import Columns, Model, Outputs, Wanted
 from modelyard_server.manifest import read_manifest
 
@@ -22,8 +23,16 @@ _FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^/\s'\"]+/)+")
 """The folders of an absolute path in a sentence; URLs are left alone."""
 
 
-_OF_PYTHON_MODELS = ("skops", "sklearn", "scipy", "joblib", "pandas", "mlflow", "cloudpickle", "torch")
-"""What the image `server-onnx` leaves out."""
+_EXTRAS = {
+    **dict.fromkeys(("skops", "sklearn", "scipy", "joblib", "pandas", "mlflow", "cloudpickle"), "serving-python"),
+    **dict.fromkeys(("xgboost", "lightgbm"), "boosting"),
+    **dict.fromkeys(("transformers", "tokenizers", "safetensors", "huggingface_hub"), "huggingface"),
+    "torch": "torch",
+}
+"""The extra that has a library which the image `server-onnx` leaves out."""
+_IN_SERVER = ("serving-python", "boosting")
+"""Extras of the image `server`, unless it is made with others."""
+_ON_GPU = (Flavor.onnx, Flavor.torch, Flavor.transformers)
 IN_PROCESS = (Flavor.onnx,)
 """Flavors that are no Python while they predict: a server runs them itself, all others in processes of their own."""
 
@@ -33,6 +42,8 @@ class Contract:
 
     concurrent = False
     """Whether the model may run in several threads at once."""
+    device = "cpu"
+    """Where the model computes: cpu or cuda."""
 
     def __init__(self, manifest: PackageManifest) -> None:
         self.manifest = manifest
@@ -55,6 +66,7 @@ class DataPlane(Contract):
     def __init__(self, manifest: PackageManifest, model: Model) -> None:
         super().__init__(manifest)
         self.concurrent = bool(getattr(model, "concurrent", False))
+        self.device = str(getattr(model, "device", "cpu"))
         self._model = model
         self._selective: Callable[[Columns, Wanted], Outputs] | None = getattr(model, "predict_only", None)
 
@@ -80,22 +92,29 @@ class DataPlane(Contract):
             ) from error
 
 
-def load(directory: Path, threads: int = 1) -> DataPlane:
+def load(directory: Path, threads: int = 1, device: Device = "cpu") -> DataPlane:
     """Load a package with the flavor that its manifest names. Raises InvalidInput, and whatever the flavor raises."""
     manifest = read_manifest(directory)
     try:
         flavor = import_module(f"modelyard_server.flavors.{manifest.flavor}")
-        return DataPlane(manifest, flavor.load(manifest, directory, threads))
+        if manifest.flavor not in _ON_GPU:
+            if device == "cuda":
+                raise no_cuda(f"a package of the flavor {manifest.flavor} computes on the processor")
+            return DataPlane(manifest, flavor.load(manifest, directory, threads))
+        return DataPlane(manifest, flavor.load(manifest, directory, threads, device))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _OF_PYTHON_MODELS:
+        if missing not in _EXTRAS:
             raise
         raise InvalidInput(
             f"this model server has no {missing}, which a package of the flavor {manifest.flavor} needs",
-            remedy="Serve it with the image `server`, not `server-onnx`"
-            + (", made with EXTRAS='serving-python torch'" * (missing == "torch"))
-            + ": docs/images.md.",
+            remedy=_where_to_find(_EXTRAS[missing]),
         ) from error
+
+
+def _where_to_find(extra: str) -> str:
+    made = "" if extra in _IN_SERVER else f", made with EXTRAS='{' '.join(_IN_SERVER)} {extra}'"
+    return f"Serve it with the image `server`, not `server-onnx`{made}, or install modelyard[{extra}]: docs/images.md."
 
 
 def concatenate(requests: list[Columns]) -> Columns:

@@ -103,6 +103,8 @@ def encode(outputs: Mapping[str, NDArray[Any]], params: Any) -> dict[str, Any]:
         raise InvalidInput(f"unknown output {chosen!r}", remedy=f"One of {', '.join(outputs)}.")
     array = outputs[chosen or next(iter(outputs))]
     if array.dtype.kind in "fiub":
+        if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+            array = array.astype(np.float64)  # with all digits of what a narrow float is, as V2 has them
         return {"predictions": np.ascontiguousarray(array if array.ndim == 2 else array.reshape(-1))}
     flat = values(array)
     width = array.shape[1] if array.ndim == 2 else 0

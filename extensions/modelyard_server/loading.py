@@ -31,9 +31,9 @@ def prepare(settings: ServerSettings) -> Loaded:
     manifest = read_manifest(folder)
     version = settings.version or folder.name
     if manifest.flavor in IN_PROCESS:
-        plane = load(folder, settings.threads)
+        plane = load(folder, settings.threads, settings.device)
         return Loaded(plane, warm(plane), version)
-    return Loaded(Pool(manifest, Launch(folder, settings.threads), settings.workers), SLOW, version)
+    return Loaded(Pool(manifest, Launch(folder, settings.threads, settings.device), settings.workers), SLOW, version)
 
 
 async def ready(settings: ServerSettings) -> Loaded:

@@ -9,6 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from modelyard_server.device import Device
+
 PREFIX = "MODELYARD_SERVER_"
 
 
@@ -41,6 +43,10 @@ class ServerSettings(BaseModel):
         description="Seconds for a request to come and for an answer to be taken; slower callers are cut off.",
     )
     threads: int = Field(1, ge=1, description="Threads of the model's own arithmetic.")
+    device: Device = Field(
+        "auto",
+        description="Where the model computes: cpu, cuda (refused where there is none), or auto: CUDA where it can.",
+    )
     workers: int = Field(
         1,
         ge=1,

@@ -42,8 +42,8 @@ def datatype(spec: TensorSpec) -> str:
     return "BOOL" if spec.kind is ColumnKind.boolean else "BYTES"
 
 
-def metadata(name: str, version: str, manifest: PackageManifest) -> dict[str, Any]:
-    """The body of `GET /v2/models/<name>`."""
+def metadata(name: str, version: str, manifest: PackageManifest, device: str = "cpu") -> dict[str, Any]:
+    """The body of `GET /v2/models/<name>`. `device`: where the model computes."""
 
     def tensors(specs: Iterable[TensorSpec]) -> list[dict[str, Any]]:
         return [
@@ -63,7 +63,7 @@ def metadata(name: str, version: str, manifest: PackageManifest) -> dict[str, An
         "platform": f"modelyard_{manifest.flavor}",
         "inputs": tensors(manifest.signature.inputs),
         "outputs": tensors(manifest.signature.outputs),
-        "parameters": {"layout": manifest.signature.layout, "task": manifest.task}
+        "parameters": {"layout": manifest.signature.layout, "task": manifest.task, "device": device}
         | ({} if manifest.classes is None else {"classes": list(manifest.classes)}),
     }
 

@@ -20,10 +20,13 @@ so that no text of a caller means it by accident."""
 
 
 class Flavor(StrEnum):
-    """How a package is loaded, fastest first."""
+    """How a package is loaded, in the order in which they are tried."""
 
     onnx = "onnx"
     torch = "torch"
+    xgboost = "xgboost"
+    lightgbm = "lightgbm"
+    transformers = "transformers"
     skops = "skops"
     python = "python"
     pyfunc = "pyfunc"
@@ -93,6 +96,10 @@ class PackageManifest(BaseModel):
     example: list[dict[str, Any]] | list[Any] = Field(default_factory=list, description="A few input rows as JSON.")
     conversions: tuple[Conversion, ...] = ()
     trusted: tuple[str, ...] = Field(default=(), description="skops: types that the owner's own trial found and named.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the flavor has to know beside its file: XGBoost's mark of missing values.",
+    )
     size_bytes: int = 0
     created_with: dict[str, str] = Field(default_factory=dict, description="Package versions at publish.")
 

@@ -14,6 +14,7 @@ PROGRAMS = {
     "server": [
         "python -m modelyard_server.fetch --help",
         "python -c 'import mlflow.pyfunc, pandas, sklearn.ensemble, skops.io, onnxruntime, modelyard_server.app'",
+        "python -c 'import modelyard_server.flavors.xgboost, modelyard_server.flavors.lightgbm'",
     ],
     "server-onnx": [
         "python -m modelyard_server.fetch --help",
@@ -33,7 +34,7 @@ PROGRAMS = {
         "test -e /usr/share/modelyard/notebooks/01-train-and-publish.ipynb",
     ],
 }
-MEGABYTES = {"server": 600, "server-onnx": 400, "hub": 1500, "notebook": 1500}
+MEGABYTES = {"server": 640, "server-onnx": 400, "hub": 1500, "notebook": 1500}
 
 
 @pytest.fixture(scope="module", params=images.NAMES)

@@ -175,7 +175,8 @@ def test_metadata_and_metrics(server: httpx.Client) -> None:
         ("age", "INT64"),
         ("island", "BYTES"),
     ]
-    assert metadata["parameters"] == {"layout": "table", "task": "classification", "classes": ["no", "yes"]}
+    said = {"layout": "table", "task": "classification", "device": "cpu", "classes": ["no", "yes"]}
+    assert metadata["parameters"] == said
     assert server.get("/v2").headers["x-modelyard-revision"] == "1"
     server.post(INFER, json=tensors())
     assert 'modelyard_requests_total{code="200"}' in server.get("/metrics").text

@@ -123,6 +123,30 @@ def test_mlflow_runs_are_written_by_their_owner(
     assert bob.delete(artifact).status_code == 403
 
 
+_LOGGED = """
+import warnings
+warnings.simplefilter("ignore")
+import mlflow, mlflow.xgboost, numpy, pandas, xgboost
+import modelyard as yard
+rows = pandas.DataFrame({"a": numpy.arange(40.0), "b": numpy.arange(40.0)[::-1]})
+model = xgboost.XGBClassifier(n_estimators=4).fit(rows, (rows.a > 20).astype(int))
+mlflow.set_experiment("ada/logged")
+with mlflow.start_run():
+    mlflow.xgboost.log_model(model, name="model", input_example=rows[:3], registered_model_name="ada.logged",
+                             model_format="ubj", pip_requirements=["xgboost"])
+endpoint = yard.publish("models:/logged/1", "logged")
+assert endpoint.status.revisions[0].flavor == "xgboost", endpoint.status
+assert (endpoint.predict_proba(rows) == model.predict_proba(rows)).all()
+"""
+
+
+def test_a_model_logged_with_mlflow_is_published_by_its_name(stack: Stack, publisher: Publisher) -> None:
+    uri = {"MLFLOW_TRACKING_URI": f"{stack.url}/mlflow", "MLFLOW_TRACKING_TOKEN": stack.token("ada")}
+    command = [str(BIN / "python"), "-c", _LOGGED]
+    done = subprocess.run(command, env=stack.library("ada") | uri, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
 def test_deleted_endpoints_leave_nothing(stack: Stack, publisher: Publisher) -> None:
     publisher.publish("brief")
     done = stack.command("endpoints", "delete", "ada", "brief")

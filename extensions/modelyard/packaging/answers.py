@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from modelyard.packaging.signature import is_table
+from modelyard.packaging.transformers import Published
 from modelyard_api.errors import InvalidInput
 from modelyard_api.models import ColumnKind, TensorSpec
 
@@ -30,6 +31,8 @@ def observe(model: Any, rows: Any) -> tuple[Contract, Answers]:
     """Ask the original once, and read the contract from what it answers. InvalidInput when it does not answer."""
     task = _task(model)
     try:
+        if isinstance(model, Published):
+            return _texts(model, rows)
         predicted = _call(model, rows)
         n = len(rows)
         if task == "classification" and _flat(predicted):
@@ -51,6 +54,8 @@ def observe(model: Any, rows: Any) -> tuple[Contract, Answers]:
 def ask(model: Any, rows: Any, contract: Contract) -> Answers:
     """The original's answers to `rows`, under `contract`; whatever it raises is raised."""
     predicted = _call(model, rows)
+    if isinstance(model, Published):
+        return _named(predicted, len(rows))
     if contract.task == "regression":
         return {"prediction": np.asarray(predicted, dtype="float64").reshape(-1)}
     if contract.task == "other":
@@ -59,6 +64,13 @@ def ask(model: Any, rows: Any, contract: Contract) -> Answers:
     if len(contract.outputs) > 1:
         answers["probabilities"] = np.asarray(_quietly(model.predict_proba, rows), dtype="float64")
     return answers
+
+
+def _texts(model: Any, rows: Any) -> tuple[Contract, Answers]:
+    """A pipeline of texts, which names its outputs itself."""
+    answers = _named(_call(model, rows), len(rows))
+    classes = None if model.classes_ is None else tuple(model.classes_)
+    return Contract(model.task, tuple(_spec(name, values) for name, values in answers.items()), classes), answers
 
 
 def _call(model: Any, rows: Any) -> Any:

@@ -9,10 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from modelyard.packaging import onnx, torch
+from modelyard.packaging import boosting, onnx, torch, transformers
 from modelyard.packaging.answers import Answers, Comparison, ask, compare, observe
 from modelyard.packaging.check import Original, check
-from modelyard.packaging.mlmodel import Source, save_plain, save_python, save_sklearn
+from modelyard.packaging.mlmodel import (
+    Source,
+    save_boosted,
+    save_described,
+    save_plain,
+    save_python,
+    save_sklearn,
+)
 from modelyard.packaging.options import BuildOptions
 from modelyard.packaging.probes import Probe, probes
 from modelyard.packaging.python import Plain, is_plain, resolve
@@ -45,8 +52,9 @@ def build(
 ) -> PackageManifest:
     """Write a package of `model` into `directory` (made; must be empty) and return its manifest.
 
-    `model`: a fitted scikit-learn estimator, a PyTorch module, an object with `predict(rows)`, a function of rows, or a
-    class with `load(folder)` and `predict(columns)`.
+    `model`: a fitted scikit-learn estimator, one of XGBoost's or LightGBM's (a Booster too), a PyTorch module, a
+    pipeline of transformers, an object with `predict(rows)`, a function of rows, or a class with `load(folder)` and
+    `predict(columns)`.
     `example`: a DataFrame or an array of shape (n, …), n ≥ 1, as the model takes it. `overrides` are fields of
     `BuildOptions`; None leaves the default. With `options.trial` (the default) the package has been loaded in a fresh
     process when this returns. Raises InvalidInput (the example, the model), PublishFailed (no flavor answers as the
@@ -84,9 +92,13 @@ class _Candidate:
     path: str
     conversion: Conversion
     trusted: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
-_TOLD = ("modelyard", "scikit-learn", "torch", "numpy", "pandas", "skl2onnx", "onnxscript", "skops", "mlflow-skinny")
+_TOLD = (
+    *("modelyard", "scikit-learn", "torch", "numpy", "pandas", "skl2onnx", "onnxscript", "skops", "mlflow-skinny"),
+    *("xgboost", "xgboost-cpu", "lightgbm", "transformers"),
+)
 
 
 def _folder(path: str | Path) -> Path:
@@ -113,7 +125,12 @@ class _Builder:
     def run(self) -> PackageManifest:
         """The whole build; see `build`."""
         self._is_module = torch.is_module(self.model)
-        self.model = torch.adopt(self.model) if self._is_module else resolve(self.model)
+        if self._is_module:
+            self.model = torch.adopt(self.model)
+        elif transformers.is_pipeline(self.model):
+            self.model = transformers.adopt(self.model)
+        else:
+            self.model = boosting.adopt(resolve(self.model))
         self.example = check_example(self.example)
         self._read()
         candidate = self._choose()
@@ -160,11 +177,22 @@ class _Builder:
         if told is not None:
             (self.directory / REFERENCE_PATH).write_text(told.model_dump_json() + "\n")
 
-    def _choose(self) -> _Candidate:
+    def _makers(self) -> dict[Flavor, Callable[[], _Candidate]]:
+        """What may become of such a model."""
+        if isinstance(self.model, transformers.Published):
+            return {Flavor.transformers: self._transformers}
+        if isinstance(self.model, boosting.Boosted):
+            return {self.model.flavor: self._native}
         makers: dict[Flavor, Callable[[], _Candidate]] = {Flavor.onnx: self._onnx, Flavor.pyfunc: self._pyfunc}
         if isinstance(self.model, Plain):
             makers = {Flavor.python: self._plain}
         makers |= {Flavor.torch: self._torch} if self._is_module else {Flavor.skops: self._skops}
+        if (boosted := boosting.flavor_of(self.model)) is not None:
+            makers[boosted] = self._native
+        return makers
+
+    def _choose(self) -> _Candidate:
+        makers = self._makers()
         for flavor in self.options.flavors:
             if flavor not in makers:
                 continue
@@ -215,6 +243,29 @@ class _Builder:
             (self.directory / _TORCH_FILE).unlink()
             raise _Refused(result.problem)
         return replace(candidate, conversion=self._accepted(Flavor.torch, result))
+
+    def _native(self) -> _Candidate:
+        try:
+            found = boosting.native(self.model, self.signature, self.contract)
+        except boosting.NotNative as error:
+            raise _Refused(str(error)) from error
+        path = save_boosted(self.source, found, self.directory)
+        candidate = replace(self._candidate(found.flavor, path), parameters=found.parameters)
+        result = self._check(candidate, self.probes)
+        if result.problem:
+            self._clear()
+            raise _Refused(result.problem)
+        return replace(candidate, conversion=self._accepted(found.flavor, result))
+
+    def _transformers(self) -> _Candidate:
+        try:
+            parameters = transformers.save(self.model, self.directory)
+        except transformers.NotKept as error:
+            self._clear()
+            raise _Refused(str(error)) from error
+        candidate = replace(self._candidate(Flavor.transformers, transformers.FOLDER), parameters=parameters)
+        save_described(self.source, candidate.flavor, self.directory)
+        return self._confirmed(candidate)
 
     def _skops(self) -> _Candidate:
         if self.options.code_paths:
@@ -308,6 +359,7 @@ class _Builder:
             example=json_rows(self.example, self.signature.inputs),
             conversions=tuple(self.conversions),
             trusted=candidate.trusted,
+            parameters=candidate.parameters,
             size_bytes=sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file()) if final else 0,
             created_with=versions(*_TOLD),
         )

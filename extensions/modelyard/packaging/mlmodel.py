@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from modelyard.packaging.boosting import Native
 from modelyard.packaging.python import plain_model, python_model
-from modelyard.packaging.requirements import infer
+from modelyard.packaging.requirements import infer, pinned
 from modelyard.packaging.rows import EXAMPLE_ROWS
 from modelyard.packaging.signature import is_table
 from modelyard.packaging.torch import is_module
-from modelyard_api.models import ColumnKind, Signature, TensorSpec
+from modelyard_api.models import ColumnKind, Flavor, Signature, TensorSpec
 
 _STAGING = ".mlflow"
 
@@ -51,6 +52,35 @@ def save_sklearn(source: Source, directory: Path, trusted: tuple[str, ...] | Non
             **_common(source),
         )
     return "model.skops" if trusted is not None else "model.pkl"
+
+
+def save_boosted(source: Source, native: Native, directory: Path) -> str:
+    """Save a booster as MLflow's flavor of its library does; the path of its file in the package."""
+    with _staged(directory) as path:
+        # Either distribution has XGBoost; the second one is for machines without a GPU.
+        libraries = _with_declared(source, pinned("numpy", native.flavor, f"{native.flavor}-cpu"))
+        if native.flavor is Flavor.xgboost:
+            import mlflow.xgboost
+
+            mlflow.xgboost.save_model(
+                native.booster, str(path), model_format="ubj", pip_requirements=libraries, **_common(source)
+            )
+            return "model.ubj"
+        import mlflow.lightgbm
+
+        mlflow.lightgbm.save_model(native.booster, str(path), pip_requirements=libraries, **_common(source))
+        return "model.lgb"
+
+
+def save_described(source: Source, flavor: Flavor, directory: Path) -> None:
+    """Write `MLmodel` with the signature alone: MLflow has no flavor that loads this model without its libraries."""
+    from mlflow.models import Model
+
+    described = Model(signature=mlflow_signature(source.signature))
+    described.add_flavor(f"modelyard_{flavor}", path="modelyard")
+    described.save(str(directory / "MLmodel"))
+    libraries = _with_declared(source, pinned(flavor, "torch", "numpy"))
+    (directory / "requirements.txt").write_text("".join(f"{line}\n" for line in libraries))
 
 
 def save_python(source: Source, directory: Path) -> str:
@@ -90,9 +120,13 @@ def _requirements(source: Source, *libraries: str) -> list[str]:
     # Explicit lines keep MLflow from importing the model in a process of its own to find them, which takes seconds.
     if is_module(source.model):
         libraries = (*libraries, "torch")
+    return _with_declared(source, infer(source.model, *libraries))
+
+
+def _with_declared(source: Source, found: list[str]) -> list[str]:
     declared = list(source.requirements or ())
     named = {line.partition("=")[0].strip().lower() for line in declared}
-    return declared + [r for r in infer(source.model, *libraries) if r.partition("=")[0].lower() not in named]
+    return declared + [r for r in found if r.partition("=")[0].lower() not in named]
 
 
 def _common(source: Source) -> dict[str, Any]:

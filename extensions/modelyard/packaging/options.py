@@ -35,7 +35,7 @@ class BuildOptions:
     code_paths: tuple[str | Path, ...] = ()
     files: str | Path | None = None
     training: Any = None
-    flavors: tuple[Flavor, ...] = (Flavor.onnx, Flavor.torch, Flavor.skops, Flavor.python, Flavor.pyfunc)
+    flavors: tuple[Flavor, ...] = tuple(Flavor)
     tolerance: float = 1e-5
     trial: bool = True
     trial_timeout: float = 120.0

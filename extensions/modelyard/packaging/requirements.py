@@ -23,6 +23,11 @@ def versions(*distributions: str) -> dict[str, str]:
     return {"python": sys.version.split()[0]} | {name: v for name, v in found.items() if v is not None}
 
 
+def pinned(*distributions: str) -> list[str]:
+    """`distributions` with the versions that are installed here; what is not installed is left out."""
+    return [f"{name}=={v}" for name in sorted(distributions) if (v := installed(name)) is not None]
+
+
 def infer(model: Any, *distributions: str) -> list[str]:
     """`distributions`, and those that the classes of `model` and of its parts come from, pinned."""
     names = set(distributions)
@@ -30,7 +35,7 @@ def infer(model: Any, *distributions: str) -> list[str]:
     if foreign:
         known = packages_distributions()
         names |= {known[root][0] for root in foreign if root in known}
-    return [f"{name}=={v}" for name in sorted(names) if (v := installed(name)) is not None]
+    return pinned(*names)
 
 
 _OWN = {"sklearn", "numpy", "pandas", "scipy", "__main__", "modelyard"} | set(sys.stdlib_module_names)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modelyard_api.models import MISSING_TEXT, PackageManifest
 from modelyard_server.block import Block
+from modelyard_server.device import Device, onnx_device, onnx_providers
 from modelyard_server.flavors.base import Columns, labels
 
 _DTYPES: dict[str, type[Any]] = {
@@ -28,14 +29,15 @@ class OnnxModel:
 
     concurrent = True
 
-    def __init__(self, manifest: PackageManifest, directory: Path, threads: int) -> None:
+    def __init__(self, manifest: PackageManifest, directory: Path, threads: int, device: Device = "cpu") -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = ort.InferenceSession(
-            str(directory / manifest.path), sess_options=options, providers=["CPUExecutionProvider"]
+            str(directory / manifest.path), sess_options=options, providers=onnx_providers(ort, device)
         )
+        self.device = onnx_device(self._session, device)
         self._inputs = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
         self._names = [column.name for column in manifest.signature.inputs]
         self._table = manifest.signature.layout == "table"
@@ -72,5 +74,5 @@ def _text(column: NDArray[Any]) -> NDArray[Any]:
     return np.array([MISSING_TEXT if value is None else str(value) for value in column], dtype=object)[:, None]
 
 
-def load(manifest: PackageManifest, directory: Path, threads: int) -> OnnxModel:
-    return OnnxModel(manifest, directory, threads)
+def load(manifest: PackageManifest, directory: Path, threads: int, device: Device = "cpu") -> OnnxModel:
+    return OnnxModel(manifest, directory, threads, device)

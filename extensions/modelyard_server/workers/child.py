@@ -15,10 +15,11 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from modelyard_api.errors import ModelFailed
 from modelyard_server.dataplane import DataPlane, load
+from modelyard_server.device import Device
 from modelyard_server.flavors.base import Columns, Wanted
 from modelyard_server.pace import warm
 from modelyard_server.workers import wire
@@ -31,8 +32,8 @@ _SOONER = 200
 
 
 def main(arguments: list[str]) -> int:
-    """`arguments`: the socket's descriptor, the server's process, the package's folder, threads."""
-    descriptor, parent, package, threads = arguments
+    """`arguments`: the socket's descriptor, the server's process, the package's folder, threads, device."""
+    descriptor, parent, package, threads, device = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
     _tie(int(parent))
@@ -42,13 +43,13 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        plane = load(Path(package), int(threads))
+        plane = load(Path(package), int(threads), cast(Device, device))
     except Exception:
         traceback.print_exc()
         return EXIT_PACKAGE
     warm(plane)
     with contextlib.suppress(wire.Closed):
-        wire.send(end, READY)
+        wire.send(end, f"{READY} {plane.device}")
         while True:
             wire.send(end, _answer(plane, *wire.receive(end)))
     return 0

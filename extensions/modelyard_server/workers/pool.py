@@ -38,6 +38,7 @@ class Slot:
         self.number = number
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"worker-{number}")
         self.worker: Worker | None = None
+        self.device = "cpu"
         self.until: float | None = None  # on the clock of time.monotonic: no start before
         self._up = asyncio.Event()
         self._launch = launch
@@ -76,6 +77,7 @@ class Slot:
         try:
             up = await asyncio.get_running_loop().run_in_executor(self.thread, worker.hello)
             if up:
+                self.device = worker.device
                 self._up.set()
                 came_up()
             return up, await asyncio.shield(ending)
@@ -159,6 +161,7 @@ class Pool(Contract):
         return Unavailable("the model's process has ended several times in a row", remedy=remedy, retry_after=seconds)
 
     def _came_up(self) -> None:
+        self.device = next((slot.device for slot in self.lanes if slot.up), "cpu")
         self._ever.set()
 
     async def _keep(self, slot: Slot) -> None:

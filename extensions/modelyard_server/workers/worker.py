@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard_api.errors import ModelCrashed, ModelFailed
+from modelyard_server.device import Device
 from modelyard_server.flavors.base import Columns, Outputs, Wanted
 from modelyard_server.task.memory import oom_kills
 from modelyard_server.workers import wire
@@ -33,6 +34,7 @@ class Launch:
 
     package: Path
     threads: int = 1
+    device: Device = "cpu"
 
 
 class Worker:
@@ -45,6 +47,7 @@ class Worker:
         self._kills = oom_kills()
         self._ended = ""
         self.for_want_of_memory = False
+        self.device = "cpu"
 
     @classmethod
     async def start(cls, launch: Launch) -> Worker:
@@ -53,7 +56,7 @@ class Worker:
         with theirs:
             wire.widen(ours)
             wire.widen(theirs)
-            said = (str(theirs.fileno()), str(os.getpid()), str(launch.package), str(launch.threads))
+            said = (str(theirs.fileno()), str(os.getpid()), str(launch.package), str(launch.threads), launch.device)
             # -P: what lies in the current folder must not hide an installed module.
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -70,9 +73,11 @@ class Worker:
     def hello(self) -> bool:
         """Wait until the model is loaded and warm; False: the process ended before."""
         try:
-            return bool(wire.receive(self._end, plain=True) == READY)
+            said = wire.receive(self._end, plain=True)
         except wire.Closed:
             return False
+        word, _, self.device = str(said).partition(" ")
+        return word == READY
 
     def call(self, columns: Columns, wanted: Wanted = None) -> Outputs:
         """The model's outputs. Raises ModelFailed with the model's words, ModelCrashed, NotBegun."""

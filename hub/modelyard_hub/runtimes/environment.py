@@ -54,6 +54,8 @@ def server_environment(server: Server, place: Place) -> dict[str, str]:
         "MODELYARD_SERVER_HOST": place.host,
         "MODELYARD_SERVER_PORT": str(place.port),
         "MODELYARD_SERVER_THREADS": threads,
+        # A GPU that nobody gave this server is somebody else's.
+        "MODELYARD_SERVER_DEVICE": "auto" if server.resources.gpu else "cpu",
         "MODELYARD_SERVER_MAX_BODY": str(place.max_body),
         "MODELYARD_SERVER_DRAIN_TIMEOUT": str(place.drain_timeout),
     }

@@ -31,6 +31,7 @@ from modelyard_server.dataplane import DataPlane, load
 from modelyard_server.manifest import read_manifest
 
 _TOLD_EVERY = 2.0
+_LIGHT = (Flavor.onnx, Flavor.torch, Flavor.xgboost, Flavor.lightgbm)
 
 
 @dataclass(frozen=True)
@@ -237,10 +238,10 @@ class _Scoring:
         return bool(records.get(unit.number)) and records[unit.number][-1].last
 
     def _answerers(self) -> list[Answerer]:
-        """One a thread; a model in Python, whose code may not bear several callers, has one."""
+        """One a thread; a model in Python, whose code may not bear several callers, has one, and a large one too."""
         threads = self._order.threads or len(os.sched_getaffinity(0))
         pa.set_cpu_count(threads)
-        several = self._manifest.flavor in (Flavor.onnx, Flavor.torch)
+        several = self._manifest.flavor in _LIGHT
         planes = [self._model.plane, *(load(self._order.package) for _ in range(threads - 1 if several else 0))]
         schema = output_schema(self._intake, self._model.example, self._model.rows, self._order.options.outputs)
         chosen = tuple(self._order.options.outputs) or tuple(self._model.example)

@@ -54,6 +54,13 @@ class Intake:
         name = inputs[0].name
         if not options.columns and name in schema.names:
             return (name,)
+        if len(inputs[0].shape) == 1:
+            if len(chosen) != 1:
+                raise InvalidInput(
+                    f"the model takes one value a row, and the data have {len(chosen)} columns: {_listed(chosen)}",
+                    remedy="Name the one that it takes: columns=['…'].",
+                )
+            return chosen
         width = int(np.prod(inputs[0].shape[1:])) if -1 not in inputs[0].shape[1:] else -1
         nested = len(chosen) == 1 and _is_list(schema.field(chosen[0]).type)
         if not nested and len(inputs[0].shape) == 2 and width not in (-1, len(chosen)):
@@ -81,6 +88,8 @@ class Intake:
         if len(self.wanted) == 1 and _is_list(batch.schema.field(self.wanted[0]).type):
             return {spec.name: _nested(batch.column(self.wanted[0]), spec)}
         columns = [self._column(batch, one) for one in self._specs()]
+        if len(spec.shape) == 1:
+            return {spec.name: columns[0]}
         return {spec.name: np.column_stack(columns)}
 
     def _column(self, batch: pa.RecordBatch, spec: TensorSpec) -> NDArray[Any]:
