@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console = Console()
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -22,5 +23,6 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for column in rows[0] if rows else []:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        # A Text: what somebody called a thing is no markup.
+        table.add_row(*(Text(str(value)) for value in row.values()))
     console.print(table if rows else "none", highlight=False)

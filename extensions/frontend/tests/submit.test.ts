@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { button, type Form } from "../src/activity/submit";
+import { scheduleName } from "../src/activity/submit_when";
 
 const FORM: Form = {
   name: "train",
@@ -143,6 +144,16 @@ test("on a schedule: the line is read out before it is saved", async () => {
   press("Save the schedule");
   await vi.waitFor(() => expect(said()).toContain("Schedule ada/nightly is saved; its next run is on"));
   expect(asked.at(-1)?.[1]).toMatchObject({ cron: "0 5 * * MON", time_zone: "Asia/Tokyo", name: "nightly" });
+});
+
+test("a schedule's name is made as the library makes it", () => {
+  const cases = {
+    "Train_Model ": "train-model",
+    "a  b": "a-b",
+    "—": "notebook",
+    [`${"x".repeat(62)}-y`]: "x".repeat(62),
+  };
+  for (const [typed, saved] of Object.entries(cases)) expect(scheduleName(typed)).toBe(saved);
 });
 
 test("a notebook that cannot run says why", async () => {

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _IDS = ("id", "run")
 _console = Console()
@@ -24,5 +25,6 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
         # An id is there to be copied: it is never cut.
         table.add_column(column, no_wrap=column in _IDS, min_width=16 if column in _IDS else None)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        # A Text: what a run says in brackets is no markup.
+        table.add_row(*(Text(str(value)) for value in row.values()))
     _console.print(table if rows else "none", highlight=False)

@@ -3,7 +3,7 @@ import { moment } from "../batch/times";
 import { call, NoServer } from "../server";
 import style from "./submit.css";
 import { Fields, make, type Said, words } from "./submit_fields";
-import { type Ask, When } from "./submit_when";
+import { type Ask, scheduleName, When } from "./submit_when";
 
 /** What `GET modelyard/submit` answers. */
 export interface Form {
@@ -150,7 +150,7 @@ class Filling {
   private changed(): void {
     const { scheduled } = this.when;
     this.go.textContent = scheduled ? "Save the schedule" : "Submit";
-    const name = String(this.fields.value("name")).toLowerCase();
+    const name = scheduleName(String(this.fields.value("name")));
     this.replaced.textContent =
       scheduled && this.form.schedules.includes(name)
         ? `There is a schedule ${name}: this takes its place, with the notebook as it is now.`

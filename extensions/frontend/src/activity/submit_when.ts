@@ -15,6 +15,15 @@ const LINES: [string, string][] = [
   ["", "by a cron line"],
 ];
 
+/** A text as the name of a schedule, as the library makes it. */
+export function scheduleName(text: string): string {
+  const plain = text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "");
+  return plain.slice(0, 63).replace(/-+$/, "") || "notebook";
+}
+
 /** The part of the form that says when; `changed` is called where somebody chose something else. */
 export class When {
   private chosen: HTMLSelectElement;
