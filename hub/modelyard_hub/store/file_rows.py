@@ -1,4 +1,5 @@
-"""Files that schedules have taken, as rows: each function is one step inside a transaction."""
+"""What schedules have taken, files and what else triggers runs once, as rows: each function is one step inside a
+transaction."""
 
 from __future__ import annotations
 
@@ -43,6 +44,13 @@ def take(connection: Connection, schedule_id: int, files: Sequence[NewFile], run
             for f in some
         ]
         connection.execute(insert(schedule_files), rows)
+
+
+def last(connection: Connection, schedule_id: int, location: str) -> datetime | None:
+    """When something was last taken from there."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.location == location)
+    newest = select(schedule_files.c.at).where(mine).order_by(schedule_files.c.at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

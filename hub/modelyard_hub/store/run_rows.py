@@ -97,10 +97,9 @@ def submit(connection: Connection, owner: str, spec: RunSpec, origin: Origin, no
     return known, False
 
 
-def is_known(connection: Connection, owner: str, key: str) -> bool:
-    """Whether that idempotency key stands for a run already."""
-    mine = (runs.c.owner == owner) & (runs.c.idempotency_key == key)
-    return connection.execute(select(runs.c.id).where(mine)).first() is not None
+def keyed(connection: Connection, owner: str, key: str) -> StoredRun | None:
+    """The run that an idempotency key stands for already."""
+    return _same(connection, owner, Origin("", idempotency_key=key))
 
 
 def never_ran(status: RunStatus) -> bool:
