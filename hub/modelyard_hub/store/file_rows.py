@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from modelyard_api.errors import NotFound
 from modelyard_api.schedules import NewFile, Schedule
@@ -44,6 +44,12 @@ def take(connection: Connection, schedule_id: int, files: Sequence[NewFile], run
             for f in some
         ]
         connection.execute(insert(schedule_files), rows)
+
+
+def begin_again(connection: Connection, schedule_id: int) -> None:
+    """Forget which places were begun, so that what is there at the next look is not new."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.location == "")
+    connection.execute(delete(schedule_files).where(mine))
 
 
 def last(connection: Connection, schedule_id: int, location: str) -> datetime | None:

@@ -57,6 +57,8 @@ class ScheduleStore:
             if before.spec == spec and before.runs_as == actor.who:
                 return before
             after = schedule_rows.write(connection, before, spec, actor, self._now())
+            if before.spec.on_files and spec.on_files and before.spec.on_files.changed != spec.on_files.changed:
+                file_rows.begin_again(connection, file_rows.number(connection, after))
             self._audit(connection, actor, "schedule.write", after)
             return after
 
