@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
+import errno
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from modelyard_api.errors import Forbidden, InvalidInput, NotFound, Unavailable
-from modelyard_api.locations import S3Access, S3Location, S3Trouble, parse_s3, s3_trouble
+from modelyard_api.errors import Forbidden, InvalidInput, Unavailable
+from modelyard_api.locations import parse_s3
 from modelyard_api.runs import Run, RunSpec
 from modelyard_api.schedules import OnFiles
+from modelyard_hub.listing import KEYS, Listed, in_bucket, in_folder, too_slow
 from modelyard_hub.settings import Settings
 
-if TYPE_CHECKING:
-    from obstore.store import S3Config
-
-MOST = 50_000
-"""Files that a watched place may hold; a listing of more takes longer than the time between two looks."""
-_PATIENCE = timedelta(seconds=10)
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file: where it is, what changes when it changes, and since when it has been there, as far as the place says."""
-
-    location: str
-    stamp: str
-    since: datetime
+PATIENCE = 30.0
+"""Seconds in which a place must be listed."""
+_THREADS = 32
+_EACH = 4
+"""Places of one owner that are listed at a time: folders that never answer keep that many threads of the others' at
+most."""
 
 
 class Secrets(Protocol):
@@ -51,21 +43,29 @@ class Watcher:
 
 
 class Places:
-    """Lists watched places. `folders`: whether an owner may watch a folder; raises where not (see `folder_rule`)."""
+    """Lists watched places. `folders`: the folder that is listed for one that an owner names, without links; raises
+    where it may not be watched (see `folder_rule`). `patience`: seconds for one place."""
 
-    def __init__(self, secrets: Secrets, folders: Callable[[str, Path], None]) -> None:
-        self._secrets, self._folders = secrets, folders
+    def __init__(self, secrets: Secrets, folders: Callable[[str, Path], Path], patience: float = PATIENCE) -> None:
+        self._secrets, self._folders, self._patience = secrets, folders, patience
+        # Its own: a folder of a file server that is away keeps its thread for ever.
+        self._threads = ThreadPoolExecutor(_THREADS, "listing")
+        self._gates: dict[str, asyncio.Semaphore] = {}
 
     async def look(self, wanted: OnFiles, whose: Watcher) -> list[Listed]:
         """Its files. InvalidInput for a location that may not be watched, or has too many; NotFound, Forbidden,
         Unavailable."""
-        s3 = parse_s3(wanted.location)
-        if s3 is not None:
-            return await asyncio.to_thread(_in_bucket, s3, await self._environment(whose))
-        root = Path(wanted.location.removeprefix("file://"))
-        if not root.is_absolute():
-            raise InvalidInput(f"{wanted.location!r} is neither an absolute path nor s3://bucket/key")
-        return await asyncio.to_thread(self._in_folder, whose.owner, root)
+        gate = self._gates.setdefault(whose.owner, asyncio.Semaphore(_EACH))
+        try:
+            async with asyncio.timeout(self._patience):
+                s3 = parse_s3(wanted.location)
+                if s3 is None:
+                    return await self._in_folder(gate, whose.owner, wanted.location)
+                environment = await self._environment(whose)
+                async with gate:
+                    return await in_bucket(s3, environment)
+        except TimeoutError:
+            raise too_slow(wanted.location) from None
 
     async def _environment(self, whose: Watcher) -> dict[str, str]:
         """What the run finds. Never ours: the hub service's own keys open what is not the user's."""
@@ -73,7 +73,7 @@ class Places:
         run = Run(id="0" * 16, owner=whose.owner, created_by=whose.runs_as, created_at=now, spec=whose.run)
         variables, _ = await self._secrets.given(run)
         found = {**whose.run.environment, **variables}
-        missing = next((name for name in _KEYS if not found.get(name)), None)
+        missing = next((name for name in KEYS if not found.get(name)), None)
         if missing is not None:
             raise InvalidInput(
                 f"the run has no variable {missing}, with which the bucket is listed",
@@ -81,106 +81,57 @@ class Places:
             )
         return found
 
-    def _in_folder(self, owner: str, root: Path) -> list[Listed]:
-        self._folders(owner, root)
-        if not root.is_dir():
-            raise NotFound(f"there is no folder {root}")
-        return _bounded(_walk(root), root)
+    async def _in_folder(self, gate: asyncio.Semaphore, owner: str, location: str) -> list[Listed]:
+        root = Path(location.removeprefix("file://"))
+        if not root.is_absolute():
+            raise InvalidInput(f"{location!r} is neither an absolute path nor s3://bucket/key")
+        until = time.monotonic() + self._patience
+        await gate.acquire()
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._walked, owner, root, until)
+
+        def ended(done: asyncio.Future[list[Listed]]) -> None:
+            gate.release()  # only now: a thread cannot be given up, whoever waits for it
+            if not done.cancelled():
+                done.exception()
+
+        work.add_done_callback(ended)
+        return await asyncio.shield(work)
+
+    def _walked(self, owner: str, root: Path, until: float) -> list[Listed]:
+        try:
+            return in_folder(root, self._folders(owner, root), until)
+        except PermissionError as error:
+            raise Forbidden(
+                f"the hub service may not enter {error.filename or root}", remedy="Let its account read the folder."
+            ) from error
+        except (ValueError, RuntimeError) as error:  # a NUL in it; links that lead in a circle
+            raise InvalidInput(f"{str(root)!r} is no path of a folder: {error}") from error
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+                raise InvalidInput(f"{str(root)!r} is no path of a folder: {error.strerror}") from error
+            raise Unavailable(f"{root} cannot be listed: {error.strerror}") from error
 
 
-def folder_rule(settings: Settings) -> Callable[[str, Path], None]:
-    """Whether an owner may watch a folder: InvalidInput, Forbidden where not."""
+def folder_rule(settings: Settings) -> Callable[[str, Path], Path]:
+    """Which folder an owner watches who names one: that without links; InvalidInput, Forbidden where they may not."""
 
-    def on_this_machine(owner: str, folder: Path) -> None:
+    def on_this_machine(owner: str, folder: Path) -> Path:
         # Runs are processes of the same account and read what it reads: only the yard's own state is none of theirs.
         home, resolved = settings.home.resolve(), folder.resolve()
         if resolved.is_relative_to(home) and not resolved.is_relative_to(home / "users" / owner):
             raise Forbidden(f"{folder} is not a folder of {owner!r}", remedy="Name one of yours, or one outside.")
         if home.is_relative_to(resolved):
             raise Forbidden(f"{folder} holds the state of Modelyard", remedy="Name a folder of yours.")
+        return resolved
 
-    def in_a_cluster(owner: str, folder: Path) -> None:
-        if not any(folder.resolve().is_relative_to(root) for root in settings.watch_folders):
+    def in_a_cluster(owner: str, folder: Path) -> Path:
+        resolved = folder.resolve()
+        if not any(resolved.is_relative_to(root.resolve()) for root in settings.watch_folders):
             known = ", ".join(map(str, settings.watch_folders))
             raise InvalidInput(
                 f"the hub service, which looks for new files, does not see the folder {folder}",
                 remedy="Name s3://bucket/key" + (f", or a folder below {known}." if known else "."),
             )
+        return resolved
 
     return in_a_cluster if settings.runtime == "kubernetes" else on_this_machine
-
-
-def _walk(root: Path) -> Iterator[Listed]:
-    def fail(error: OSError) -> None:
-        if error.filename == str(root):
-            raise Unavailable(f"{root} cannot be listed: {error.strerror}") from error
-
-    for folder, folders, names in os.walk(root, onerror=fail):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        for name in names:
-            if name[0] in "._":
-                continue
-            path = Path(folder) / name
-            try:
-                about = path.lstat()
-            except OSError:
-                continue  # it is gone again
-            if stat.S_ISREG(about.st_mode):  # a link could lead anywhere
-                # When it came here: unlike the time of its content, a copy or a move does not keep this one.
-                since = datetime.fromtimestamp(about.st_ctime, UTC)
-                yield Listed(str(path), f"{about.st_size}/{about.st_mtime_ns}", since)
-
-
-def _in_bucket(place: S3Location, environment: Mapping[str, str]) -> list[Listed]:
-    # Imported here: it takes 16 MB of a process that may have no use for it.
-    import obstore
-    from obstore.exceptions import BaseError
-    from obstore.store import S3Store
-
-    access = S3Access.of(environment)
-    config: S3Config = {
-        "region": access.region,
-        "access_key_id": environment[_KEYS[0]],
-        "secret_access_key": environment[_KEYS[1]],
-        "endpoint": access.endpoint or f"https://s3.{access.region}.amazonaws.com",
-    }
-    bucket = S3Store(
-        place.bucket,
-        config=config,
-        client_options={"allow_http": access.allow_http, "connect_timeout": _PATIENCE, "timeout": _PATIENCE},
-        retry_config={"max_retries": 2, "retry_timeout": _PATIENCE},
-    )
-
-    def entries() -> Iterator[Listed]:
-        prefix = f"{place.key}/" if place.key else ""
-        for page in obstore.list(bucket, prefix or None):
-            for entry in page:
-                path = str(entry["path"]).removeprefix(prefix)
-                if any(part[:1] in ("", ".", "_") for part in path.split("/")):
-                    continue
-                # Stores tell whole seconds, so it may have come that much later.
-                since = entry["last_modified"] + timedelta(seconds=1)
-                stamp = str(entry["e_tag"] or entry["last_modified"])
-                yield Listed(str(place.below(path)), f"{entry['size']}/{stamp}", since)
-
-    try:
-        return _bounded(entries(), place)
-    except (BaseError, FileNotFoundError) as error:
-        trouble, code = s3_trouble(str(error))
-        if trouble is S3Trouble.denied:
-            raise Forbidden(f"the store refuses to list {place} ({code or 'no reason given'})") from None
-        if code == "NoSuchBucket":
-            raise NotFound(f"there is no bucket {place.bucket}") from None
-        # Not the client's own words: they are of an address that somebody chose.
-        raise Unavailable(f"the store of {place} does not answer") from None
-
-
-def _bounded(found: Iterator[Listed], where: object) -> list[Listed]:
-    listed = []
-    for one in found:
-        listed.append(one)
-        if len(listed) > MOST:
-            raise InvalidInput(
-                f"{where} holds more than {MOST:,} files", remedy="Watch a folder from which files are moved on."
-            )
-    return listed

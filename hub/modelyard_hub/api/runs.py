@@ -44,7 +44,7 @@ router = APIRouter(tags=["runs"], responses=responses(401, 403, 422, 503))
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}, "description": "The files."}}
 
 
-@router.get("/runs", summary="Runs of the caller and of their groups, newest first")
+@router.get("/runs", responses=responses(404), summary="Runs of the caller and of their groups, newest first")
 async def list_runs(
     parts: PartsDep,
     identity: Reader,

@@ -28,7 +28,7 @@ from modelyard_hub import cron
 from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, require_match
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
-from modelyard_hub.api.triggered import triggered
+from modelyard_hub.api.triggered import takes_a_file, triggered
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer, client_address
 from modelyard_hub.reconcile.file_triggers import filled
@@ -165,6 +165,11 @@ async def call_hook(
 
 async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str) -> Run:
     base = schedule.spec.run
+    if takes_a_file(base):
+        raise InvalidInput(
+            f"the schedule {schedule.key} scores a file that comes, and there is none",
+            remedy="Put a file into the folder that it watches, or score one with yard.score.",
+        )
     spec = base.model_copy(update={"parameters": {**base.parameters, **wanted.parameters}})
     if spec.notebook is not None and spec.notebook.declared is not None:
         check(spec.notebook.declared, spec.parameters)
@@ -176,7 +181,9 @@ async def _settled(parts: Parts, identity: Identity, owner: str, spec: ScheduleS
     try:
         sample, score = spec.run, spec.run.score
         if spec.on_files is not None and score is not None:
-            sample = sample.model_copy(update={"score": score.model_copy(update=filled(sample, _A_FILE))})
+            sample = sample.model_copy(
+                update={"score": score.model_copy(update=filled(sample, _A_FILE, spec.on_files.location))}
+            )
         run = (await settle(parts, identity, owner, sample)).model_copy(update={"score": score})
         settled = await _since(parts, owner, spec.model_copy(update={"run": run}))
     except InvalidInput as error:

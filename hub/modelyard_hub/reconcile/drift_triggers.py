@@ -27,9 +27,11 @@ class Schedules(Protocol):
 
     async def list(self) -> tuple[Schedule, ...]: ...
 
-    async def start_now(
-        self, schedule: Schedule, spec: RunSpec, key: str | None, source: str, apart: timedelta | None = None
-    ) -> Run: ...
+    async def newest(self, schedule: Schedule, source: str) -> datetime: ...
+
+    async def start_once(
+        self, schedule: Schedule, spec: RunSpec, key: str, source: str, apart: timedelta | None = None
+    ) -> Run | None: ...
 
 
 class Runs(Protocol):
@@ -39,7 +41,7 @@ class Runs(Protocol):
 
 
 class DriftTriggers:
-    """Starts a run for drift, once for a scoring. It keeps nothing: what was answered is known by the runs' times."""
+    """Starts a run for drift, once for a scoring. It keeps nothing: what was answered is in the store."""
 
     def __init__(
         self, schedules: Schedules, runs: Runs, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -78,14 +80,15 @@ class DriftTriggers:
         if scoring is None or scoring.status.ended is None:
             return None
         worst = drifted(scoring, wanted.threshold)
-        newest = await self._runs.list_runs(RunQuery(schedule=schedule.key, limit=1))
-        answered = newest[0].created_at if newest else schedule.created_at
-        apart = timedelta(seconds=wanted.cool_down)
-        if not worst or scoring.status.ended <= answered or (newest and self._now() < answered + apart):
+        if not worst or scoring.status.ended <= schedule.created_at:
+            return None
+        newest, apart = await self._schedules.newest(schedule, "drift"), timedelta(seconds=wanted.cool_down)
+        if scoring.status.ended <= newest or self._now() < newest + apart:
             return None
         key = f"drift/{scoring.id}/{schedule.created_at.timestamp():.0f}"
-        run = await self._schedules.start_now(schedule, spec_for(schedule, worst), key, "drift", apart)
-        log.info("schedule %s: run %s for drift in scoring %s: %s", schedule.key, run.id, scoring.id, worst)
+        run = await self._schedules.start_once(schedule, spec_for(schedule, worst), key, "drift", apart)
+        if run is not None:
+            log.info("schedule %s: run %s for drift in scoring %s: %s", schedule.key, run.id, scoring.id, worst)
         return run
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Protocol
 
 from modelyard_api.errors import Conflict, ModelyardError
@@ -16,12 +18,16 @@ from modelyard_api.runs import Run, RunSpec
 from modelyard_api.schedules import NewFile, OnFiles, Schedule, Skipped
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.guarded import keep_on
-from modelyard_hub.watched import Listed, Watcher
+from modelyard_hub.listing import Listed, too_slow
+from modelyard_hub.watched import PATIENCE, Watcher
 
 log = logging.getLogger(__name__)
 EVERY = 10.0
-"""Seconds between looks."""
-_TOGETHER = 8
+"""Seconds between looks, and for which one waits for its places."""
+_ENDING = re.compile(
+    r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|arrow|feather|ipc))?(\.(gz|bz2|zst|xz))?$", re.IGNORECASE
+)
+"""Of a file's name; other dots are part of it, such as those of a date."""
 
 
 class Schedules(Protocol):
@@ -50,10 +56,24 @@ class FileTriggers:
     """Starts runs for files, each once: which ones have a run is in the store, written with the run. What is kept here
     is only since when a file has not changed, so that a look after a restart waits for that once more."""
 
-    def __init__(self, schedules: Schedules, places: Listing, clock: Callable[[], float] = time.monotonic) -> None:
-        self._schedules, self._places, self._clock = schedules, places, clock
+    def __init__(
+        self,
+        schedules: Schedules,
+        places: Listing,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        wait: float = EVERY,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._schedules, self._places, self._clock, self._wait, self._patience = (
+            schedules,
+            places,
+            clock,
+            wait,
+            patience,
+        )
         self._steady: dict[str, dict[str, tuple[str, float]]] = {}
-        self._busy: set[str] = set()
+        self._busy: dict[str, asyncio.Task[Run | None]] = {}
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -61,24 +81,30 @@ class FileTriggers:
         await keep_on("looking for new files", self.look, Backoff(first=EVERY), every=EVERY)
 
     async def look(self) -> list[Run]:
-        """Once; the runs that it started. A place that does not answer holds up no other one."""
-        known = [s for s in await self._schedules.list() if s.spec.on_files is not None and not s.spec.paused]
+        """Once; the runs that it started. A place that does not answer holds up no other one: what takes longer goes on
+        beside the next look."""
+        known = [schedule for schedule in await self._schedules.list() if schedule.spec.on_files is not None]
         for kept in (self._steady, self._told):
             for key in kept.keys() - {schedule.key for schedule in known}:
                 del kept[key]
-        gate = asyncio.Semaphore(_TOGETHER)
+        mine = []
+        for schedule in known:
+            if schedule.key not in self._busy:
+                task = self._busy[schedule.key] = asyncio.create_task(self._look_at(schedule))
+                task.add_done_callback(partial(self._done, schedule.key))
+                mine.append(task)
+        if not mine:
+            return []
+        try:
+            done, _ = await asyncio.wait(mine, timeout=self._wait)
+        except asyncio.CancelledError:
+            for task in list(self._busy.values()):
+                task.cancel()
+            raise
+        return [run for task in mine if task in done and (run := task.result()) is not None]
 
-        async def one(schedule: Schedule) -> Run | None:
-            if schedule.key in self._busy:
-                return None  # the look before has not ended
-            self._busy.add(schedule.key)
-            try:
-                async with gate:
-                    return await self._look_at(schedule)
-            finally:
-                self._busy.discard(schedule.key)
-
-        return [run for run in await asyncio.gather(*map(one, known)) if run is not None]
+    def _done(self, key: str, _: asyncio.Task[Run | None]) -> None:
+        del self._busy[key]
 
     async def _look_at(self, schedule: Schedule) -> Run | None:
         try:
@@ -96,22 +122,33 @@ class FileTriggers:
     async def _start(self, schedule: Schedule) -> Run | None:
         wanted = schedule.spec.on_files
         assert wanted is not None, "it was chosen by that"
-        found = await self._places.look(wanted, Watcher(schedule.owner, schedule.runs_as, schedule.spec.run))
-        found = [one for one in found if fnmatchcase(one.location.rsplit("/", 1)[-1], wanted.pattern)]
-        files, mark = {digest_of(wanted, one): one for one in found}, mark_of(wanted)
+        mark, paused = mark_of(wanted), schedule.spec.paused
+        if paused and await self._schedules.new_files(schedule, mark, []) is not None:
+            return None  # what comes from now on is new after the pause
+        files = await self._listed(schedule, wanted)
         named = [NewFile(digest=digest, location=one.location) for digest, one in files.items()]
         fresh = await self._schedules.new_files(schedule, mark, named)
         if fresh is None:
             there = [file for file in named if files[file.digest].since <= schedule.updated_at]
             await self._schedules.begin_files(schedule, mark, there)
             fresh = await self._schedules.new_files(schedule, mark, named) or frozenset()
-        chosen = self._settled(schedule, wanted, {digest: files[digest] for digest in fresh})
+        chosen = [] if paused else self._settled(schedule, wanted, {digest: files[digest] for digest in fresh})
         if not chosen:
             return None
         run = await self._schedules.start_for_files(schedule, chosen, lambda mine: spec_for(schedule, mine))
         if run is not None:
             log.info("schedule %s: run %s for %d new files", schedule.key, run.id, len(chosen))
         return run
+
+    async def _listed(self, schedule: Schedule, wanted: OnFiles) -> dict[str, Listed]:
+        """Its files by what stands for them."""
+        whose = Watcher(schedule.owner, schedule.runs_as, schedule.spec.run)
+        try:
+            async with asyncio.timeout(self._patience):
+                found = await self._places.look(wanted, whose)
+        except TimeoutError:
+            raise too_slow(wanted.location) from None
+        return {digest_of(wanted, f): f for f in found if fnmatchcase(f.location.rsplit("/", 1)[-1], wanted.pattern)}
 
     def _settled(self, schedule: Schedule, wanted: OnFiles, fresh: Mapping[str, Listed]) -> list[NewFile]:
         """Those that have not changed for long enough, the oldest first, as many as one run takes."""
@@ -141,22 +178,24 @@ def spec_for(schedule: Schedule, files: Sequence[NewFile]) -> RunSpec:
     run, wanted = schedule.spec.run, schedule.spec.on_files
     assert wanted is not None, "it is a run for files"
     if run.score is not None:
-        return run.model_copy(update={"score": run.score.model_copy(update=filled(run, files[0].location))})
+        return run.model_copy(
+            update={"score": run.score.model_copy(update=filled(run, files[0].location, wanted.location))}
+        )
     return run.model_copy(update={"parameters": {**run.parameters, wanted.parameter: [f.location for f in files]}})
 
 
-def filled(run: RunSpec, location: str) -> dict[str, str]:
-    """Data and output of a scoring, with `{file}` and, without its folder and ending, `{stem}` filled in."""
+def filled(run: RunSpec, location: str, watched: str) -> dict[str, str]:
+    """Data and output of a scoring, with `{file}` and, without watched folder and ending, `{stem}` filled in."""
     assert run.score is not None, "it is a scoring"
-    name = location.rsplit("/", 1)[-1]
-    stem = name.split(".", 1)[0] or name
+    below = location.removeprefix(f"{watched.removeprefix('file://').rstrip('/')}/").lstrip("/")
+    stem = _ENDING.sub("", below) or below
     places = {"data": run.score.data, "output": run.score.output}
     return {key: text.replace("{file}", location).replace("{stem}", stem) for key, text in places.items()}
 
 
 def mark_of(wanted: OnFiles) -> NewFile:
-    """What stands for having begun to watch a place."""
-    place = f"{wanted.location}\0{wanted.pattern}"
+    """What stands for having begun to watch a place; with `changed` other things stand for its files."""
+    place = f"{wanted.location}\0{wanted.pattern}" + ("\0changed" if wanted.changed else "")
     return NewFile(digest=hashlib.sha256(place.encode()).hexdigest(), location="")
 
 

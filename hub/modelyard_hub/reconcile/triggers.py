@@ -21,7 +21,7 @@ class Schedules(Protocol):
 
     async def list(self) -> tuple[Schedule, ...]: ...
 
-    async def start_now(self, schedule: Schedule, spec: RunSpec, key: str | None, source: str) -> Run: ...
+    async def start_once(self, schedule: Schedule, spec: RunSpec, key: str, source: str) -> Run | None: ...
 
 
 class Versions(Protocol):
@@ -69,9 +69,10 @@ class Triggers:
         if version <= max(schedule.spec.since_version or 0, self._told.get((schedule.key, _key(schedule)), 0)):
             return None
         key = f"{_key(schedule)}/{version}"
-        run = await self._schedules.start_now(schedule, spec_for(schedule, version), key, "version")
+        run = await self._schedules.start_once(schedule, spec_for(schedule, version), key, "version")
         self._told[schedule.key, _key(schedule)] = version
-        log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
+        if run is not None:
+            log.info("schedule %s: run %s for version %s", schedule.key, run.id, version)
         return run
 
 

@@ -1,4 +1,5 @@
-"""Files that schedules have taken, as rows: each function is one step inside a transaction."""
+"""What schedules have taken, files and what else triggers runs once, as rows: each function is one step inside a
+transaction."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from modelyard_api.errors import NotFound
 from modelyard_api.schedules import NewFile, Schedule
@@ -43,6 +44,19 @@ def take(connection: Connection, schedule_id: int, files: Sequence[NewFile], run
             for f in some
         ]
         connection.execute(insert(schedule_files), rows)
+
+
+def begin_again(connection: Connection, schedule_id: int) -> None:
+    """Forget which places were begun, so that what is there at the next look is not new."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.location == "")
+    connection.execute(delete(schedule_files).where(mine))
+
+
+def last(connection: Connection, schedule_id: int, location: str) -> datetime | None:
+    """When something was last taken from there."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.location == location)
+    newest = select(schedule_files.c.at).where(mine).order_by(schedule_files.c.at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -97,10 +97,9 @@ def submit(connection: Connection, owner: str, spec: RunSpec, origin: Origin, no
     return known, False
 
 
-def is_known(connection: Connection, owner: str, key: str) -> bool:
-    """Whether that idempotency key stands for a run already."""
-    mine = (runs.c.owner == owner) & (runs.c.idempotency_key == key)
-    return connection.execute(select(runs.c.id).where(mine)).first() is not None
+def keyed(connection: Connection, owner: str, key: str) -> StoredRun | None:
+    """The run that an idempotency key stands for already."""
+    return _same(connection, owner, Origin("", idempotency_key=key))
 
 
 def never_ran(status: RunStatus) -> bool:
@@ -109,7 +108,7 @@ def never_ran(status: RunStatus) -> bool:
 
 
 def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
-    """Newest first."""
+    """Newest first. NotFound where there is no run `before`."""
     found: Select[Any] = select(runs).where(THERE).order_by(runs.c.number.desc()).limit(wanted.limit)
     if wanted.owners is not None:
         found = found.where(runs.c.owner.in_(list(wanted.owners)))
@@ -120,7 +119,10 @@ def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
     if wanted.group is not None:
         found = found.where(runs.c.group == wanted.group)
     if wanted.before is not None:
-        found = found.where(runs.c.number < select(runs.c.number).where(runs.c.id == wanted.before).scalar_subquery())
+        before = connection.execute(select(runs.c.number).where(runs.c.id == wanted.before)).scalar_one_or_none()
+        if before is None:
+            raise NotFound(f"there is no run {wanted.before}", remedy="List again from the newest one on.")
+        found = found.where(runs.c.number < before)
     for one in wanted.results:
         found = found.where(result_rows.holds(one, connection.dialect.name))
     return tuple(record(row) for row in connection.execute(found))

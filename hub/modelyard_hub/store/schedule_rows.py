@@ -104,10 +104,10 @@ def is_running(connection: Connection, key: str) -> bool:
     return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
 
 
-def has_run_since(connection: Connection, key: str, since: datetime) -> bool:
-    """Whether the schedule has a run that was made after that."""
-    mine = (runs.c.schedule == key) & (runs.c.created_at > since)
-    return connection.execute(select(runs.c.id).where(mine).limit(1)).first() is not None
+def newest_run(connection: Connection, key: str) -> datetime | None:
+    """When the newest run of the schedule that there is was made."""
+    found = select(runs.c.created_at).where(runs.c.schedule == key).order_by(runs.c.number.desc()).limit(1)
+    return connection.execute(found).scalar_one_or_none()
 
 
 def runs_of(connection: Connection) -> dict[str, RunsOf]:

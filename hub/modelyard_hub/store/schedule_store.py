@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -20,6 +20,7 @@ from modelyard_hub.store.records import Actor, RunsOf, StoredEvent
 from modelyard_hub.store.run_rows import Origin
 
 _SOURCE = "schedule"
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class ScheduleStore:
@@ -56,6 +57,8 @@ class ScheduleStore:
             if before.spec == spec and before.runs_as == actor.who:
                 return before
             after = schedule_rows.write(connection, before, spec, actor, self._now())
+            if before.spec.on_files and spec.on_files and before.spec.on_files.changed != spec.on_files.changed:
+                file_rows.begin_again(connection, file_rows.number(connection, after))
             self._audit(connection, actor, "schedule.write", after)
             return after
 
@@ -116,23 +119,51 @@ class ScheduleStore:
             return None
         return run
 
-    async def start_now(
-        self, schedule: Schedule, spec: RunSpec, key: str | None, source: str, apart: timedelta | None = None
-    ) -> Run:
+    async def start_now(self, schedule: Schedule, spec: RunSpec, key: str | None, source: str) -> Run:
         """A run besides the due times; the one that there is already for the same `key`.
 
-        Conflict where runs may not overlap, and one has not ended, or the newest is not `apart` by so much."""
+        Conflict where runs may not overlap, and one has not ended."""
 
         def change(connection: Connection) -> tuple[Run, builtins.list[StoredEvent]]:
-            now, name = self._now(), None if key is None else _composed(schedule, key)
-            if name is None or not run_rows.is_known(connection, schedule.owner, name):
+            name = None if key is None else _composed(schedule, key)
+            if name is None or run_rows.keyed(connection, schedule.owner, name) is None:
                 _alone(connection, schedule)
-                if apart is not None and schedule_rows.has_run_since(connection, schedule.key, now - apart):
-                    raise Conflict(f"the newest run of the schedule {schedule.key} is not long ago")
-            return _submit(connection, schedule, spec, name, Actor(schedule.runs_as, source), now)
+            return _submit(connection, schedule, spec, name, Actor(schedule.runs_as, source), self._now())
 
         run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return run
+
+    async def start_once(
+        self, schedule: Schedule, spec: RunSpec, key: str, source: str, apart: timedelta | None = None
+    ) -> Run | None:
+        """A run that something triggers, once for a `key`, also when that run is removed; None where it is.
+
+        Conflict where runs may not overlap, and one has not ended, or the newest is not `apart` by so much; NotFound.
+        """
+
+        def change(connection: Connection) -> tuple[Run | None, builtins.list[StoredEvent]]:
+            schedule_rows.lock(connection, schedule)
+            number, now, name = file_rows.number(connection, schedule), self._now(), _composed(schedule, key)
+            once = NewFile(digest=hashlib.sha256(name.encode()).hexdigest(), location=source)
+            before = run_rows.keyed(connection, schedule.owner, name)
+            run, events = None if before is None else before.run, list[StoredEvent]()
+            if file_rows.taken(connection, number, [once.digest]):
+                return run, events
+            if run is None:  # else it was started before this was kept here
+                _alone(connection, schedule)
+                if apart is not None and _newest(connection, schedule, number, source) > now - apart:
+                    raise Conflict(f"the newest run of the schedule {schedule.key} is not long ago")
+                run, events = _submit(connection, schedule, spec, name, Actor(schedule.runs_as, source), now)
+            file_rows.take(connection, number, [once], run.id, now)
+            return run, events
+
+        run, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
+        return run
+
+    async def newest(self, schedule: Schedule, source: str) -> datetime:
+        """When its newest run was made, or the newest that `source` started, which may be removed; without any it is
+        long ago. NotFound."""
+        return await self._database.read(lambda c: _newest(c, schedule, file_rows.number(c, schedule), source))
 
     async def begin_files(self, schedule: Schedule, mark: NewFile, there: Sequence[NewFile]) -> bool:
         """Keep that these are no new ones, unless the files of that `mark` were begun before: False. NotFound."""
@@ -208,6 +239,12 @@ def _alone(connection: Connection, schedule: Schedule) -> None:
             f"a run of the schedule {schedule.key} has not ended",
             remedy="Wait until it has, or let its runs overlap.",
         )
+
+
+def _newest(connection: Connection, schedule: Schedule, number: int, source: str) -> datetime:
+    """When it last started a run: any that there is, or one by `source`, which may be removed."""
+    times = schedule_rows.newest_run(connection, schedule.key), file_rows.last(connection, number, source)
+    return max((time for time in times if time is not None), default=_NEVER)
 
 
 def _submit(

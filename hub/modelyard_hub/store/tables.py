@@ -168,7 +168,8 @@ schedule_files = Table(
     Column("run", String(32)),
     Column("at", UtcDateTime, nullable=False),
 )
-"""Files that schedules have taken; those without a run were there before."""
+"""Files that schedules have taken; those without a run were there before. Besides them what else triggers a run once,
+such as a model's version: there `location` is what kind of trigger it was ("version", "drift")."""
 
 groups = Table(
     "groups",

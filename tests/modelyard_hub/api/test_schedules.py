@@ -144,6 +144,16 @@ async def test_a_scoring_of_each_new_file(yard: Yard, folder: Path) -> None:
         made = await ada.put(NIGHTLY, json=wanted, headers=NEW)
         assert made.status_code == 201, made.text
         assert made.json()["spec"]["run"]["score"]["data"] == "{file}"
+        hook = (await ada.post(f"{NIGHTLY}/hook")).json()["url"]
+        for answer in (await ada.post(f"{NIGHTLY}/start", json={}), await ada.post(hook[hook.index(API) :])):
+            assert problem(answer, 422, "InvalidInput")["remedy"].startswith("Put a file")
+        timed = {"spec": {**wanted["spec"], "cron": "@daily"}}
+        said = problem(await ada.put(f"{NIGHTLY}2", json=timed, headers=NEW), 422, "InvalidInput")
+        assert "which only new files fill in" in said["detail"]
+        for name in ("a\0b", "x" * 300):
+            elsewhere = {"spec": {**wanted["spec"], "on_files": {"location": f"{folder}/{name}", "at_most": 1}}}
+            said = problem(await ada.put(f"{NIGHTLY}2", json=elsewhere, headers=NEW), 422, "InvalidInput")
+            assert said["detail"].startswith("spec.on_files.location:")
         score["data"] = "/elsewhere"
         said = problem(await ada.put(f"{NIGHTLY}2", json=wanted, headers=NEW), 422, "InvalidInput")
         assert "reads none of the new files" in said["detail"]

@@ -145,3 +145,19 @@ async def test_two_hub_services_start_one(place: Place) -> None:
     assert len(started) == 1
     assert len(await place.started()) == 1
     await other.close()
+
+
+async def test_drift_whose_run_is_removed_was_answered_all_the_same(place: Place) -> None:
+    place.now += timedelta(seconds=1)
+    await place.scored(drift={"age": 0.5})
+    assert len(await place.started()) == 1
+    await place.end_all()
+    (run,) = await place.store.list_runs(RunQuery(schedule="ada/retrain"))
+    await place.store.removal.mark(run.id, ADA)
+    await place.store.removal.forget(run.id)
+    place.now += timedelta(minutes=30)
+    assert await place.started() == []
+    await place.scored(drift={"age": 0.6})
+    assert await place.started() == [], "it cools down"
+    place.now += timedelta(minutes=31)
+    assert await place.started() == [{"columns": {"age": 0.6}}]

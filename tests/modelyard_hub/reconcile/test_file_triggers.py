@@ -21,13 +21,14 @@ from harness.wait import eventually_async
 from modelyard_api.errors import Unavailable
 from modelyard_api.runs import Run, RunSpec, RunState, RunStatus, ScoreWork
 from modelyard_api.schedules import OnFiles, ScheduleSpec
-from modelyard_hub.reconcile.file_triggers import FileTriggers
+from modelyard_hub.listing import Listed
+from modelyard_hub.reconcile.file_triggers import FileTriggers, filled
 from modelyard_hub.run_secrets import StoredSecrets
 from modelyard_hub.settings import Settings
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
 from modelyard_hub.store.store import Store
-from modelyard_hub.watched import Listed, Places, Watcher, folder_rule
+from modelyard_hub.watched import Places, Watcher, folder_rule
 
 ADA = Actor("ada")
 
@@ -245,6 +246,88 @@ async def test_a_place_that_fails_is_told_once_and_holds_up_no_other(place: Plac
     place.put("b.away")
     await triggers.look()
     assert await place.runs("away") == [["b.away"]], "what came meanwhile is not lost"
+
+
+async def test_a_place_that_never_answers_is_told_and_holds_up_no_other(place: Place) -> None:
+    await place.watch("here", settle=0)
+    for number in range(10):
+        await place.watch(f"away{number}", settle=0, pattern="*.away")
+
+    class Silent:
+        """A place that never answers some."""
+
+        async def look(self, wanted: OnFiles, whose: Watcher) -> list[Listed]:
+            if wanted.pattern == "*.away":
+                await asyncio.Event().wait()
+            return await place.places.look(wanted, whose)
+
+    triggers = FileTriggers(place.store.schedules, Silent(), wait=0.2, patience=2)
+    await asyncio.wait_for(triggers.look(), 5)
+    place.put("a.csv")
+
+    async def told() -> bool:
+        await triggers.look()
+        return bool((await place.store.schedules.get("ada", "away9")).status.skipped)
+
+    await asyncio.wait_for(triggers.look(), 5)
+    assert await place.runs("here") == [["a.csv"]], "before anything is told of the others"
+    await eventually_async(told, timeout=20, what="a note that the place does not answer")
+    (note,) = (await place.store.schedules.get("ada", "away9")).status.skipped
+    assert note.reason == "FilesUnavailable"
+    assert "was not listed in time" in note.message
+
+
+async def test_switching_changed_runs_no_file_again(place: Place) -> None:
+    place.put("old.csv")
+    await place.watch(settle=0)
+    triggers, expected = place.triggers(), list[list[str]]()
+    await triggers.look()
+    for turn, changed in enumerate((True, False, True)):
+        place.put(f"{turn}.csv")
+        await triggers.look()
+        expected.append([f"{turn}.csv"])
+        await asyncio.to_thread(eventually_later, place.folder / f"{turn}.csv")
+        schedule = await place.store.schedules.get("ada", "in")
+        assert schedule.spec.on_files is not None
+        other = schedule.spec.on_files.model_copy(update={"changed": changed})
+        spec = schedule.spec.model_copy(update={"on_files": other})
+        await place.store.schedules.write("ada", "in", spec, schedule.generation, ADA)
+        await triggers.look()
+        assert await place.runs() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("sales.2026-11-26.csv", "sales.2026-11-26"),
+        ("deep/b.PARQUET", "deep/b"),
+        ("a.csv.gz", "a"),
+        ("a.b.zst", "a.b"),
+        ("v1.2", "v1.2"),
+    ],
+)
+def test_where_the_answers_of_a_file_go(name: str, stem: str) -> None:
+    work = ScoreWork(model="churn", data="{file}", output="/out/{stem}")
+    run = RunSpec(kind="score", score=work, resources=SMALL)
+    for watched, folder in (("/in", "/in"), ("file:///in/", "/in"), ("s3://lake/in", "s3://lake/in")):
+        found = filled(run, f"{folder}/{name}", watched)
+        assert found == {"data": f"{folder}/{name}", "output": f"/out/{stem}"}
+
+
+async def test_files_that_come_while_a_new_schedule_is_paused(place: Place) -> None:
+    place.put("old.csv")
+    await asyncio.to_thread(eventually_later, place.folder / "old.csv")
+    await place.watch(settle=0)
+    await place.store.schedules.pause("ada", "in", True, ADA)
+    triggers = place.triggers()
+    await triggers.look()
+    place.put("new.csv")
+    await triggers.look()
+    await asyncio.to_thread(eventually_later, place.folder / "new.csv")
+    assert await place.runs() == []
+    await place.store.schedules.pause("ada", "in", False, ADA)
+    await triggers.look()
+    assert await place.runs() == [["new.csv"]]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

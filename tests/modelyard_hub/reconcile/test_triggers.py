@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from harness.api import FolderRegistry
 from harness.schedules import spec
@@ -18,6 +19,7 @@ from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
 from modelyard_hub.store.store import Store
+from modelyard_hub.store.tables import schedule_files
 
 ADA = Actor("ada")
 
@@ -51,6 +53,37 @@ async def test_each_new_version_has_one_run(tmp_path: Path) -> None:
     assert await look() == [{"version": 3}, {"version": 4}]
     assert await first.list_runs(RunQuery(schedule="ada/asleep")) == ()
     await asyncio.gather(first.close(), second.close())
+
+
+async def test_a_version_whose_run_is_removed_is_not_new_again(tmp_path: Path) -> None:
+    store, registry = Store(f"sqlite:///{tmp_path}/store.sqlite"), FolderRegistry(tmp_path / "models")
+    await store.open()
+    registry.add("ada.churn", "1")
+    await store.schedules.create("ada", "check", spec(on_version="ada.churn").model_copy(update={"cron": None}), ADA)
+    (run,) = await Triggers(store.schedules, registry).look()
+    await store.write_run_status(run.id, RunStatus(state=RunState.succeeded))
+    await store.removal.mark(run.id, ADA)
+    assert await Triggers(store.schedules, registry).look() == [], "its key is free from then on"
+    await store.removal.forget(run.id)
+    assert await Triggers(store.schedules, registry).look() == []
+    assert await store.list_runs() == ()
+    registry.add("ada.churn", "2")
+    assert len(await Triggers(store.schedules, registry).look()) == 1
+    await store.close()
+
+
+async def test_a_version_that_had_its_run_before_such_were_kept(tmp_path: Path) -> None:
+    store, registry = Store(f"sqlite:///{tmp_path}/store.sqlite"), FolderRegistry(tmp_path / "models")
+    await store.open()
+    registry.add("ada.churn", "1")
+    await store.schedules.create("ada", "check", spec(on_version="ada.churn").model_copy(update={"cron": None}), ADA)
+    (run,) = await Triggers(store.schedules, registry).look()
+    await store._database.write(lambda c: c.execute(delete(schedule_files)))
+    await store.write_run_status(run.id, RunStatus(state=RunState.succeeded))
+    assert [again.id for again in await Triggers(store.schedules, registry).look()] == [run.id]
+    await store.removal.mark(run.id, ADA)
+    assert await Triggers(store.schedules, registry).look() == []
+    await store.close()
 
 
 async def test_two_schedules_of_one_model_have_each_their_run(tmp_path: Path) -> None:
@@ -91,10 +124,10 @@ async def test_one_schedules_trouble_is_not_the_others(tmp_path: Path, caplog: p
 
         list = store.schedules.list
 
-        async def start_now(self, schedule: Schedule, *rest: Any) -> Run:
+        async def start_once(self, schedule: Schedule, *rest: Any) -> Run | None:
             if schedule.name == "taken":
                 raise RuntimeError("value too long for type character varying(255)")
-            return await store.schedules.start_now(schedule, *rest)
+            return await store.schedules.start_once(schedule, *rest)
 
     started = await Triggers(Refuses(), registry).look()
     assert [run.schedule for run in started] == ["ada/aa", "ada/good", "ada/zz"]

@@ -79,6 +79,8 @@ async def test_lists_are_newest_first_and_limited(store: Store) -> None:
     assert await listed(owners={"ada", "team"}) == [3, 2, 0]
     assert await listed(group="g") == [2, 1]
     assert await listed(before=ids[2]) == [1, 0]
+    with pytest.raises(NotFound, match="there is no run ffff"):
+        await listed(before="ffff")
     assert await listed(limit=1) == [3]
     await store.cancel_run(ids[0], ADA)
     await store.write_run_status(ids[0], RunStatus(state=RunState.cancelled))
