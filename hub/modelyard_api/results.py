@@ -29,10 +29,12 @@ def parse_result(text: str) -> ResultFilter:
     name, sign, said = found[1], found[2].replace("==", "="), found[3]
     try:
         value = json.loads(said)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+    except (OverflowError, RecursionError) as error:
+        raise InvalidInput(f"result: {said[:40]}… is no number, text, true or false") from error
     except ValueError:
         value = said
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
     if not isinstance(value, float | str | bool):
         raise InvalidInput(f"result: {said} is no number, text, true or false")
     if sign not in ("=", "!=") and not isinstance(value, float):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import StringConstraints
 
 from modelyard_api.choices import Choice, choose
 from modelyard_api.endpoints import Identity
@@ -54,7 +55,7 @@ async def list_runs(
     group: Annotated[str | None, Query(description="Only members of this sweep or pipeline.")] = None,
     before: Annotated[str | None, Query(description="Only those older than this run.")] = None,
     result: Annotated[
-        list[str] | None,
+        list[Annotated[str, StringConstraints(max_length=400)]] | None,
         Query(
             description="Only those that recorded such a result, each of these.", examples=["auc>0.9", "stage=final"]
         ),

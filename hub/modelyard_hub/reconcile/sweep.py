@@ -109,8 +109,13 @@ class Sweeper:
     async def _drop_snapshot(self, owner: str, digest: str) -> None:
         """Unless something names it, or somebody has just uploaded it again."""
         place = self._files.place(snapshot_folder(owner, digest))
-        about = await self._files.stat(place, SNAPSHOT)
-        if about is None or self._now() - about.changed < UNUSED_FOR:
+        if not await self._is_old(place) or digest in await self._store.removal.snapshots(owner):
             return
-        if digest not in await self._store.removal.snapshots(owner):
+        # Once more: it may have been uploaded again, and its run submitted, since.
+        if await self._is_old(place):
             await self._files.remove(place)
+
+    async def _is_old(self, place: str) -> bool:
+        # The folder itself where the file never came to be: a hub service that is killed while it writes leaves that.
+        about = await self._files.stat(place, SNAPSHOT) or await self._files.stat(place, "")
+        return about is not None and self._now() - about.changed >= UNUSED_FOR

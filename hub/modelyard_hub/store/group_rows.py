@@ -47,8 +47,10 @@ def get(connection: Connection, group_id: str) -> Group:
     row = connection.execute(select(groups).where(groups.c.id == group_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no group {group_id}")
-    names = _names(connection, group_id)
-    members = tuple(_member(run, names) for run in newest(connection, group_id))
+    called = names(connection, group_id)
+    members = tuple(_member(run, called) for run in newest(connection, group_id))
+    if not members:  # each of them is to go, and the group with the last one
+        raise NotFound(f"there is no group {group_id}")
     counts: dict[RunState, int] = {}
     for one in members:
         counts[one.state] = counts.get(one.state, 0) + 1
@@ -56,8 +58,10 @@ def get(connection: Connection, group_id: str) -> Group:
 
 
 def list_(connection: Connection, owners: Collection[str] | None, limit: int) -> tuple[Group, ...]:
-    """Newest first, with the counts of their members' states; `owners` None: all."""
-    found = select(groups).order_by(groups.c.created_at.desc(), groups.c.id).limit(limit)
+    """Newest first, with the counts of their members' states; `owners` None: all. Without those whose runs all are
+    to go."""
+    there = select(runs.c.id).where(runs.c.group == groups.c.id, THERE).exists()
+    found = select(groups).where(there).order_by(groups.c.created_at.desc(), groups.c.id).limit(limit)
     if owners is not None:
         found = found.where(groups.c.owner.in_(list(owners)))
     rows = connection.execute(found).all()
@@ -85,8 +89,8 @@ def limits(connection: Connection) -> dict[str, int]:
     return {row.id: row.parallel for row in connection.execute(found)}
 
 
-def _names(connection: Connection, group_id: str) -> dict[str, str]:
-    """Members by the ids of all their runs."""
+def names(connection: Connection, group_id: str) -> dict[str, str]:
+    """Members by the ids of all their runs, also of those that are to go."""
     found = connection.execute(select(runs.c.id, runs.c.member).where(runs.c.group == group_id))
     return {row.id: row.member for row in found}
 

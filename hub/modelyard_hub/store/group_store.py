@@ -79,7 +79,8 @@ class GroupStore:
         """New runs of the members that have not succeeded; what those need that have is taken from their runs.
         They run as the ones before, whoever asks: the work is that of who submitted it.
 
-        NotFound; Conflict while a member has not ended, or where all have succeeded."""
+        NotFound; Conflict while a member has not ended, where all have succeeded, or where what one needs was removed.
+        """
 
         def change(connection: Connection) -> tuple[Group, builtins.list[StoredEvent]]:
             group = group_rows.get(connection, group_id)
@@ -89,9 +90,11 @@ class GroupStore:
             failed = [run for run in runs if run.status.state is not RunState.succeeded]
             if not failed:
                 raise Conflict(f"all members of the group {group_id} have succeeded")
-            names = {one.run: one.member for one in group.members}
+            names = group_rows.names(connection, group_id)
             done = {run.member or "": run.id for run in runs if run.status.state is RunState.succeeded}
-            events = self._submit(connection, group, [_again(run, names) for run in failed], done, actor)
+            members = [_again(run, names) for run in failed]
+            _check_there(members, done)
+            events = self._submit(connection, group, members, done, actor)
             self._audit(connection, actor, f"{group.kind}.rerun", group, {"members": len(failed)})
             return group_rows.get(connection, group_id), events
 
@@ -146,12 +149,24 @@ class GroupStore:
 
 
 def _again(run: Run, names: Mapping[str, str]) -> Planned:
-    """The member of a run, to be run once more. Runs name runs; of what it needs, those are the newest but for
-    members that ran again since: their names are what stays."""
+    """The member of a run, to be run once more. Runs name runs, of which there are newer ones by now: the names of
+    their members are what stays; "" for one that was removed."""
     spec = run.spec
     plain = RunSpec.model_validate(spec.model_dump() | {"needs": (), "results_of": {}})
-    made = Planned(run.member or "", plain, tuple(names[need] for need in spec.needs), runs_as=run.created_by)
-    return replace(made, results_of={p: (names[s.run], s.result) for p, s in spec.results_of.items()})
+    needs = tuple(names.get(need, "") for need in spec.needs)
+    made = Planned(run.member or "", plain, needs, runs_as=run.created_by)
+    return replace(made, results_of={p: (names.get(s.run, ""), s.result) for p, s in spec.results_of.items()})
+
+
+def _check_there(members: Sequence[Planned], done: Collection[str]) -> None:
+    """Conflict where a member needs one of which no run is left: what it was is not known any more."""
+    there = {*done, *(one.member for one in members)}
+    for one in members:
+        if not {*one.needs, *(member for member, _ in (one.results_of or {}).values())} <= there:
+            raise Conflict(
+                f"a run that {one.member} needs was removed, so that it cannot run again by itself",
+                remedy="Submit the whole once more.",
+            )
 
 
 def _digest(wanted: GroupWrite) -> str:

@@ -76,6 +76,9 @@ def _mark(connection: Connection, ids: Collection[str]) -> None:
     # Its key is free from now on: who sends it again wants a new run.
     change = update(runs).where(runs.c.id.in_(list(ids)), _ENDED)
     connection.execute(change.values(removing=True, idempotency_key=None))
+    theirs = select(runs.c.group).where(runs.c.id.in_(list(ids)), runs.c.group.is_not(None))
+    left = select(runs.c.id).where(runs.c.group == groups.c.id, THERE).exists()
+    connection.execute(update(groups).where(groups.c.id.in_(theirs), ~left).values(idempotency_key=None))
 
 
 def _needs(connection: Connection) -> dict[str, frozenset[str]]:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, and_, case, cast, func
+from sqlalchemy import ColumnElement, Float, and_, case, cast, func, select
 
 from modelyard_api.results import ResultFilter
 from modelyard_hub.store.tables import runs
@@ -38,8 +38,11 @@ def holds(wanted: ResultFilter, dialect: str) -> ColumnElement[bool]:
 
 
 def _sqlite(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    path = f'$.results."{name}"'
-    return func.json_type(runs.c.status, path), cast(func.json_extract(runs.c.status, path), runs.c.id.type)
+    # Not by a path: that is compared with names as they are written, which is `pr\u00e9cision` for `précision`.
+    each = func.json_each(runs.c.status, "$.results").table_valued("key", "type", "atom")
+    mine = each.c.key == name
+    kind = select(each.c.type).where(mine).correlate(runs).scalar_subquery()
+    return kind, cast(select(each.c.atom).where(mine).correlate(runs).scalar_subquery(), runs.c.id.type)
 
 
 def _postgresql(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

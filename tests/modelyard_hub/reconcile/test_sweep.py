@@ -17,7 +17,7 @@ from harness.instant_tasks import Killed, Plug
 from harness.runs import spec
 from harness.wait import eventually_async
 from modelyard_api.errors import ModelyardError, Unavailable
-from modelyard_api.runs import SNAPSHOT, Run, RunState, RunStatus, attempt_folder, snapshot_folder
+from modelyard_api.runs import SNAPSHOT, Run, RunState, RunStatus, attempt_folder, snapshot_folder, snapshots_folder
 from modelyard_hub.artifacts import Artifacts, FolderArtifacts
 from modelyard_hub.artifacts_s3 import S3Artifacts
 from modelyard_hub.reconcile.sweep import Keep, Sweeper
@@ -129,6 +129,45 @@ async def test_a_fresh_snapshot_waits_for_its_run_and_an_unused_one_goes(place: 
     await place.sweeper().drop_unused()
     assert (await place.has_snapshot(), await place.has_snapshot("b" * 64)) == (True, False)
     assert await place.has(run)
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+async def test_what_a_hub_that_was_killed_while_it_wrote_left_goes(place: Place) -> None:
+    digest, folders = "b" * 64, place.files.place(snapshots_folder("ada"))
+    folder = place.files.place(snapshot_folder("ada", digest))
+    await place.files.write(folder, "tmpabc", b"P")
+    place.late = False
+    await place.sweeper().drop_unused()
+    assert await place.files.folders(folders) == [digest], "it may be writing still"
+    place.late = True
+    await place.sweeper().drop_unused()
+    assert await place.files.folders(folders) == []
+
+
+async def test_one_that_is_uploaded_again_while_it_is_looked_at_stays(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    await store.open()
+    place = Place(store, FolderArtifacts(tmp_path / "kept"), late=False)
+    folder, old = place.files.place(snapshot_folder("ada", DIGEST)), datetime.now(UTC) - LATER
+    await place.files.write(folder, SNAPSHOT, b"PK")
+    os.utime(Path(folder, SNAPSHOT), (old.timestamp(),) * 2)
+
+    class Meanwhile:
+        """What is named is read, and right after that a run is submitted."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store.removal, name)
+
+        async def snapshots(self, owner: str) -> frozenset[str]:
+            found = await store.removal.snapshots(owner)
+            await place.files.write(place.files.place(snapshot_folder(owner, DIGEST)), SNAPSHOT, b"PK")
+            return found
+
+    parts = cast("Store", Plugged(None, Plug(), removal=Meanwhile(), events=store.events))
+    sweeper = Sweeper(parts, place.files, Keep(timedelta(days=90)))
+    await sweeper._drop_snapshot("ada", DIGEST)
+    assert await place.has_snapshot()
+    await store.close()
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)

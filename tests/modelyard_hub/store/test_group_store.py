@@ -159,3 +159,33 @@ async def test_a_key_stands_for_one_group(store: Store) -> None:
             await store.groups.create("ada", other, planned("a", "b"), ADA)
     assert (await store.groups.create("bob", others[0], planned("a"), Actor("bob"))).id != made.id
     assert len(await store.list_runs(RunQuery(group=made.id))) == 2
+
+
+async def test_a_member_that_needs_a_removed_run_says_so(store: Store) -> None:
+    made = await store.groups.create("ada", wanted("load", "train", "report", kind="pipeline"), CHAIN, ADA)
+    runs = await by_member(store, made.id)
+    await end(store, runs["load"], RunState.succeeded, rows=10)
+    for name in ("train", "report"):
+        await end(store, runs[name], RunState.failed)
+    await store.removal.mark(runs["load"].id, ADA)
+    with pytest.raises(Conflict, match="a run that train needs was removed"):
+        await store.groups.rerun(made.id, ADA)
+    await store.removal.forget(runs["load"].id)
+    with pytest.raises(Conflict, match="a run that train needs was removed"):
+        await store.groups.rerun(made.id, ADA)
+
+
+async def test_a_group_goes_with_the_last_of_its_runs(store: Store) -> None:
+    """And frees its key, as a run does."""
+    one = wanted("a", idempotency_key="k")
+    made = await store.groups.create("ada", one, planned("a"), ADA)
+    kept = await store.groups.create("ada", wanted("a"), planned("a"), ADA)
+    run = (await by_member(store, made.id))["a"]
+    await end(store, run, RunState.failed)
+    await store.removal.mark(run.id, ADA)
+    with pytest.raises(NotFound):
+        await store.groups.get(made.id)
+    with pytest.raises(NotFound):
+        await store.groups.rerun(made.id, ADA)
+    assert [group.id for group in await store.groups.list()] == [kept.id]
+    assert (await store.groups.create("ada", one, planned("a"), ADA)).id != made.id

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from modelyard.batch.scoring import sql, state
+from modelyard.batch.scoring import shards, sql, state
 from modelyard.batch.scoring.answering import Answerer, output_schema
 from modelyard.batch.scoring.drift import Reference
 from modelyard.batch.scoring.intake import Intake
@@ -21,10 +21,11 @@ from modelyard.batch.scoring.parts import Part, Record, done
 from modelyard.batch.scoring.places import File, Place, making, open_data, open_place
 from modelyard.batch.scoring.plan import Unit, fingerprint, sharded, units
 from modelyard.batch.scoring.report import collect, commit
+from modelyard.batch.scoring.shards import Together
 from modelyard.batch.scoring.sources import Files, open_files
-from modelyard.batch.scoring.state import Stopped, Together
+from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.scoring.stream import Start, Step, pieces, scored
-from modelyard_api.errors import InvalidInput, ModelFailed, StorageFull
+from modelyard_api.errors import Conflict, InvalidInput, ModelFailed, StorageFull
 from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
 from modelyard_api.scoring import ScoreOptions, ScoreReport
 from modelyard_server.dataplane import DataPlane, load
@@ -87,7 +88,8 @@ def score(order: Order) -> ScoreReport | None:
     output = open_place(order.output)
     plane = load(order.package)
     example = _example(plane)
-    files = None if order.options.sql else open_files(*open_data(order.data), order.options.format)
+    together = _together(order)
+    files = None if order.options.sql else _files(order, output, together)
     if files is not None:
         intake = Intake(manifest, files.schema(), order.options, _is_text(files))
         output_schema(intake, *example, order.options.outputs)
@@ -98,9 +100,13 @@ def score(order: Order) -> ScoreReport | None:
         def query() -> tuple[Place, list[File]]:
             return sql.result(order.data, order.options, manifest, output)
 
-        together = _together(order, query if files is None else lambda: None)
+        def prepare() -> dict[str, Any]:
+            if files is None:
+                query()
+            return {"version": order.version, "files": [file.path for file in files.files] if files else []}
+
         if together is not None:
-            ended, claim = state.begin_shard(output, plan, facts, together)
+            ended, claim = shards.begin_shard(output, plan, facts, together, prepare)
         else:
             ended, claim = state.begin(output, plan, facts, run=order.run, overwrite=order.options.overwrite)
         if ended is not None:
@@ -112,12 +118,25 @@ def score(order: Order) -> ScoreReport | None:
         return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
 
 
-def _together(order: Order, prepare: Callable[[], object]) -> Together | None:
+def _together(order: Order) -> Together | None:
     """The shard among the others of its run; None for one that is alone, or that nobody waits for."""
-    index, shards = order.shard
-    if shards == 1 or not order.run:
+    index, of = order.shard
+    if of == 1 or not order.run:
         return None
-    return Together(index, shards, order.run, order.attempt, order.options.overwrite, order.stopped, prepare)
+    return Together(index, of, order.run, order.attempt, order.options.overwrite, order.stopped)
+
+
+def _files(order: Order, output: Place, together: Together | None) -> Files:
+    """The data: of those that are there now the files that the first shard saw. Whether they are the same is seen by
+    the plan."""
+    told = None if together is None else shards.agreed(output, together)[1]
+    place, found = open_data(order.data)
+    if told is not None:
+        seen = frozenset(told["files"])
+        found = [file for file in found if file.path in seen]
+        if not found:
+            raise Conflict("the data changed while the shards began", remedy="Score them once they stay as they are.")
+    return open_files(place, found, order.options.format)
 
 
 def check_with(data: str, output: str, options: ScoreOptions, manifest: PackageManifest) -> None:
@@ -200,7 +219,9 @@ class _Scoring:
         if self._order.stopped():
             raise Stopped("it was stopped", remedy="Started again, it goes on from where it is.")
         mine = self._times()
-        told = [mine] if together is None else state.tell_shard(self._output, together, mine)
+        if together is not None:
+            self._claim.check()
+        told = [mine] if together is None else shards.tell_shard(self._output, together, mine)
         if told is None:
             return None  # the last one that tells reports
         if any(not self._is_done(unit, records) for unit in self._all):

@@ -9,13 +9,16 @@ import signal
 import tempfile
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from modelyard import recorded
 from modelyard.batch.order import Order as RunOrder
 from modelyard.batch.report import STORAGE_FULL, Reporter
+from modelyard.batch.scoring import shards
 from modelyard.batch.scoring.engine import Order, Progress, score
+from modelyard.batch.scoring.places import Place, open_place
 from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient
@@ -23,7 +26,7 @@ from modelyard.errors import ModelyardError
 from modelyard.tracking import Tracking
 from modelyard_api.errors import Conflict, Forbidden, InvalidInput, ModelFailed, NotFound, StorageFull, Unsupported
 from modelyard_api.runs import CANNOT_SCORE
-from modelyard_api.scoring import ScoreOptions, ScoreReport, parse_model, placed
+from modelyard_api.scoring import ModelRef, ScoreOptions, ScoreReport, parse_model, placed
 from modelyard_api.tasks import SHARD
 
 _FINAL = (InvalidInput, NotFound, Conflict, Unsupported, Forbidden)
@@ -39,8 +42,8 @@ def run(order: RunOrder, reporter: Reporter) -> int:
     status = "FAILED"
     try:
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
-            made, tracked = asyncio.run(_prepare(order, reporter, Path(folder)))
-            report = score(_order(order, made, Path(folder), reporter, stopped))
+            made, tracked = asyncio.run(_prepare(order, reporter, Path(folder), stopped))
+            report = score(_order(order, made, Path(folder, made[1]), reporter, stopped))
         if report is not None:
             _record(report)
             if order.run.spec.shards:
@@ -68,24 +71,61 @@ def _reason(error: ModelyardError) -> str:
     return CANNOT_SCORE if isinstance(error, _FINAL) else type(error).__name__
 
 
-async def _prepare(order: RunOrder, reporter: Reporter, folder: Path) -> tuple[tuple[str, str], Tracked | None]:
-    """The model's name and version, and MLflow's run; the package is in the folder then."""
-    work = order.run.spec.score
+async def _prepare(
+    order: RunOrder, reporter: Reporter, folder: Path, stopped: threading.Event
+) -> tuple[tuple[str, str], Tracked | None]:
+    """The model's name and version, and MLflow's run; the package is in a folder of that version then."""
+    work, run = order.run.spec.score, order.run
     assert work is not None, "the kind says so"
-    wanted = parse_model(work.model, order.run.owner)
+    wanted = parse_model(work.model, run.owner)
+    overwrite = bool(work.options.get("overwrite"))
+    index, of = _shard()
+    together = shards.Together(index, of, run.id, order.attempt, overwrite, stopped.is_set) if of > 1 else None
     async with AsyncClient() as client:
         # Of shards the one that ends it tells MLflow.
-        begun = asyncio.create_task(_nobody() if order.run.spec.shards else begin(client, order))
+        begun = asyncio.create_task(_nobody() if run.spec.shards else begin(client, order))
         try:
-            tracking = Tracking(client)
-            version = wanted.version or await tracking.version(wanted.name, wanted.alias)
-            reporter.progress(last_output=f"fetching version {version} of {wanted.name}")
-            await tracking.download(wanted.name, version, folder)
+            reporter.progress(last_output=f"fetching {wanted.name}")
+            output = open_place(placed(work.output, run.due or run.created_at, run.id))
+            version = await fetch(Tracking(client), wanted, folder, output, together)
         finally:
             tracked = await begun
         if tracked is not None:
             reporter.tracked(tracked.run.id)
     return (wanted.name, version), tracked
+
+
+class Registry(Protocol):
+    """What `fetch` asks of `Tracking`."""
+
+    async def version(self, model: str, alias: str = "") -> str:
+        """The newest version, or the one that an alias stands for."""
+
+    async def download(self, model: str, version: str, folder: Path) -> object:
+        """A version's package into a folder."""
+
+
+async def fetch(
+    tracking: Registry, wanted: ModelRef, folder: Path, output: Place, together: shards.Together | None
+) -> str:
+    """The version whose package is in the folder of its name below `folder` then. Which one is the newest, or what an
+    alias stands for, is what the first shard of a run found, also for one that begins later."""
+    before = None if together is None else await asyncio.to_thread(shards.told_before, output, together.run)
+    version = wanted.version or (before or {}).get("version")
+    version = str(version or await tracking.version(wanted.name, wanted.alias))
+    # Before the first one has said so: all of them fetch at once, and seldom in vain.
+    await _download(tracking, wanted.name, version, folder)
+    if together is not None and not wanted.version:
+        _, told = await asyncio.to_thread(shards.agreed, output, together)
+        if told is not None and told["version"] != version:
+            version = str(told["version"])
+            await _download(tracking, wanted.name, version, folder)
+    return version
+
+
+async def _download(tracking: Registry, name: str, version: str, folder: Path) -> None:
+    (folder / version).mkdir()
+    await tracking.download(name, version, folder / version)
 
 
 async def _nobody() -> None:

@@ -20,7 +20,7 @@ from modelyard.batch.scoring.answering import Answered, Reject
 from modelyard.batch.scoring.drift import Counts, add
 from modelyard.batch.scoring.places import Place, making, refusal
 from modelyard.batch.scoring.plan import parse_part, part_name
-from modelyard_api.errors import StorageFull
+from modelyard_api.errors import NotFound, StorageFull
 from modelyard_api.scoring import REJECTS
 
 _RECORD = b"modelyard.scoring"
@@ -155,7 +155,10 @@ def done(place: Place, plan: str) -> tuple[dict[int, list[Record]], list[str]]:
     for file in place.files():
         if parse_part(file.path) is None:
             continue
-        record = read_record(place, file.path)
+        try:
+            record = read_record(place, file.path)
+        except (FileNotFoundError, NotFound):  # another shard has removed it meanwhile
+            continue
         if record is None or record.plan != plan:
             strangers.append(file.path)
         else:

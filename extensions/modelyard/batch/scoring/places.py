@@ -22,6 +22,7 @@ from modelyard_api.locations import S3Access, S3Location, parse_s3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _PATIENCE = 60.0
+_TRIES = 5
 _BUFFER = 1024 * 1024
 
 
@@ -124,7 +125,11 @@ class FolderPlace:
         with _in_our_words(self.root / below):
             for folder, _, names in os.walk(self.root / below, onerror=_raise_unless_missing):
                 found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names]
-        return [self.file(path) for path in sorted(found)]
+        there = []
+        for path in sorted(found):
+            with suppress(FileNotFoundError):  # others put and remove files meanwhile
+                there.append(self.file(path))
+        return there
 
     def open(self, path: str) -> Any:
         """See `Place.open`."""
@@ -143,12 +148,17 @@ class FolderPlace:
         """See `Place.put`."""
         target = self.root / path
         with _in_our_words(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with made.open("rb") as file:
-                os.fsync(file.fileno())
-            made.chmod(0o644)
-            os.replace(made, target)
-            _sync_folder(target.parent)
+            try:
+                with made.open("rb") as file:
+                    os.fsync(file.fileno())
+                made.chmod(0o644)
+                _rename(made, target)
+            except FileNotFoundError as error:  # who takes an output over clears away what others were making
+                raise Conflict(
+                    "another scoring has taken the output over", remedy="Name an output for each of them."
+                ) from error
+            with suppress(FileNotFoundError):
+                _sync_folder(target.parent)
 
     def remove(self, path: str) -> None:
         """See `Place.remove`."""
@@ -389,6 +399,16 @@ def _locked(path: Path) -> IO[bytes] | None:
 def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _rename(made: Path, target: Path) -> None:
+    """Into a folder that somebody else may remove, since it is empty, just before."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made, target)
+            return
+    os.replace(made, target)
 
 
 def _sync_folder(folder: Path) -> None:

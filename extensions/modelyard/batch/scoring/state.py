@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from modelyard.batch.scoring.places import FolderPlace, Place, put_text
+from modelyard.batch.scoring.places import FolderPlace, Place
 from modelyard.batch.scoring.plan import parse_part
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.scoring import MANIFEST, PROGRESS, REJECTS, ScoreReport
@@ -21,27 +20,13 @@ INPUT = "_input"
 """The folder of a query's result, while it is scored."""
 SHARDS = "_shards"
 """The folder of what the shards of a run tell each other, while they score."""
-READY = f"{SHARDS}/ready.json"
 _OURS = (MANIFEST, PROGRESS)
 _TRIES = 5
-_GLANCE = 0.3
+_REMEMBERED = 100
 
 
 class Stopped(ModelyardError):
     """It was told to stop; the parts that are done stay, and whoever starts it again goes on from them."""
-
-
-@dataclass(frozen=True)
-class Together:
-    """A shard among those of one attempt of a run. `prepare`: what the first one does before the others begin."""
-
-    index: int
-    shards: int
-    run: str
-    attempt: int
-    overwrite: bool
-    stopped: Callable[[], bool]
-    prepare: Callable[[], object]
 
 
 def finished(place: Place) -> ScoreReport | None:
@@ -63,7 +48,7 @@ class Claim:
         """Conflict where somebody has taken the output over: what is written from now on would be in their way."""
         found = self.place.read(PROGRESS)
         if found is None or found.decode(errors="replace") != self.text:
-            raise Conflict("another scoring has taken the output over", remedy="Name an output for each of them.")
+            _raise_overtaken()
 
 
 def begin(
@@ -72,11 +57,16 @@ def begin(
     """Claim the output for a plan; the report where that very run has ended before. Conflict says what is there.
 
     What an unfinished scoring of the same plan left stays, to go on from, and the claim is the same: so it is for the
-    shards of one scoring. Of two that begin different ones at once one has the output, the other is refused.
+    shards of one scoring. Another run of the same plan goes on from it too, with a claim of its own: nobody can tell
+    here whether the one before is dead, and if it is not it ends. Of two that begin different ones at once one has the
+    output, the other is refused.
     """
     for _ in range(_TRIES):
         text = place.read(PROGRESS)
         before = None if text is None else text.decode(errors="replace")
+        known = _known(before)
+        if run and known is not None and run in known.get("over", ()):
+            _raise_overtaken()
         there = [file.path for file in place.files()]
         report = finished(place)
         if report is not None and report.plan == plan and run and report.run == run:
@@ -89,18 +79,21 @@ def begin(
             )
         if report is not None and not overwrite:
             refuse(report)
-        known = _known(before)
         same = report is None and known is not None and known["plan"] == plan
         if known is not None and not same and not overwrite and any(parse_part(path) for path in there):
             raise Conflict(
                 f"the output holds an unfinished scoring of something else: {_difference(known['facts'], facts)}",
                 remedy="Name another output, or give overwrite=True to begin anew.",
             )
-        if same and before is not None:
+        over = _over(known, run)
+        if same and before is not None and over is None:
             return None, Claim(place, before)
-        claim = json.dumps({"plan": plan, "facts": facts, "claim": uuid.uuid4().hex}, indent=1)
+        about = {"plan": plan, "facts": facts, "claim": uuid.uuid4().hex, "run": run, "over": over or []}
+        claim = json.dumps(about, indent=1)
         if not place.swap(PROGRESS, claim, before):
             continue  # somebody has begun meanwhile: looked at anew
+        if same:
+            return None, Claim(place, claim)
         # The manifest first: from then on nobody takes what is left for whole.
         for path in sorted((p for p in there if _is_ours(p) and p != PROGRESS), key=lambda p: p != MANIFEST):
             place.remove(path)
@@ -108,39 +101,22 @@ def begin(
     raise Conflict("others begin scorings to the output all the time", remedy="Name an output for each of them.")
 
 
-def begin_shard(place: Place, plan: str, facts: Mapping[str, Any], order: Together) -> tuple[ScoreReport | None, Claim]:
-    """Claim the output together with the other shards of a run: the first one prepares it, and the others wait for
-    that, so that none clears away what another one has made. As `begin`; also Conflict where they see other data."""
-    mark = {"run": order.run, "attempt": order.attempt}
-    while True:
-        report, ready = finished(place), _document(place, READY) or {}
-        if report is not None and report.plan == plan and report.run == order.run:
-            return report, Claim(place, "")
-        if mark.items() <= ready.items():
-            if ready["plan"] != plan:
-                raise Conflict(
-                    "the data changed while the shards began", remedy="Score them once they stay as they are."
-                )
-            return None, Claim(place, ready["claim"])
-        if order.index == 0:
-            ended, claim = begin(place, plan, facts, run=order.run, overwrite=order.overwrite)
-            if ended is None:
-                sweep(place)
-                order.prepare()
-                put_text(place, json.dumps({**mark, "plan": plan, "claim": claim.text}), READY)
-            return ended, claim
-        if order.stopped():
-            raise Stopped("it was stopped before it began", remedy="Started again, it goes on from where it is.")
-        time.sleep(_GLANCE)
+def overtaken(place: Place, run: str) -> None:
+    """Conflict where another run has taken the output over from this one."""
+    if run in (document(place, PROGRESS) or {}).get("over", ()):
+        _raise_overtaken()
 
 
-def tell_shard(place: Place, order: Together, times: Mapping[str, float]) -> list[dict[str, float]] | None:
-    """Say that a shard is done; what all of them say, where none is missing."""
-    mark = {"run": order.run, "attempt": order.attempt}
-    put_text(place, json.dumps({**mark, **times}), f"{SHARDS}/{order.index}.json")
-    told = [_document(place, f"{SHARDS}/{index}.json") for index in range(order.shards)]
-    mine = [one for one in told if one is not None and mark.items() <= one.items()]
-    return mine if len(mine) == order.shards else None
+def _raise_overtaken() -> NoReturn:
+    raise Conflict("another scoring has taken the output over", remedy="Name an output for each of them.")
+
+
+def _over(known: Mapping[str, Any] | None, run: str) -> list[str] | None:
+    """The runs that a run takes the output over from, the last of them; None where it is its own, or nobody's."""
+    before = (known or {}).get("run", "")
+    if not before or before == run:
+        return None
+    return [*(known or {}).get("over", ()), before][-_REMEMBERED:]
 
 
 def refuse(report: ScoreReport) -> NoReturn:
@@ -163,7 +139,8 @@ def _known(text: str | None) -> dict[str, Any] | None:
     return told if told is not None and "plan" in told and "facts" in told else None
 
 
-def _document(place: Place, path: str) -> dict[str, Any] | None:
+def document(place: Place, path: str) -> dict[str, Any] | None:
+    """A small file that holds an object; None where there is no such one."""
     return _parsed((place.read(path) or b"").decode(errors="replace"))
 
 

@@ -1,0 +1,206 @@
+"""Shards of one run, which begin when they may: all of them score the same, and none waits for what will not come."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.packages import write_skops
+from harness.scoring import many
+from modelyard.batch.scoring import state
+from modelyard.batch.scoring.engine import Order, score
+from modelyard.batch.scoring.entry import fetch
+from modelyard.batch.scoring.places import FolderPlace, Place, put_text
+from modelyard.batch.scoring.report import commit
+from modelyard.batch.scoring.shards import Together, agreed, begin_shard, tell_shard
+from modelyard_api.errors import Conflict
+from modelyard_api.scoring import MANIFEST, PROGRESS, ModelRef, ScoreReport
+
+TOLD = {"version": "3", "files": ["a.parquet"]}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages") / "skops"
+    write_skops(folder)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> FolderPlace:
+    return FolderPlace(tmp_path / "out")
+
+
+def together(index: int, run: str, overwrite: bool = False) -> Together:
+    return Together(index, 2, run, 1, overwrite, lambda: False)
+
+
+def began(place: Place, index: int, run: str, plan: str = "p", overwrite: bool = False) -> state.Claim:
+    report, claim = begin_shard(place, plan, {"data": plan}, together(index, run, overwrite), lambda: TOLD)
+    assert report is None
+    return claim
+
+
+def report(run: str, plan: str = "p") -> ScoreReport:
+    return ScoreReport(
+        model="m", version="1", plan=plan, run=run, flavor="skops", files=(), rows=0, scored=0, rejected=0
+    )
+
+
+class Models:
+    """A registry in which version 4 has been published meanwhile."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    async def version(self, model: str, alias: str = "") -> str:
+        return "4"
+
+    async def download(self, model: str, version: str, folder: Path) -> None:
+        self.fetched.append(version)
+        (folder / "package").write_text(version)
+
+
+async def test_a_shard_that_begins_later_takes_the_first_ones_version(place: FolderPlace, tmp_path: Path) -> None:
+    wanted, models = ModelRef("ada.churn"), Models()
+    began(place, 0, "a")
+    assert await fetch(models, wanted, tmp_path, place, together(1, "a")) == "3"
+    assert models.fetched == ["3"]
+    assert (tmp_path / "3" / "package").read_text() == "3"
+
+
+async def test_a_shard_that_was_faster_than_the_first_one_takes_its_version(place: FolderPlace, tmp_path: Path) -> None:
+    class Before(Models):
+        async def version(self, model: str, alias: str = "") -> str:
+            began(place, 0, "a")  # while this one asks
+            return "4"
+
+    models = Before()
+    assert await fetch(models, ModelRef("ada.churn", alias="champion"), tmp_path, place, together(1, "a")) == "3"
+    assert models.fetched == ["4", "3"]
+    assert await fetch(Models(), ModelRef("ada.churn"), tmp_path / "out", place, None) == "4", "one that is alone"
+
+
+def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    many(1000).to_parquet(tmp_path / "in" / "a.parquet", row_group_size=100)
+
+    def shard(index: int) -> ScoreReport | None:
+        data, output = str(tmp_path / "in"), str(tmp_path / "out")
+        return score(Order(data, output, package, "ada.penguins", shard=(index, 2), run="r"))
+
+    assert shard(0) is None
+    many(500).to_parquet(tmp_path / "in" / "b.parquet")
+    assert shard(0) is None, "as one that was killed and is tried again"
+    ended = shard(1)
+    assert ended is not None
+    assert ended.rows == 1000
+    assert shard(0) == ended, "once all is done"
+
+
+def test_a_run_goes_on_from_one_that_is_dead_and_one_that_is_not_ends(place: FolderPlace) -> None:
+    first = began(place, 0, "a")
+    put_text(place, "x", "part-00000-0000.parquet")
+    second = began(place, 0, "b")
+    assert (place.root / "part-00000-0000.parquet").exists(), "its parts are gone on from"
+    second.check()
+    with pytest.raises(Conflict, match="taken the output over"):
+        first.check()
+    for index in (0, 1):  # tried again, or only now begun
+        with pytest.raises(Conflict, match="taken the output over"):
+            began(place, index, "a")
+    began(place, 1, "b").check()
+
+
+def test_a_shard_does_not_take_the_one_before_for_its_own(place: FolderPlace) -> None:
+    """Run b's second shard begins before its first one, where the dead run a has been."""
+    began(place, 0, "a")
+    claims: list[state.Claim] = []
+    waits = threading.Thread(target=lambda: claims.append(began(place, 1, "b")), daemon=True)
+    waits.start()
+    claim = began(place, 0, "b")
+    waits.join(timeout=20)
+    assert claims == [claim]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_shard_waits_for_a_run_that_another_one_has_ended(place: FolderPlace, overwrite: bool) -> None:
+    began(place, 0, "a")
+    began(place, 0, "b", plan="q", overwrite=True)
+    commit(place, report("b", "q"))
+    with pytest.raises(Conflict):
+        agreed(place, together(1, "a", overwrite))
+
+
+def test_what_a_run_that_was_overtaken_says_is_not_the_other_ones(place: FolderPlace) -> None:
+    times = {"began": 0.0, "ended": 1.0}
+    began(place, 0, "b")
+    assert tell_shard(place, together(0, "b"), times) is None
+    assert tell_shard(place, together(0, "a"), times) is None
+    told = tell_shard(place, together(1, "b"), times)
+    assert told == [times, times]
+
+
+def test_a_first_shard_that_is_overtaken_while_it_prepares_calls_no_others(place: FolderPlace) -> None:
+    def prepare() -> dict[str, Any]:
+        began(place, 0, "b")
+        return TOLD
+
+    with pytest.raises(Conflict, match="taken the output over"):
+        begin_shard(place, "p", {}, together(0, "a"), prepare)
+    began(place, 1, "b").check()
+
+
+def test_files_that_others_move_meanwhile_are_passed_over(tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path)
+    for number in range(200):
+        (tmp_path / f"part-{number}").touch()
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            put_text(place, "x", f"w-{number}")
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(50):
+            assert len([file for file in place.files() if file.path.startswith("part-")]) == 200
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_two_shards_that_both_end_it_do_no_harm(tmp_path: Path) -> None:
+    for turn in range(20):
+        place = FolderPlace(tmp_path / str(turn))
+        for index in range(16):
+            put_text(place, "{}", f"{state.SHARDS}/{index}.json")
+        errors: list[BaseException] = []
+        barrier = threading.Barrier(2)
+
+        def end(place: FolderPlace = place, errors: list[BaseException] = errors, at: Any = barrier) -> None:
+            at.wait()
+            try:
+                commit(place, report("a"))
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=end) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert [file.path for file in place.files()] == [MANIFEST]
+
+
+def test_a_temporary_file_that_was_cleared_away_is_said_in_words(place: FolderPlace) -> None:
+    made = place.temporary / ".scoring-x"
+    with pytest.raises(Conflict, match="taken the output over"):
+        place.put(made, PROGRESS)
