@@ -38,6 +38,12 @@ dependencies)
     # shellcheck disable=SC2086
     uv export --quiet --locked --no-dev --no-emit-project $extras --output-file /tmp/requirements.txt >/dev/null
     uv pip install --quiet --python /opt/modelyard --require-hashes --requirement /tmp/requirements.txt
+    # LightGBM wants the system's OpenMP, which slim images lack; scikit-learn's wheel brings one.
+    packages=$(echo /opt/modelyard/lib/python3*/site-packages)
+    if [ -d "$packages/lightgbm" ]; then
+        mkdir -p /opt/modelyard/lib/openmp
+        ln -s "$(find "$packages/scikit_learn.libs" -name 'libgomp-*' | head -n 1)" /opt/modelyard/lib/openmp/libgomp.so.1
+    fi
     # Tests of the big libraries: a tenth of the image, and nothing imports them.
     for library in numpy scipy pandas sklearn pyarrow; do
         find /opt/modelyard/lib/python3*/site-packages/$library -type d -name tests -prune -exec rm -rf {} + 2>/dev/null || true

@@ -200,7 +200,7 @@ def _too_large(limit: int) -> TooLarge:
 def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.status == 503:
-        headers = ((b"retry-after", b"1"),)
+        headers = ((b"retry-after", str(error.extra.get("retry_after", 1)).encode()),)
     if error.status == 401:
         headers = ((b"www-authenticate", b'Bearer realm="modelyard"'),)
     # `error` is the protocol's own word for it; its clients read nothing else.

@@ -20,6 +20,7 @@ class Swapper:
         self._load = load
         self._switch = switch
         self._asked = asyncio.Event()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._work(), name="swap")
 
     def ask(self) -> None:
@@ -27,8 +28,10 @@ class Swapper:
         self._asked.set()
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = (self._task, *self._retiring)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:
@@ -39,7 +42,14 @@ class Swapper:
             except Exception:
                 _log.exception("the package cannot be served; the one before still is")
                 continue
-            retire = self._switch(loaded)
+            retiring = asyncio.create_task(self._retire(self._switch(loaded)), name="retire")
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
             _log.info("version %s is served now (%s)", loaded.version, loaded.model.manifest.flavor)
-            await retire()
-            _log.info("the version before is unloaded")
+            # Nothing here may hold a version while the next one is waited for: its memory is what the next one needs.
+            del loaded, retiring
+
+    async def _retire(self, retire: Callable[[], Awaitable[None]]) -> None:
+        """Beside the next swap: a call that takes long, or for ever, holds up none."""
+        await retire()
+        _log.info("the version before is unloaded")

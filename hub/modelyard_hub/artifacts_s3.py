@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,8 +136,7 @@ class S3Artifacts:
         bucket = self._bucket(folder)
         async with _in_our_words(folder):
             async for page in obstore.list(bucket, f"{folder.key}/"):
-                with suppress(FileNotFoundError):  # somebody was faster
-                    await obstore.delete_async(bucket, [str(entry["path"]) for entry in page])
+                await _delete(bucket, [str(entry["path"]) for entry in page])
 
     def _bucket(self, file: S3Location) -> S3Store:
         from obstore.store import S3Store
@@ -177,3 +176,18 @@ async def _in_our_words(file: S3Location) -> AsyncIterator[None]:
         if isinstance(error, FileNotFoundError):
             raise NotFound(f"there is no {file}") from error
         raise Unavailable(f"the artifact store does not answer for {file}") from error
+
+
+async def _delete(bucket: S3Store, paths: list[str]) -> None:
+    """Also where somebody was faster, which some stores answer as an error of the whole page: then one by one."""
+    import obstore
+    from obstore.exceptions import GenericError
+
+    try:
+        await obstore.delete_async(bucket, paths)
+    except (FileNotFoundError, GenericError) as error:
+        if len(paths) > 1:
+            for path in paths:
+                await _delete(bucket, [path])
+        elif isinstance(error, GenericError) and "NoSuchKey" not in str(error):
+            raise

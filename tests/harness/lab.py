@@ -45,7 +45,7 @@ def listen(context: BrowserContext) -> list[str]:
     def hear(message: ConsoleMessage) -> None:
         # Chromium drops its requests when this machine gets or loses a network, as containers' are: it asks again.
         if message.type == "error" and "ERR_NETWORK_CHANGED" not in message.text:
-            said.append(message.text)
+            said.append(f"{message.text} {message.location}")
 
     context.on("console", hear)
     context.on("weberror", lambda error: said.append(str(error.error)))

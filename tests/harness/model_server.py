@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from harness.wait import eventually
+from modelyard_server.__main__ import EXIT_PORT
 
 _START = 90.0
 """Seconds. Where others want the processor too, importing scikit-learn alone takes half a minute."""
@@ -60,22 +62,28 @@ def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, s
 @contextmanager
 def serving_at(package: Path, **settings: object) -> Iterator[httpx.Client]:
     """A ready server with gRPC on the port beside, as the hub side starts one."""
-    port = free_port()
-    while True:
-        with socket.socket() as probe:
-            if port < 65535 and probe.connect_ex(("127.0.0.1", port + 1)):
-                break
+    for _ in range(5):  # the port beside may be taken meanwhile
         port = free_port()
-    process = spawn(package, port, open=True, grpc_port=port + 1, **settings)
+        if port == 65535:
+            continue
+        process = spawn(package, port, open=True, grpc_port=port + 1, **settings)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                eventually(partial(_begun, process, client), what="ready", timeout=90)
+                if process.poll() == EXIT_PORT:
+                    continue
+                assert process.poll() is None, process.communicate()[1].decode()
+                yield client
+                return
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+    raise AssertionError("no two ports side by side were free")
+
+
+def _begun(process: subprocess.Popen[bytes], client: httpx.Client) -> bool:
+    """Whether it is ready, or has ended."""
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-
-            def ready() -> bool:
-                return process.poll() is not None or client.get("/v2/health/ready").status_code == 200
-
-            eventually(ready, what="ready", timeout=90)
-            assert process.poll() is None, process.communicate()[1].decode()
-            yield client
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+        return process.poll() is not None or client.get("/v2/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -313,12 +313,20 @@ def test_the_one_that_runs_fails_where_the_other_cannot_deliver(tmp_path: Path) 
     assert TaskStatus.from_json((tmp_path / "said").read_text()).reason == "UploadFailed"
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for the signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def test_the_one_that_delivers_speaks_for_one_that_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     courier = start("deliver", folder, "--output", str(tmp_path / "out"))
     runner = start("run", folder, code=RESULT + "import time; time.sleep(600)")
     eventually(lambda: (folder / "output" / "score.json").exists())
+    eventually(lambda: catches(courier.pid, signal.SIGTERM), what="it knows what SIGTERM means")
     child = int(subprocess.check_output(["ps", "--ppid", str(runner.pid), "-o", "pid="], text=True))
     runner.kill()
     os.kill(child, signal.SIGKILL)

@@ -46,13 +46,13 @@ class Answering:
         self._probabilities = any(o.name == "probabilities" for o in manifest.signature.outputs)
         self._classes = None if manifest.classes is None else np.asarray(manifest.classes)
 
-    def named(self, raw: NDArray[Any], *, ties: int) -> dict[str, NDArray[Any]]:
-        """`ties`: which of two classes a half is, 0 or 1."""
+    def named(self, raw: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """A half is the first of two classes, as both libraries' classifiers have it."""
         if self._task != "classification":
             return {self._name: raw}
         assert self._classes is not None
         if raw.ndim == 1:
-            first = raw >= 0.5 if ties else raw > 0.5
+            first = raw > 0.5
             raw = np.vstack((1.0 - raw, raw)).transpose()
             best = first.astype(np.int64)
         else:

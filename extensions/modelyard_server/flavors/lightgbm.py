@@ -26,7 +26,7 @@ class LightgbmModel:
     def predict(self, columns: Columns) -> dict[str, NDArray[Any]]:
         rows = matrix(self._signature, columns, unseen=True)
         values = np.asarray(self._booster.predict(rows, num_threads=self._threads))
-        return self._answering.named(values, ties=1)
+        return self._answering.named(values)
 
 
 def load(manifest: PackageManifest, directory: Path, threads: int) -> LightgbmModel:

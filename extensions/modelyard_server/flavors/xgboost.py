@@ -28,7 +28,7 @@ class XgboostModel:
 
     def predict(self, columns: Columns) -> dict[str, NDArray[Any]]:
         rows = matrix(self._signature, columns, unseen=False)
-        return self._answering.named(self._values(rows), ties=0)
+        return self._answering.named(self._values(rows))
 
     def _values(self, rows: NDArray[Any]) -> NDArray[Any]:
         if self._linear:  # it has no prediction in place

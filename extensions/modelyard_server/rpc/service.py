@@ -37,6 +37,9 @@ _DETAIL = 1500
 """Characters of a status' message: it goes into a head, and most clients take heads of 8 KiB."""
 _LEAST_RATE = 1024 * 1024
 """Bytes a second that the largest request may come with, once its patience is over."""
+_SMALL = 4096
+"""Bytes of a message that holds names alone."""
+_ASK_NOTHING = ("ServerLive", "ServerReady", "ServerMetadata")
 PROBLEM = "modelyard-problem-bin"
 """In an error's trailing metadata: its problem document, as over HTTP."""
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
@@ -66,34 +69,35 @@ class Service:
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
         }
+        # On the wire a stream of one message is a message. Read so, a caller is judged before what it sends is there.
         methods = {
-            name: grpc.unary_unary_rpc_method_handler(
+            name: grpc.stream_unary_rpc_method_handler(
                 self._plain(name, answer, guarded=name in guarded),
-                request_deserializer=message(f"{name}Request").FromString,
                 response_serializer=message(f"{name}Response").SerializeToString,
             )
             for name, answer in (quick | guarded).items()
         }
-        # On the wire a stream of one message is a message. Read so, a caller is judged before what it sends is there.
         methods["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._infer)
         return grpc.method_handlers_generic_handler(GRPC_SERVICE, methods)
 
     def health(self) -> Any:
         """The health service of gRPC, which routers and clusters ask."""
 
-        async def check(request: bytes, context: Any) -> bytes:
+        async def check(requests: Any, context: Any) -> bytes:  # what it asks about is this server, whatever it sends
             return _SERVING if self._ready() else _NOT_SERVING
 
         return grpc.method_handlers_generic_handler(
-            "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}
+            "grpc.health.v1.Health", {"Check": grpc.stream_unary_rpc_method_handler(check)}
         )
 
     def _plain(self, name: str, answer: Callable[[Any], Message], *, guarded: bool) -> Callable[..., Awaitable[Any]]:
-        async def handle(request: Any, context: Any) -> Message:
+        async def handle(requests: Any, context: Any) -> Message:
             try:
                 if guarded:
                     self._parts().guard.check(_said(context).get("authorization"))
-                return answer(request)
+                # Who is not asked for a key sends nothing that is read.
+                asked = await self._small(name, context) if name not in _ASK_NOTHING else None
+                return answer(asked)
             except Exception as error:
                 said = failure(f"gRPC {name}", error, None) if _is_ours(error) else error
                 assert isinstance(said, ModelyardError)
@@ -101,6 +105,16 @@ class Service:
                 raise
 
         return handle
+
+    async def _small(self, name: str, context: Any) -> Message:
+        raw = await self._message(context, self._parts().settings.patience)
+        if len(raw) > _SMALL:
+            raise MalformedRequest(f"a message of {len(raw)} bytes", remedy="Send a name and a version.")
+        try:
+            found: Message = message(f"{name}Request").FromString(raw)
+        except DecodeError:
+            raise MalformedRequest(f"the message is no {name}Request") from None
+        return found
 
     async def _infer(self, requests: Any, context: Any) -> bytes:
         parts, started = self._parts(), time.perf_counter()
@@ -113,7 +127,7 @@ class Service:
             if record is not None:
                 record.caller = caller
             parts.predictor.admit()
-            raw = await self._message(context)
+            raw = await self._message(context, self._patience)
             answer = await self._parts().predictor.exchange(*self._both(raw), len(raw), record)
             status = 200
             return answer
@@ -126,7 +140,9 @@ class Service:
             raise
         finally:
             self.in_flight -= 1
-            if status != 499:
+            if status == 499:
+                parts.metrics.left += 1
+            else:
                 parts.metrics.codes[status] += 1
                 parts.metrics.request.observe(time.perf_counter() - started)
             if record is not None and self._observer is not None:
@@ -138,9 +154,9 @@ class Service:
         asked, parent = said.get("x-request-id"), said.get("traceparent")
         return self._observer.begin("gRPC", f"/{GRPC_SERVICE}/ModelInfer", started, asked, parent)
 
-    async def _message(self, context: Any) -> bytes:
+    async def _message(self, context: Any, patience: float) -> bytes:
         try:
-            raw = await asyncio.wait_for(context.read(), self._patience)
+            raw = await asyncio.wait_for(context.read(), patience)
         except TimeoutError:
             raise TimedOut("the request came too slowly") from None
         if raw is grpc.aio.EOF:
@@ -220,7 +236,7 @@ async def _refuse(context: Any, error: ModelyardError) -> None:
     if "id" in error.extra:
         trailing.append(("x-request-id", str(error.extra["id"])))
     if isinstance(error, Unavailable):
-        trailing.append(("retry-after", "1"))
+        trailing.append(("retry-after", str(error.extra.get("retry_after", 1))))
     document = orjson.dumps(error.problem().model_dump(), default=str)
     if len(document) < 4096:
         trailing.append((PROBLEM, document))

@@ -27,6 +27,7 @@ from modelyard_server.workers import wire
 EXIT_PACKAGE = 3
 READY = "ready"
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _SOONER = 200
 """Of a thousand. Where memory ends, the system shall take this process and not the server that can say so."""
 
@@ -37,10 +38,11 @@ def main(arguments: list[str]) -> int:
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
     _tie(int(parent))
-    # A function, as processes that the model starts would inherit that a signal is ignored. A terminal's Ctrl-C and
-    # a runtime's SIGTERM may come here too: the server says when what has begun is done.
+    # A terminal's Ctrl-C and a runtime's SIGTERM may come here too: the server says when what has begun is done.
+    # Processes that the model starts are to end by them, such as those of a pool.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    os.register_at_fork(after_in_child=_as_usual)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         plane = load(Path(package), int(threads), cast(Device, device))
@@ -53,6 +55,13 @@ def main(arguments: list[str]) -> int:
         while True:
             wire.send(end, _answer(plane, *wire.receive(end)))
     return 0
+
+
+def _as_usual() -> None:
+    """In a process that the model forked: signals end it, and so does the end of this one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    _die_with_parent()
 
 
 def _answer(plane: DataPlane, columns: Columns, wanted: Wanted) -> Any:
@@ -69,6 +78,11 @@ def _tie(parent: int) -> None:
         path = Path("/proc/self/oom_score_adj")
         path.write_text(str(min(1000, int(path.read_text()) + _SOONER)))
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        _die_with_parent()
         if os.getppid() != parent:  # it was gone before that was said
             os._exit(0)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        _LIBC.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)

@@ -88,6 +88,10 @@ class Worker:
             answer = wire.receive(self._end, plain=True)
         except wire.Closed:
             raise self._lost() from None
+        except BaseException:
+            # What is left of the answer would be read as the next one's head: no memory for it, for example.
+            self.kill()
+            raise
         if isinstance(answer, dict):
             return answer
         detail, remedy, told = answer

@@ -92,7 +92,8 @@ def test_while_the_kubelet_is_away_for_a_minute_replicas_are_called_still(
             api.base_url = beside
             lost = lambda: endpoint(api)["status"]["revisions"][0]["cause"] == "NodeLost"  # noqa: E731
             eventually(lost, timeout=120, interval=1, what="the status says it")
-            assert "does not report any more" in condition(api, "Ready")["message"]
+            told = lambda: "does not report any more" in condition(api, "Ready")["message"]  # noqa: E731
+            eventually(told, timeout=30, interval=1, what="and why")
             eventually(lambda: time.monotonic() > stopped + 60, timeout=70, interval=1, what="a minute")
         finally:
             installed.cluster.start_kubelet()
