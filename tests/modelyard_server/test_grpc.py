@@ -295,6 +295,27 @@ def test_cuts_slow_callers(onnx: Served) -> None:
         never.set()
 
 
+@pytest.mark.parametrize("method", ["inference.GRPCInferenceService/ServerLive", "grpc.health.v1.Health/Check"])
+def test_who_sends_nothing_takes_no_place(onnx: Served, method: str) -> None:
+    never = threading.Event()
+
+    def stalled() -> Iterator[bytes]:
+        never.wait()
+        yield b""
+
+    try:
+        assert onnx.channel.stream_unary(f"/{method}")(stalled(), timeout=20) == b"\x08\x01"
+    finally:
+        never.set()
+
+
+def test_names_alone_are_a_small_message(onnx: Served) -> None:
+    ask = onnx.channel.unary_unary("/inference.GRPCInferenceService/ModelReady")
+    with pytest.raises(grpc.RpcError) as raised:
+        ask(b"\x0a\x80\x80\x04" + b"x" * 65536, timeout=20)
+    assert "a message of 65540 bytes" in raised.value.details()
+
+
 def test_a_key_opens_and_its_absence_is_told(onnx_package: Path, tmp_path: Path) -> None:
     key = "my_abc_secret"
     access = tmp_path / "access.json"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -17,7 +21,11 @@ from sklearn.linear_model import LogisticRegression
 
 from harness.model_server import serving
 from harness.packages import write_moody, write_onnx
-from harness.wait import eventually
+from harness.wait import eventually, eventually_async
+from modelyard_server.dataplane import DataPlane
+from modelyard_server.loading import Loaded
+from modelyard_server.pace import SLOW
+from modelyard_server.swap import Swapper
 
 
 @pytest.fixture
@@ -114,3 +122,47 @@ def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:
         eventually(lambda: version(client) == "slow", what="the next one is served", timeout=60)
         assert client.post("/invocations", json={"inputs": [[0.0]]}).json() == {"predictions": [0.0]}
         assert client.get("/v2/health/ready").status_code == 200
+
+
+class Weights:
+    """A version that is to be let go; `retire` waits for `done`."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    async def retire(self) -> None:
+        await self.done.wait()
+
+
+async def test_a_version_is_let_go_and_one_still_at_work_holds_up_no_swap() -> None:
+    served = [Weights()]
+    before = [weakref.ref(served[0])]
+    loaded = Loaded(DataPlane.__new__(DataPlane), SLOW, "1")
+    loaded.model.manifest = SimpleNamespace(flavor="onnx")  # type: ignore[assignment]
+
+    async def load() -> Loaded:
+        return loaded
+
+    def switch(now: Loaded) -> Callable[[], Awaitable[None]]:
+        old, served[0] = served[0], Weights()
+        before.append(weakref.ref(served[0]))
+        return old.retire
+
+    async def switched() -> bool:
+        return len(before) == number
+
+    async def let_go() -> bool:
+        return [version() is None for version in before] == [True, True, False]
+
+    swapper = Swapper(load, switch)
+    try:
+        for number in (2, 3):  # the second while the first version is at work
+            swapper.ask()
+            await eventually_async(switched, what="it is switched")
+        for version in before[:-1]:
+            if (old := version()) is not None:
+                old.done.set()
+        old = None
+        await eventually_async(let_go, what="both are let go")
+    finally:
+        await swapper.close()

@@ -61,8 +61,14 @@ def bare_lightgbm(objective: str, y: Any, **given: Any) -> lightgbm.Booster:
     return lightgbm.train({"objective": objective, "verbose": -1, "num_threads": 1, **given}, data, 8)
 
 
+def undecided() -> lightgbm.LGBMClassifier:
+    """It answers a half for every row."""
+    return lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(np.zeros((40, 2)), [0, 1] * 20)
+
+
 LEVELS = np.array(["small", "large"])
 MODELS: dict[str, tuple[Any, Any, Flavor]] = {
+    "lightgbm undecided": (undecided, np.zeros((8, 2)), Flavor.lightgbm),
     "xgboost two classes": (lambda: xgb(xgboost.XGBClassifier, TWO), FRAME, Flavor.xgboost),
     "xgboost three classes": (lambda: xgb(xgboost.XGBClassifier, THREE), FRAME, Flavor.xgboost),
     "xgboost regression": (lambda: xgb(xgboost.XGBRegressor, FRAME.age), FRAME, Flavor.xgboost),

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.tasks import DRAINS, WAITS, begun, ended, forgotten, left_behind, until
 from harness.local import LocalYard
-from harness.wait import eventually, eventually_async
+from harness.wait import eventually
 from modelyard_api.tasks import TaskState
 from modelyard_hub.runtimes.local import stop_everything
 from modelyard_hub.runtimes.local.process import find_parts, started
@@ -69,7 +69,7 @@ async def test_what_it_leaves_running_in_a_session_of_its_own_ends_too(yard: Loc
     done = await ended(yard, yard.task(LEAVES))
     assert done.state is TaskState.succeeded
     # It is ended by then; the system may take a moment to forget it.
-    await eventually_async(lambda: started(int(done.log_tail[0])) is None, what="what it left has ended")
+    eventually(lambda: started(int(done.log_tail[0])) is None, what="what it left has ended")
 
 
 async def test_one_whose_pid_was_never_written_is_found_by_its_nonce(yard: LocalYard) -> None:

@@ -69,6 +69,10 @@ def test_a_slow_or_busy_call_keeps_nothing_else_waiting(server: tuple[httpx.Clie
         assert coming.result().json() == {"predictions": [-8.0]}
 
 
+def test_a_pool_that_the_model_starts_ends_with_its_block(server: tuple[httpx.Client, psutil.Process]) -> None:
+    assert ask(server[0], -9.0).json() == {"predictions": [9.0]}
+
+
 @pytest.mark.parametrize(
     ("value", "said"), [(-1.0, "SIGKILL"), (-2.0, "exit code 5"), (-3.0, "SIGSEGV")], ids=["kill", "exit", "segfault"]
 )
