@@ -149,14 +149,14 @@ async def test_a_version_is_let_go_and_one_still_at_work_holds_up_no_swap() -> N
         return old.retire
 
     async def switched() -> bool:
-        return len(before) == number
+        return len(before) == wanted
 
     async def let_go() -> bool:
         return [version() is None for version in before] == [True, True, False]
 
     swapper = Swapper(load, switch)
     try:
-        for number in (2, 3):  # the second while the first version is at work
+        for wanted in (2, 3):  # noqa: B007 - `switched` reads it; the second while the first version is at work
             swapper.ask()
             await eventually_async(switched, what="it is switched")
         for version in before[:-1]:
