@@ -69,10 +69,10 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
     loop.add_signal_handler(signal.SIGHUP, swapper.ask)
     await listener.listen(listening)
     await _first(ended, broken)
-    await swapper.close()
     drains = [transport.drain(settings.drain_timeout) for transport in (listener, rpc) if transport is not None]
     draining = asyncio.create_task(asyncio.wait(map(asyncio.ensure_future, drains)), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
+    await swapper.close()  # beside the drain: a version that is being loaded does not keep this one ready
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
     for task in (draining, hurry):
         task.cancel()

@@ -168,7 +168,7 @@ class Moody:
             sum(range(5 * 10**7))
         if said == -9:
             with multiprocessing.get_context("fork").Pool(1) as pool:
-                return {"output": pool.map(abs, [-9.0])}
+                return {"output": [float(pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL)]}
         if said > 0:
             time.sleep(said)
         return columns["input"].sum(axis=1)

@@ -69,8 +69,9 @@ def test_a_slow_or_busy_call_keeps_nothing_else_waiting(server: tuple[httpx.Clie
         assert coming.result().json() == {"predictions": [-8.0]}
 
 
-def test_a_pool_that_the_model_starts_ends_with_its_block(server: tuple[httpx.Client, psutil.Process]) -> None:
-    assert ask(server[0], -9.0).json() == {"predictions": [9.0]}
+def test_processes_that_the_model_forks_end_by_a_signal(server: tuple[httpx.Client, psutil.Process]) -> None:
+    """Else a pool, which ends its processes so, would wait for them for ever."""
+    assert ask(server[0], -9.0).json() == {"predictions": [1.0]}
 
 
 @pytest.mark.parametrize(
