@@ -18,7 +18,7 @@ import selectors
 import signal
 import sys
 import time
-from importlib import import_module
+from importlib import import_module, reload
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,21 @@ def _become(told: dict[str, Any]) -> None:
     if told["cores"]:
         os.sched_setaffinity(0, told["cores"])
     sys.argv = ["modelyard.singleuser", *told["arguments"]]
+    _move_in()
+
+
+def _move_in() -> None:
+    """What modules made of the home folder when they were imported, of this server's.
+
+    Else all users shared JupyterLab's settings and workspaces, and a trash.
+    """
+    if labapp := sys.modules.get("jupyterlab.labapp"):
+        lab, traits = labapp.LabApp, labapp.LabApp.class_traits()
+        traits["user_settings_dir"].default_value = labapp.get_user_settings_dir()
+        traits["workspaces_dir"].default_value = labapp.get_workspaces_dir()
+        type(lab).setup_class(lab, dict(vars(lab)))  # it keeps copies of defaults
+    if trash := sys.modules.get("send2trash.plat_other"):
+        reload(trash)
 
 
 def _preload() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,10 @@ class Place:
         return await eventually_async(look, timeout=120, interval=0.2, what="it ends")
 
     async def output(self, run: Run) -> str:
+        """What its cells printed and raised so far: not what is written in them."""
         found = await self.files.read(self.files.place(attempt_folder("ada", run.id, 1)), f"{RESULTS}/{NOTEBOOK}")
-        return (found or b"").decode()
+        cells = json.loads(found)["cells"] if found else ()
+        return json.dumps([cell.get("outputs") for cell in cells])
 
     async def says(self, run: Run, text: str) -> None:
         async def look() -> bool:
