@@ -119,7 +119,7 @@ class AsyncClient(Transport):
     async def retrain(
         self, model: Any, name: str, holdout: tuple[Any, Any], *, rules: Rules | None = None, **fields: Any
     ) -> Verdict:
-        """A new model against the one that serves; see `modelyard.sync.retrain`. `fields`: those of `publish`."""
+        """A new model against the one that serves; see `modelyard.sync_batch.retrain`. `fields`: those of `publish`."""
         from modelyard import challenge
         from modelyard.publishing import PublishOptions
 
