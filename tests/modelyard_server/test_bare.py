@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from inspect import signature as signature_of
 from typing import Any
@@ -40,6 +40,13 @@ MIXED = FLOATS.assign(c=RNG.integers(0, 9, N), b=FLOATS["b"].astype("float32"), 
 GAPS = FLOATS.mask(RNG.random(FLOATS.shape) < 0.2)
 TABLES = {"floats": FLOATS, "mixed": MIXED, "gaps": GAPS}
 LABELS = np.where(FLOATS["d"] + FLOATS["a"] > 4, "many", "few")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several may add numbers up in another order each time."""
+    with threadpool_limits(1):
+        yield
 
 
 def signature(table: pd.DataFrame, *, probabilities: bool = True) -> Signature:
@@ -90,7 +97,7 @@ def fitted(kind: type[Any], table: pd.DataFrame) -> Any:
     """None: it takes no such rows, or is no model of rows."""
     wanted = signature_of(kind).parameters
     target = LABELS if issubclass(kind, ClassifierMixin) else table["d"].fillna(1.0)
-    with warnings.catch_warnings(), threadpool_limits(1):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for y in (target, np.column_stack([target, target])):
             with suppress(ValueError, TypeError):
@@ -265,6 +272,14 @@ def test_what_the_model_itself_makes_infinite_is_refused_as_in_the_notebook() ->
         with pytest.raises(ValueError, match="Input X contains infinity") as ours:
             served.predict(columns(rows))
     assert str(ours.value) == str(notebook.value)
+
+
+def test_columns_in_another_order_are_refused_as_in_the_notebook() -> None:
+    model = make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()).fit(FLOATS, LABELS)
+    turned = FLOATS[["a", "b", "c", "d"]]
+    manifest = PackageManifest(flavor=Flavor.skops, path="", task="classification", signature=signature(turned))
+    with pytest.raises(ValueError, match="in the same order"):
+        EstimatorModel(manifest, model).predict(columns(turned))
 
 
 class Counting(StandardScaler):

@@ -48,6 +48,9 @@ def forget_names(estimator: Any, signature: Signature) -> bool:
             return False
     if not first or not _makes_an_array(first[-1]) or any(_answers_frames(step) for step in first):
         return False
+    names = [spec.name for spec in signature.inputs]
+    if any(list(getattr(step, "feature_names_in_", names)) != names for step in first):
+        return False  # of a frame it would say so
     for step in first:
         vars(step).pop("feature_names_in_", None)  # an array has none, and each call would warn of that
     return True
