@@ -143,7 +143,16 @@ def test_nothing_secret_and_no_probe_is_in_it(logged: Logged) -> None:
 
 
 def test_who_leaves_before_the_answer_has_a_line(logged: Logged) -> None:
-    """Over gRPC; over HTTP nobody looks while the model runs."""
+    body = b'{"instances": [[1.0]]}'
+    head = f"POST /invocations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nx-request-id: left\r\n"
+    with socket.create_connection((logged.http.base_url.host, logged.http.base_url.port)) as caller:
+        caller.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        at_work = lambda: "modelyard_in_flight 1.0" in logged.http.get("/metrics").text  # noqa: E731
+        eventually(at_work, what="it is at work")
+    assert logged.line("left")["status"] == 499
+
+
+def test_who_leaves_over_grpc_has_a_line(logged: Logged) -> None:
     sent = triton.InferInput("input", [1, 1], "FP64")
     sent.set_data_from_numpy(np.array([[1.0]]))
     with (

@@ -100,7 +100,11 @@ function Key({ busy, onOpen }: { busy: boolean; onOpen: (key: string) => void })
 /** Being signed in is not enough: this page has no part in that, for it comes from the model's own server. */
 function NoKey() {
   const at = place();
-  const line = `import modelyard as yard\nprint(yard.endpoint("${at}").create_key("try-it", expires_in=86400).secret)`;
+  const name = `try-it-${new Date()
+    .toISOString()
+    .slice(5, 16)
+    .replaceAll(/[^0-9]/g, "")}`; // a name is taken once
+  const line = `import modelyard as yard\nprint(yard.endpoint("${at}").create_key("${name}", expires_in=86400).secret)`;
   return (
     <details>
       <summary>I have no key</summary>
