@@ -202,5 +202,5 @@ test("who has no key is told how one is made, in words that work", async () => {
   expect(lines.textContent).toMatch(
     /^import modelyard as yard\nprint\(yard.endpoint\("ada\/churn"\).create_key\("try-it-\d{8}", expires_in=86400\).secret\)$/,
   );
-  expect(screen.getByRole("link").getAttribute("href")).toBe("/services/modelyard/");
+  expect(screen.getByRole("link").getAttribute("href")).toBe("/services/modelyard/#ada--churn");
 });

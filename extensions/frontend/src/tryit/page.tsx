@@ -109,15 +109,19 @@ function NoKey() {
     <details>
       <summary>I have no key</summary>
       <p class="soft">
-        Whoever owns the endpoint makes keys, alone or with their group: in a notebook, in the endpoint's panel under
-        “Call it”{at && ", or with these lines, which make one for a day"}. If that is not you, ask them
-        {at ? ` (${at.split("/")[0]})` : ""} for one.
+        Whoever owns the endpoint makes keys, alone or with their group. If that is not you, ask
+        {at ? ` ${at.split("/")[0]}` : " them"} for one.
       </p>
-      {at && <Copied label="Lines for a notebook" text={line} />}
-      {at && (
-        <p class="soft">
-          <a href="/services/modelyard/">Endpoints that you see</a>
-        </p>
+      {at ? (
+        <>
+          <p class="soft">
+            One for a day is made at the hub, by the button “Key for a day” of{" "}
+            <a href={`/services/modelyard/#${at.replace("/", "--")}`}>this endpoint</a>, or in a notebook:
+          </p>
+          <Copied label="Lines for a notebook" text={line} />
+        </>
+      ) : (
+        <p class="soft">It is done in a notebook, in the endpoint's panel under “Call it”.</p>
       )}
     </details>
   );
