@@ -163,6 +163,13 @@ class RunSpec(Spec):
         return self.score.shards if self.score is not None and self.score.shards > 1 else 0
 
     @property
+    def takes_a_file(self) -> bool:
+        """Whether it is a scoring of a file that is yet to come: `{file}` or `{stem}` is not filled in."""
+        if self.score is None:
+            return False
+        return any(word in text for word in ("{file}", "{stem}") for text in (self.score.data, self.score.output))
+
+    @property
     def called(self) -> str:
         """What people call it."""
         if self.name:
