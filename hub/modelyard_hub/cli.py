@@ -150,6 +150,7 @@ def _schedule_row(item: dict[str, Any]) -> dict[str, Any]:
         "next": "paused" if spec["paused"] else next(map(datetime.fromisoformat, status["next"]), ""),
         "last run": last.get("id", ""),
         "state": last.get("state", ""),
+        "trouble": "; ".join(f"since {one['since'][:16]}: {one['message']}" for one in status["troubles"]),
     }
 
 

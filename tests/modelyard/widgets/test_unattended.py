@@ -19,6 +19,8 @@ from harness.wait import eventually
 from modelyard.widgets import looking
 from modelyard.widgets.unattended import PAGE, RunsPanel
 from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus
+from modelyard_api.schedules import Trouble
+from modelyard_hub.reconcile.file_triggers import FileTriggers
 
 BEGAN = datetime.now(UTC) - timedelta(seconds=75)
 
@@ -164,9 +166,28 @@ def test_schedules(api: Served, browser: None) -> None:
     assert tab.click("tab", tab="walls")["problem"]["remedy"] == "There are: runs, schedules, groups."
 
 
+def test_what_keeps_a_schedule_from_starting_runs(api: Served, browser: None, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scheduled(api, "incoming", on_files={"location": str(tmp_path / "in")})
+    tab = Tab(RunsPanel(tab="schedules"))
+    assert rows(tab)[0]["troubles"] == []
+    (tmp_path / "in").rmdir()
+    store, least = api.yard.parts.store, int(datetime.now(UTC).timestamp())
+    api.call(FileTriggers(store.schedules, api.yard.parts.places).look())
+    tab.click("tab", tab="schedules")
+    (told,) = rows(tab)[0]["troubles"]
+    assert (told["trigger"], str(tmp_path / "in") in told["message"]) == ("files", True)
+    assert least <= told["since"] <= datetime.now(UTC).timestamp() + 1
+    assert rows(tab)[0]["missed"] is None, "it is told once"
+    assert told["message"] in repr(tab.panel)
+
+
 def test_pages_of_schedules(api: Served, browser: None) -> None:
     for n in range(7):
         scheduled(api, f"{'n' * 61}{n}", "1,2,3,4,5,6,7,8,9 1,2,3,4,5,6,7,8,9,10,11 1-30 * MON-FRI")
+        made = api.call(api.yard.parts.store.schedules.get("ada", f"{'n' * 61}{n}"))
+        what = Trouble(trigger="files", reason="Away", message="no " * 200, since=BEGAN)
+        assert api.call(api.yard.parts.store.schedules.trouble(made, "files", what))
     tab = Tab(RunsPanel())
     tab.click("tab", tab="schedules")
     assert (len(rows(tab)), tab.panel.view["more"]) == (5, True)

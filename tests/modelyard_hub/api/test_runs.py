@@ -246,6 +246,7 @@ async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:
     for work, words in (
         ({"model": "models:/churn/9"}, "no version 9; it has 1, 2, 3, 4"),
         ({"model": "models:/churn/two"}, "names no model version"),
+        ({"data": "/in/{file}"}, "only new files of a schedule fill in"),
         ({"data": "in.parquet"}, "spec.score.data: 'in.parquet' is neither an absolute path nor s3://bucket/key"),
         ({"output": "out"}, "spec.score.output: 'out' is neither"),
         ({"options": {"max_rejects": 2}}, "spec.score.options.max_rejects"),
