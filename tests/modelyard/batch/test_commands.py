@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import struct
 import subprocess
-import termios
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +14,7 @@ import pytest
 from harness.runs import spec
 from harness.served import Served, served
 from harness.stack import BIN
+from harness.terminal import in_terminal
 from modelyard_api.runs import Run, RunState, RunStatus
 
 STARTED = datetime(2026, 3, 1, 2, 0, 7, tzinfo=UTC)
@@ -42,29 +39,9 @@ def command(api: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def at_terminal(api: Served, *arguments: str, columns: int = 80, answer: str = "") -> tuple[int, str]:
-    """The exit code, and what the terminal showed; `answer` is typed once it asks."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    full = [str(BIN / "modelyard"), "runs", *arguments]
-    process = subprocess.Popen(full, env=environment(api), stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while True:
-            try:
-                some = os.read(ours, 4096)
-            except OSError:  # it ended
-                break
-            if not some:
-                break
-            shown += some
-            if answer and b"[y/N]:" in shown:
-                os.write(ours, answer.encode())
-                answer = ""
-    finally:
-        os.close(ours)
-    return process.wait(60), shown.decode().replace("\r\n", "\n")
+def at_terminal(api: Served, *arguments: str, answer: str = "") -> tuple[int, str]:
+    """What a terminal of 80 columns shows."""
+    return in_terminal([str(BIN / "modelyard"), "runs", *arguments], environment(api), answer=answer)
 
 
 def submitted(api: Served, state: RunState = RunState.succeeded, name: str = NAME, **results: float) -> Run:

@@ -18,7 +18,7 @@ from harness.served import Served, served
 from harness.wait import eventually
 from modelyard.widgets import looking
 from modelyard.widgets.unattended import PAGE, RunsPanel
-from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus
+from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus, rows_in_words
 from modelyard_api.schedules import Trouble
 from modelyard_hub.reconcile.file_triggers import FileTriggers
 
@@ -66,6 +66,16 @@ def test_how_far_each_is(api: Served, browser: None) -> None:
     assert least - 0.1 <= second["elapsed"] <= (datetime.now(UTC) - BEGAN).total_seconds() + 0.1
     assert (third["id"], third["state"], third["elapsed"]) == (waits.id, "queued", None)
     assert "works running, cell 3 of 7" in repr(tab.panel)
+
+
+def test_how_far_a_scoring_is(api: Served, browser: None) -> None:
+    run = submitted(api, name="scores")
+    far = Progress(rows=2_500_000, total=10_000_000, rate=52_000.0, shards=8, shards_done=1)
+    far.last_output = rows_in_words(far)
+    told(api, run, RunState.running, progress=far)
+    (row,) = rows(Tab(RunsPanel()))
+    assert row["share"] == 0.25
+    assert row["output"] == ("2,500,000 of 10,000,000 rows, 1 of 8 shards done, 52,000 a second, about 144 s left")
 
 
 def test_one_is_cancelled(api: Served, browser: None) -> None:
