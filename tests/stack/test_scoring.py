@@ -15,8 +15,9 @@ from harness.scoring import answers, many
 from harness.stack import Stack
 from harness.wait import eventually
 from modelyard import offline
-from modelyard.client import AsyncClient, Request
+from modelyard.client import AsyncClient
 from modelyard.errors import Conflict, InvalidInput, NotFound, RunFailed, Unsupported
+from modelyard.transport import Request
 from modelyard.unattended import AsyncRun
 from modelyard_api.scoring import MANIFEST, ScoreOptions, ScoreReport
 
