@@ -72,7 +72,9 @@ def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int], between: str) -
 
 
 def _records(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n\n".join("\n".join(f"{name}: {cell}" for name, cell in zip(head, row, strict=True)) for row in rows)
+    return "\n\n".join(
+        "\n".join(f"{name}: {cell}".rstrip() for name, cell in zip(head, row, strict=True)) for row in rows
+    )
 
 
 def _wrapped(cell: str, width: int) -> list[str]:

@@ -72,7 +72,7 @@ def list_runs(
     found = runs(
         state=[one.value for one in state], name=name, result=result, schedule=schedule, group=group, limit=limit
     )
-    show([_row(one) for one in found], as_json, drop=("about", "submitted", "owner"))
+    show([_row(one) for one in found], as_json, drop=("submitted", "owner", "about"))
 
 
 @app.command("show")

@@ -93,9 +93,7 @@ function Progress({ row }: { row: Row }) {
       {[cells, took + usual].filter(Boolean).join(" · ")}
       {running && known && <Bar label={`Progress of ${row.name}`} fraction={fraction(row)} />}
       {running && row.output && (
-        <div>
-          <code class="my-last">{row.output}</code>
-        </div>
+        <div>{row.cells ? <code class="my-last">{row.output}</code> : <small class="my-dim">{row.output}</small>}</div>
       )}
     </>
   );
