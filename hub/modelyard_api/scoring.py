@@ -75,13 +75,14 @@ class Drifted(BaseModel):
 class ScoreReport(BaseModel):
     """`_manifest.json`: which files hold the answers, and what came of the rows. `seconds` and `rate` (rows a second)
     are of the process that ended it, of `shards` together from the first one's begin to the last one's end; `resumed`
-    rows had been scored by earlier ones."""
+    rows had been scored by earlier ones. `tag` is in the names of all of its files."""
 
     format: int = 1
     model: str
     version: str
     flavor: str
     plan: str
+    tag: str = ""
     run: str = ""
     files: tuple[str, ...] = ()
     rejects: tuple[str, ...] = ()
