@@ -189,6 +189,6 @@ def _record(report: ScoreReport) -> None:
     for name in ("rows", "scored", "rejected", "rate", "seconds", "resumed", "version", "shards"):
         recorded.record(name, getattr(report, name))
     recorded.record("reasons", report.reasons)
-    recorded.record("drift", {name: found.psi for name, found in report.drift.items()} or report.drift_note)
-    if report.drift:
-        recorded.record("drift_max", max(found.psi for found in report.drift.values()))
+    recorded.record("drift", report.indexes or report.drift_note)
+    if report.indexes:
+        recorded.record("drift_max", max(report.indexes.values()))

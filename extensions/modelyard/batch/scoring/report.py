@@ -11,7 +11,7 @@ from modelyard.batch.scoring.places import Place
 from modelyard.batch.scoring.state import Claim
 from modelyard_api.errors import Conflict
 from modelyard_api.models import PackageManifest
-from modelyard_api.scoring import MANIFEST, REJECTS, ScoreReport
+from modelyard_api.scoring import MANIFEST, REJECTS, UNSURE, ScoreReport
 
 _NO_REFERENCE = "no drift is told: the package has no statistics of its training rows (publish it with training=)"
 _TRIES = 5
@@ -25,6 +25,9 @@ def collect(manifest: PackageManifest, records: Sequence[Record], reference: Ref
         add(counts, record.counts)
         for reason, rows in record.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + rows
+    drift = reference.drifted(counts) if reference is not None else {}
+    few = [name for name, found in drift.items() if found.verdict == UNSURE]
+    note = f"too few rows to tell the drift of {', '.join(few)}" if few else ""
     return ScoreReport(
         model="",
         version="",
@@ -37,8 +40,8 @@ def collect(manifest: PackageManifest, records: Sequence[Record], reference: Ref
         rejected=sum(record.rejected for record in records),
         reasons=dict(sorted(reasons.items(), key=lambda item: -item[1])),
         classes=manifest.classes,
-        drift=reference.drifted(counts) if reference is not None else {},
-        drift_note="" if reference is not None else _NO_REFERENCE,
+        drift=drift,
+        drift_note=note if reference is not None else _NO_REFERENCE,
         drift_rows=max((sum(rows) for rows in counts.values()), default=0),
     )
 
