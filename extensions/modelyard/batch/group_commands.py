@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelyard import display, sync
+from modelyard import display, sync_batch
 from modelyard.batch.printing import Json, show
 from modelyard.group_view import Group, said
 from modelyard_api.groups import MemberStatus
@@ -20,13 +20,13 @@ Wait = Annotated[bool, typer.Option("--wait", help="Until all have ended; exit c
 @app.command("list")
 def list_groups(limit: Annotated[int, typer.Option(help="As many, the newest.")] = 50, as_json: Json = False) -> None:
     """Sweeps and pipelines and how many of their runs are in which state, newest first."""
-    show([_row(one, as_json) for one in sync.groups(limit)], as_json)
+    show([_row(one, as_json) for one in sync_batch.groups(limit)], as_json)
 
 
 @app.command("show")
 def show_group(group_id: GroupArgument, as_json: Json = False) -> None:
     """A sweep or a pipeline: the state, parameters and results of each run."""
-    found = sync.group(group_id)
+    found = sync_batch.group(group_id)
     if as_json:
         print(found.remote.resource.model_dump_json(indent=2))  # noqa: T201
         return
@@ -36,13 +36,13 @@ def show_group(group_id: GroupArgument, as_json: Json = False) -> None:
 @app.command("watch")
 def watch_group(group_id: GroupArgument) -> None:
     """A sweep's or a pipeline's progress in lines, until all have ended; exit code 1 when one did not succeed."""
-    _wait(sync.group(group_id))
+    _wait(sync_batch.group(group_id))
 
 
 @app.command("rerun")
 def rerun_group(group_id: GroupArgument, wait: Wait = False) -> None:
     """Run again what has not succeeded of a sweep or a pipeline."""
-    found = sync.group(group_id).rerun()
+    found = sync_batch.group(group_id).rerun()
     if wait:
         _wait(found)
     else:
@@ -52,7 +52,7 @@ def rerun_group(group_id: GroupArgument, wait: Wait = False) -> None:
 @app.command("cancel")
 def cancel_group(group_id: GroupArgument) -> None:
     """End all runs of a sweep or a pipeline that have not ended; what they made so far is kept."""
-    found = sync.group(group_id)
+    found = sync_batch.group(group_id)
     found.cancel()
     print(f"{said(found.remote.resource)}; what has not ended is told to end")  # noqa: T201
 
