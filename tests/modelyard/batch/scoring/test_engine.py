@@ -88,7 +88,7 @@ def test_files_of_one_name_are_told_apart_and_formats_are_not_mixed(package: Pat
     scored(tmp_path / "in", tmp_path / "told", package)
     assert answers(tmp_path / "told")["file"].unique().tolist() == ["a/x.csv", "b/x.csv"]
     many(20).to_parquet(tmp_path / "in" / "a" / "x.parquet")
-    with pytest.raises(InvalidInput, match="x"):
+    with pytest.raises(InvalidInput, match="of several formats: csv, parquet"):
         scored(tmp_path / "in", tmp_path / "mixed", package)
 
 
