@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
@@ -103,6 +104,40 @@ def test_what_is_on_its_way_while_another_one_scores(
         with pytest.raises(Conflict, match="another scoring has taken the output over"):
             first.result(60)
         assert proxy.landed.is_set()
+    whole(bucket, "second")
+
+
+def test_the_result_of_a_query_is_on_its_way_while_another_one_scores(
+    s3: S3, bucket: str, tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two with the same query the first one found nothing yet."""
+    base = tmp_path / "shop.db"
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{base}")
+    with sqlite3.connect(base) as connection:
+        many(1).to_sql("people", connection, index=False)
+    query, given = "SELECT * FROM people", {"keys": ("id", "island"), "part_rows": 100, "sql": "WAREHOUSE"}
+    with holding_proxy(s3.port, "PUT /claims/.*/_input") as proxy, ThreadPoolExecutor(1) as beside:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = beside.submit(scored, query, bucket, package, **given, run="first")
+        assert proxy.held.wait(60)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        with sqlite3.connect(base) as connection:
+            many(ROWS).to_sql("people", connection, index=False, if_exists="replace")
+        asked = iter(range(1000))
+
+        def lands() -> bool:
+            if next(asked) == 3:
+                proxy.go.set()
+                assert proxy.landed.wait(60)
+                place = open_place(bucket)
+                tag = json.loads(place.read(PROGRESS) or b"")["tag"]  # the first one takes its own away meanwhile
+                kept = pq.ParquetFile(place.open(f"{state.INPUT}/query-{tag}.parquet"))
+                assert kept.metadata.num_rows == ROWS, "what the second one reads"
+            return False
+
+        scored(query, bucket, package, **given, run="second", stopped=lands)
+        with pytest.raises(Conflict, match="another scoring has taken the output over"):
+            first.result(60)
     whole(bucket, "second")
 
 
