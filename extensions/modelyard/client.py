@@ -269,7 +269,8 @@ class AsyncClient(Transport):
         return await unattended.run(self, run_id)
 
     async def runs(self, **query: Any) -> list[AsyncRun]:
-        """The user's runs and those of their groups, newest first: `state`, `schedule`, `group`, `result`, `limit`."""
+        """The user's runs and those of their groups, newest first: `state`, `name`, `schedule`, `group`, `result`,
+        `limit`."""
         from modelyard import unattended
 
         return await unattended.runs(self, **query)

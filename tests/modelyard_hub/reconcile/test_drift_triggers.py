@@ -144,6 +144,27 @@ async def test_whose_scorings_count(place: Place) -> None:
     assert len(await place.started()) == 1
 
 
+async def test_a_newest_scoring_that_measured_no_drift_is_told_until_one_does(place: Place) -> None:
+    async def troubles() -> list[tuple[str, str, datetime]]:
+        await place.started()
+        found = (await place.store.schedules.get("ada", "retrain")).status.troubles
+        return [(one.trigger, one.reason, one.since) for one in found]
+
+    assert await troubles() == [], "no scoring yet is no trouble"
+    place.now += timedelta(seconds=1)
+    began = place.now
+    first = await place.scored(drift="no drift is told: the package has no statistics of its training rows")
+    assert await troubles() == [("drift", "DriftNotMeasured", began)]
+    (told,) = (await place.store.schedules.get("ada", "retrain")).status.troubles
+    assert f"run {first.id}, says: no drift is told: the package has no statistics" in told.message
+    place.now += timedelta(seconds=1)
+    await place.scored(drift="no drift is told: the package has no statistics of its training rows")
+    assert await troubles() == [("drift", "DriftNotMeasured", began)], "since it began"
+    place.now += timedelta(seconds=1)
+    await place.scored(drift={"age": 0.1})
+    assert await troubles() == []
+
+
 @dataclass
 class Meeting:
     """A store's schedules, asked by somebody who sees what was answered last at the very moment when others do."""
@@ -170,7 +191,7 @@ async def unguarded(place: Place) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_killed_at_any_point_a_scoring_starts_one_run(place: Place, after: bool) -> None:
     await unguarded(place)
-    for turn in range(1, 5):  # list, list_runs, newest, start_once
+    for turn in range(1, 6):  # list, list_runs, newest, start_once, trouble
         place.now += timedelta(hours=2)
         await place.scored(drift={"age": 0.9})
         with pytest.raises(Killed):
