@@ -30,11 +30,12 @@ class NotBegun(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What each process is started with."""
+    """What each process is started with. `load_timeout`: seconds for the model to be loaded and warm."""
 
     package: Path
     threads: int = 1
     device: Device = "cpu"
+    load_timeout: float = 120.0
 
 
 class Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -18,8 +19,11 @@ import pytest
 
 from harness.model_server import free_port, serving, spawn
 from harness.packages import write_moody
-from harness.wait import eventually
+from harness.wait import eventually, eventually_async
 from modelyard_api.models import PYTHON_FILES
+from modelyard_server.manifest import read_manifest
+from modelyard_server.workers.pool import Pool
+from modelyard_server.workers.worker import Launch
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +224,59 @@ def test_several_processes_work_side_by_side(package: Path) -> None:
         assert ready(client), "the other one is up"
         assert ask(client, 0.0).status_code == 200
         assert len(psutil.Process(process.pid).children()) in (1, 2)
+
+
+@pytest.mark.parametrize("how", ["stuck", "cold"], ids=["loads for ever", "warms up for ever"])
+def test_a_model_that_never_gets_ready_ends_the_server_in_time_which_answers_meanwhile(
+    tmp_path: Path, how: str
+) -> None:
+    write_moody(tmp_path / "p")
+    (tmp_path / "p" / PYTHON_FILES / how).touch()
+    port = free_port()
+    process = spawn(tmp_path / "p", port, open=True, load_timeout=6)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+        waiting = eventually(lambda: client.get("/v2/health/ready"), what="it answers")
+        assert (waiting.status_code, client.get("/v2/health/live").status_code) == (503, 200)
+        assert "for 6 s at most" in waiting.json()["detail"]
+        assert client.get("/metrics").status_code == 200
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert b"the model was not loaded within 6 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in log
+
+
+def test_a_restart_that_hangs_while_it_loads_is_ended_and_tried_again(tmp_path: Path) -> None:
+    write_moody(tmp_path / "p")
+    stuck = tmp_path / "p" / PYTHON_FILES / "stuck"
+    with serving(tmp_path / "p", open=True, load_timeout=8) as (client, process):
+        stuck.touch()
+        child(psutil.Process(process.pid)).kill()
+        eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 1, what="it is started again")
+        began, slowest = time.perf_counter(), 0.0
+        for path in ("/v2/health/live", "/metrics") * 5:
+            assert client.get(path).status_code == 200
+        slowest = time.perf_counter() - began
+        assert slowest < 4, "neither waits for the model"
+        eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 2, what="it is ended")
+        said = client.get("/v2/health/ready").json()["detail"]
+        assert "the model was not loaded within 8 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in said
+        stuck.unlink()
+        eventually(lambda: ready(client), what="it is up again")
+        assert ask(client, 0.0).json() == {"predictions": [0.0]}
+
+
+async def test_a_pool_that_is_closed_waits_for_no_model_that_loads(tmp_path: Path) -> None:
+    write_moody(tmp_path / "p")
+    (tmp_path / "p" / PYTHON_FILES / "stuck").touch()
+    pool = Pool(read_manifest(tmp_path / "p"), Launch(tmp_path / "p"), 2)
+    pool.start()
+
+    async def started() -> bool:
+        return len(pool.memory()) == 2
+
+    await eventually_async(started)
+    workers = [slot.worker for slot in pool.lanes if slot.worker is not None]
+    async with asyncio.timeout(15):
+        await pool.close(within=60)
+    for worker in workers:
+        await worker.wait()
+        worker._end.close()
