@@ -21,7 +21,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
 class Times:
-    """A histogram."""
+    """A histogram. For one thread: a server's are its loop's."""
 
     __slots__ = ("_bounds", "count", "counts", "total")
 

@@ -135,7 +135,7 @@ def write_slow(directory: Path) -> PackageManifest:
 
 
 _MOODY = """
-import ctypes, multiprocessing, os, signal, sys, threading, time
+import ctypes, multiprocessing, os, pickle, signal, struct, sys, threading, time
 import numpy as np
 
 class Moody:
@@ -173,6 +173,9 @@ class Moody:
         if said == -9:
             with multiprocessing.get_context("fork").Pool(1) as pool:
                 return {"output": [float(pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL)]}
+        if said == -10:
+            said = pickle.dumps(complex)
+            os.write(int(sys.argv[1]), struct.pack("<QQ", len(said), 0) + said)  # the process's own socket
         if said > 0:
             time.sleep(said)
         return columns["input"].sum(axis=1)

@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,35 @@ def test_a_crash_fails_its_own_request_and_the_model_comes_back(package: Path, v
         process.terminate()
         _, log = process.communicate(timeout=30)
         assert problem.json()["id"] in log.decode()
+
+
+def test_an_answer_that_cannot_be_read_fails_its_request_and_the_model_comes_back(package: Path) -> None:
+    with serving(package, open=True) as (client, process):
+        before = child(psutil.Process(process.pid))
+        problem = ask(client, -10.0)
+        assert (problem.status_code, problem.json()["code"]) == (500, "ModelCrashed")
+        assert "could not be read: UnpicklingError" in problem.json()["detail"]
+        assert ask(client, 0.25).json() == {"predictions": [0.25]}, "not what was left of the answer before"
+        assert child(psutil.Process(process.pid)).pid != before.pid
+        assert metric(client, "modelyard_worker_restarts_total") == 1
+        process.terminate()
+        log = process.communicate(timeout=30)[1].decode()
+        assert "complex is not part of an answer" in log.split(problem.json()["id"])[1]
+
+
+def test_metrics_count_what_was_answered(package: Path) -> None:
+    with serving(package, open=True, workers=3) as (client, process), ThreadPoolExecutor(12) as pool:
+        eventually(lambda: metric(client, "modelyard_workers") == 3, what="all are up")
+        asking = [pool.submit(ask, client, 0.001 * (n % 5)) for n in range(200)]
+        for worker in psutil.Process(process.pid).children():
+            worker.kill()
+            eventually(lambda: metric(client, "modelyard_workers") == 3, what="it is up again")
+        codes = Counter(coming.result().status_code for coming in asking)
+        assert set(codes) <= {200, 500}, "500 are those that a process was killed with"
+        assert codes[500] <= 3
+        for name in ("request_seconds_count", "queue_seconds_count", "predict_seconds_count", "batch_rows_sum"):
+            assert metric(client, f"modelyard_{name}") == 200
+        assert metric(client, "modelyard_rows_total") == codes[200]
 
 
 def test_an_idle_process_that_is_killed_is_replaced_and_readiness_tells(package: Path) -> None:
