@@ -305,8 +305,11 @@ async def test_a_pool_that_is_closed_waits_for_no_model_that_loads(tmp_path: Pat
 
     await eventually_async(started)
     workers = [slot.worker for slot in pool.lanes if slot.worker is not None]
-    async with asyncio.timeout(15):
-        await pool.close(within=60)
-    for worker in workers:
-        await worker.wait()
-        worker._end.close()
+    try:
+        async with asyncio.timeout(15):
+            await pool.close(within=60)
+    finally:
+        for worker in workers:
+            worker.kill()
+            await worker.wait()
+            worker._end.close()
