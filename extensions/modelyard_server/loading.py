@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -45,19 +45,20 @@ def prepare(settings: ServerSettings) -> Loaded:
 
 def prepared(settings: ServerSettings) -> Loaded:
     """As `prepare`, and TimedOut beyond `settings.load_timeout`. A signal's handler runs meanwhile."""
-    try:
-        return _begin(partial(prepare, settings)).result(settings.load_timeout)
-    except TimeoutError:
-        raise too_late(settings.load_timeout) from None
+    coming = _begin(partial(prepare, settings))
+    if not wait((coming,), settings.load_timeout).done:
+        raise too_late(settings.load_timeout)
+    return coming.result()
 
 
 async def ready(settings: ServerSettings) -> Loaded:
     """As `prepared`, beside the loop, and with a pool's first process up. Raises InvalidInput where none gets up."""
-    try:
-        coming = asyncio.wrap_future(_begin(partial(prepare, settings)))
-        loaded = await asyncio.wait_for(coming, settings.load_timeout)
-    except TimeoutError:
-        raise too_late(settings.load_timeout) from None
+    coming = asyncio.wrap_future(_begin(partial(prepare, settings)))
+    done, _ = await asyncio.wait((coming,), timeout=settings.load_timeout)
+    if not done:
+        coming.cancel()  # what it comes to is nobody's any more
+        raise too_late(settings.load_timeout)
+    loaded = await coming
     pool = loaded.model
     if isinstance(pool, Pool):
         pool.start()
