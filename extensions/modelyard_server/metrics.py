@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -18,6 +18,16 @@ SECONDS = (
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+_TRITON = (
+    ("nv_inference_request_success", "Predictions answered with 200."),
+    ("nv_inference_request_failure", "Predictions refused or failed."),
+    ("nv_inference_count", "Rows predicted."),
+    ("nv_inference_exec_count", "Runs of the model."),
+    ("nv_inference_request_duration_us", "Time to answer, summed."),
+    ("nv_inference_queue_duration_us", "Time waited for the model, summed."),
+    ("nv_inference_compute_infer_duration_us", "Time of the model's runs, summed."),
+)
 
 
 class Times:
@@ -62,7 +72,6 @@ class Metrics(Collector):
     """What `/metrics` answers; times in seconds. Times of a request's parts: read, queue, predict, write."""
 
     def __init__(self, model: str, version: str, flavor: str) -> None:
-        self.serves(model, version, flavor)
         self.codes: Counter[int] = Counter()
         self.violations: Counter[str] = Counter()
         self.rows = 0
@@ -73,6 +82,7 @@ class Metrics(Collector):
         self.predict = Times()
         self.write = Times()
         self.batch = Times(ROWS)
+        self.serves(model, version, flavor)
         self.in_flight: Callable[[], int] = lambda: 0
         self.queued: Callable[[], int] = lambda: 0
         self.pool: Processes | None = None
@@ -81,7 +91,8 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def serves(self, model: str, version: str, flavor: str) -> None:
-        """What is served from now on; counts go on."""
+        """What is served from now on. Triton's counters, which name the version, begin anew; the others go on."""
+        self._before = self._counts()
         self._labels = {"model": model, "version": version}
         self._info = {"model": model, "version": version, "flavor": flavor}
 
@@ -114,20 +125,17 @@ class Metrics(Collector):
         yield _histogram("request_predict_seconds", "Time of the model's runs.", label, self.predict)
         yield _histogram("request_postprocess_seconds", "Time to write an answer.", label, self.write)
 
+    def _counts(self) -> tuple[float, ...]:
+        """Of all versions together, in the order of `_TRITON`."""
+        good, predict = self.codes[200], self.predict
+        bad = self.codes.total() - good
+        seconds = self.request.total, self.queue.total, predict.total
+        return good, bad, self.rows, predict.count, *(1e6 * total for total in seconds)
+
     def _triton(self) -> Iterator[Metric]:
-        good = self.codes[200]
-        counted: Iterable[tuple[str, str, float]] = (
-            ("nv_inference_request_success", "Predictions answered with 200.", good),
-            ("nv_inference_request_failure", "Predictions refused or failed.", self.codes.total() - good),
-            ("nv_inference_count", "Rows predicted.", self.rows),
-            ("nv_inference_exec_count", "Runs of the model.", self.predict.count),
-            ("nv_inference_request_duration_us", "Time to answer, summed.", self.request.total * 1e6),
-            ("nv_inference_queue_duration_us", "Time waited for the model, summed.", self.queue.total * 1e6),
-            ("nv_inference_compute_infer_duration_us", "Time of the model's runs, summed.", self.predict.total * 1e6),
-        )
-        for name, said, value in counted:
+        for (name, said), value, before in zip(_TRITON, self._counts(), self._before, strict=True):
             family = Metric(name, said, "gauge")  # a gauge in name only: Triton's counters have no `_total`
-            family.add_sample(name, self._labels, value)
+            family.add_sample(name, self._labels, value - before)
             yield family
 
 
