@@ -1,6 +1,7 @@
 """`python -m modelyard_server`: load the package, listen, drain on SIGTERM.
 
-Exit codes: 0 stopped, 2 wrong settings, 3 the package cannot be loaded, 4 the port is in use.
+Exit codes: 0 stopped, 2 wrong settings, 3 the package cannot be loaded, 4 the port is in use,
+5 the model did not load in time.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING
 import uvloop
 from pydantic import ValidationError
 
-from modelyard_api.errors import Conflict
-from modelyard_api.names import REVISION_HEADER
+from modelyard_api.errors import Conflict, TimedOut
+from modelyard_api.names import EXIT_LOAD_TIMEOUT, REVISION_HEADER
 from modelyard_server.app import App
-from modelyard_server.loading import Loaded, prepare, ready
+from modelyard_server.loading import Loaded, prepared, ready
 from modelyard_server.settings import ServerSettings
 from modelyard_server.swap import Swapper
 from modelyard_server.watch import observe
@@ -44,12 +45,12 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
 
     A second SIGINT ends at once; SIGHUP serves what the package's path is now. The exit code: 0, or that of a package
     that none of its processes could load."""
-    broken = asyncio.Event()
-    if isinstance(loaded.model, Pool):
-        loaded.model.start()
-        broken = loaded.model.broken
+    pool = loaded.model if isinstance(loaded.model, Pool) else None
+    if pool is not None:
+        pool.start()
     app = App(settings, loaded)
     swapper = Swapper(lambda: ready(settings), app.switch)
+    app.not_served = lambda: swapper.refused
     limits = Limits(body=settings.max_body, connections=settings.max_connections, patience=settings.patience)
     revision = (REVISION_HEADER.lower().encode(), str(settings.revision).encode())
     observer = observe(settings)
@@ -68,7 +69,7 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
         loop.add_signal_handler(signum, end, signum)
     loop.add_signal_handler(signal.SIGHUP, swapper.ask)
     await listener.listen(listening)
-    await _first(ended, broken)
+    await _first(ended, *((pool.broken,) if pool is not None else ()))
     drains = [transport.drain(settings.drain_timeout) for transport in (listener, rpc) if transport is not None]
     draining = asyncio.create_task(asyncio.wait(map(asyncio.ensure_future, drains)), name="drain")
     hurry = asyncio.create_task(forced.wait(), name="hurry")
@@ -79,7 +80,11 @@ async def serve(settings: ServerSettings, loaded: Loaded, listening: socket.sock
     await app.close()
     if observer is not None:
         await observer.close()
-    return EXIT_PACKAGE if broken.is_set() else 0
+    return 0 if pool is None or pool.failure is None else _exit_code(pool.failure)
+
+
+def _exit_code(failure: Exception) -> int:
+    return EXIT_LOAD_TIMEOUT if isinstance(failure, TimedOut) else EXIT_PACKAGE
 
 
 async def _start_rpc(app: App, listener: Listener, observer: Observer | None) -> RpcServer | None:
@@ -103,6 +108,8 @@ async def _first(*events: asyncio.Event) -> None:
 
 
 def main() -> int:
+    # A container's first process ends by it only where it says so; until it serves, there is nothing to finish.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = ServerSettings.from_environment()
@@ -115,10 +122,10 @@ def main() -> int:
         print(f"cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_PORT if error.errno == errno.EADDRINUSE else EXIT_SETTINGS
     try:
-        loaded = prepare(settings)
-    except Exception:
+        loaded = prepared(settings)
+    except Exception as error:
         traceback.print_exc()
-        return EXIT_PACKAGE
+        return _exit_code(error)
     logging.info("serving %s version %s (%s)", settings.model, loaded.version, loaded.model.manifest.flavor)
     sys.setswitchinterval(_SWITCH)
     try:

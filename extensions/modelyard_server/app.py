@@ -60,6 +60,8 @@ class App:
         self._guard = Guard(settings.access)
         self._metrics = Metrics(settings.model, loaded.version, loaded.model.manifest.flavor)
         self._listener: Listener | None = None
+        self.not_served: Callable[[], str] = lambda: ""
+        """Why another version that was asked for is not served; empty where none was, or it is."""
         self._take(loaded)
 
     def _take(self, loaded: Loaded) -> None:
@@ -196,7 +198,10 @@ class App:
         if path == "/v2":
             return {"name": "modelyard", "version": __version__, "extensions": list(v2.EXTENSIONS)}
         if path in self._models:
-            return v2.metadata(settings.endpoint, self._version, self._manifest, self._contract.device)
+            found = v2.metadata(settings.endpoint, self._version, self._manifest, self._contract.device)
+            if refused := self.not_served():
+                found["parameters"]["not_served"] = refused
+            return found
         if path == "/openapi.json" or path in tuple(f"{m}/openapi.json" for m in self._models):
             guarded = settings.access is not None
             return openapi.document(settings.endpoint, self._version, self._manifest, guarded=guarded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ _LONG = 0.05
 wait for it, with memory for all."""
 _FEW = 8
 """Rows that are joined whatever they take, so that a model that gains by it is seen to."""
+
+
+_LONGEST = 60
+"""Seconds after which who was refused is told to ask again, at most."""
+Ran = list[tuple[float, int]]
+"""The model's runs: seconds and rows of each."""
 
 
 class Lane(Protocol):
@@ -103,7 +110,7 @@ class Batcher:
     def admit(self) -> None:
         """Raises Unavailable when the queue is full."""
         if len(self._queue) >= self._max_queue:
-            raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=1)
+            raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=self._until_empty())
 
     async def predict(self, columns: Columns, wanted: Wanted = None, record: Record | None = None) -> Outputs:
         """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full.
@@ -148,24 +155,33 @@ class Batcher:
             if not batch:
                 self._wake.clear()
                 continue
-            start = self._started(batch)
+            start, ran = time.perf_counter(), Ran()
             try:
-                answers = await loop.run_in_executor(lane.thread, self._run, lane, batch)
+                answers = await loop.run_in_executor(lane.thread, self._run, lane, batch, ran)
             except Exception as error:
-                if not isinstance(error, ModelCrashed):
+                if not isinstance(error, ModelCrashed | NotBegun):
                     _log.exception("a batch of %d requests failed", len(batch))
                 answers = [error] * len(batch)
-            _tell(batch, start)
-            self._deliver(lane, batch, answers)
+            self._count(ran)
+            self._deliver(lane, batch, answers, start)
 
-    def _deliver(self, lane: Lane, batch: list[_Waiting], answers: Sequence[Outputs | Exception]) -> None:
-        again: list[_Waiting] = []
+    def _count(self, ran: Ran) -> None:
+        """Metrics are for one thread: the loop's, not those of the lanes."""
+        for seconds, count in ran:
+            self._row += 0.3 * (seconds / count - self._row)
+            self._metrics.predict.observe(seconds)
+            self._metrics.batch.observe(count)
+
+    def _deliver(self, lane: Lane, batch: list[_Waiting], answers: Sequence[Outputs | Exception], start: float) -> None:
+        again = [w for w, a in zip(batch, answers, strict=True) if isinstance(a, NotBegun) and not w.answer.done()]
+        begun = [w for w, a in zip(batch, answers, strict=True) if not isinstance(a, NotBegun)]
+        for waiting in begun:
+            self._metrics.queue.observe(start - waiting.since)
+        _tell(begun, start)
         for waiting, answer in zip(batch, answers, strict=True):
-            if waiting.answer.done():
+            if waiting.answer.done() or isinstance(answer, NotBegun):
                 continue
-            if isinstance(answer, NotBegun):
-                again.append(waiting)
-            elif isinstance(answer, BaseException):
+            if isinstance(answer, BaseException):
                 waiting.answer.set_exception(answer)
             else:
                 waiting.answer.set_result(answer)
@@ -174,12 +190,10 @@ class Batcher:
             self._queue.extendleft(reversed(again))
             self._wake.set()
 
-    def _started(self, batch: list[_Waiting]) -> float:
-        now = time.perf_counter()
-        for waiting in batch:
-            self._metrics.queue.observe(now - waiting.since)
-        self._metrics.batch.observe(sum(waiting.rows for waiting in batch))
-        return now
+    def _until_empty(self) -> int:
+        """Seconds until what waits now will have been answered, as far as the last runs tell."""
+        total = sum(waiting.rows for waiting in self._queue)
+        return min(_LONGEST, max(1, math.ceil(total * self._row / len(self._lanes))))
 
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -206,10 +220,10 @@ class Batcher:
         """Rows of a batch: as many as take no longer than they should."""
         return min(self._max_batch, max(_FEW, int(_LONG / self._row) if self._row else _FEW))
 
-    def _run(self, lane: Lane, batch: list[_Waiting]) -> list[Outputs | Exception]:
+    def _run(self, lane: Lane, batch: list[_Waiting], ran: Ran) -> list[Outputs | Exception]:
         if len(batch) > 1:
             try:
-                whole = self._timed(lane, concatenate([w.columns for w in batch]), _all_wanted(batch))
+                whole = _timed(lane, concatenate([w.columns for w in batch]), _all_wanted(batch), ran)
                 total = sum(w.rows for w in batch)
                 if all(array.ndim and len(array) == total for array in whole.values()):
                     return _split(whole, [w.rows for w in batch])
@@ -219,22 +233,27 @@ class Batcher:
                 pass  # one of them is at fault: ask one by one, so that only that one fails
             except Exception:
                 _log.exception("%d requests at once failed; they are asked one by one", len(batch))
-        return [self._one(lane, waiting) for waiting in batch]
+        return [_one(lane, waiting, ran) for waiting in batch]
 
-    def _one(self, lane: Lane, waiting: _Waiting) -> Outputs | Exception:
-        try:
-            return self._timed(lane, waiting.columns, waiting.wanted)
-        except Exception as error:
-            return error
 
-    def _timed(self, lane: Lane, columns: Columns, wanted: Wanted) -> Outputs:
-        start = time.perf_counter()
-        try:
-            return lane.run(columns, wanted)
-        finally:
-            took = time.perf_counter() - start
-            self._row += 0.3 * (took / rows(columns) - self._row)
-            self._metrics.predict.observe(took)
+def _one(lane: Lane, waiting: _Waiting, ran: Ran) -> Outputs | Exception:
+    try:
+        return _timed(lane, waiting.columns, waiting.wanted, ran)
+    except Exception as error:
+        return error
+
+
+def _timed(lane: Lane, columns: Columns, wanted: Wanted, ran: Ran) -> Outputs:
+    start = time.perf_counter()
+    begun = True
+    try:
+        return lane.run(columns, wanted)
+    except NotBegun:
+        begun = False
+        raise
+    finally:
+        if begun:
+            ran.append((time.perf_counter() - start, rows(columns)))
 
 
 def _all_wanted(batch: list[_Waiting]) -> Wanted:

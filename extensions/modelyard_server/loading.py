@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from modelyard_api.errors import InvalidInput
 from modelyard_server.dataplane import IN_PROCESS, DataPlane, load
 from modelyard_server.manifest import read_manifest
 from modelyard_server.pace import SLOW, Pace, warm
 from modelyard_server.settings import ServerSettings
-from modelyard_server.workers.pool import Pool
+from modelyard_server.workers.pool import Pool, too_late
 from modelyard_server.workers.worker import Launch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,26 @@ def prepare(settings: ServerSettings) -> Loaded:
     if manifest.flavor in IN_PROCESS:
         plane = load(folder, settings.threads, settings.device)
         return Loaded(plane, warm(plane), version)
-    return Loaded(Pool(manifest, Launch(folder, settings.threads, settings.device), settings.workers), SLOW, version)
+    launch = Launch(folder, settings.threads, settings.device, settings.load_timeout)
+    return Loaded(Pool(manifest, launch, settings.workers), SLOW, version)
+
+
+def prepared(settings: ServerSettings) -> Loaded:
+    """As `prepare`, and TimedOut beyond `settings.load_timeout`. A signal's handler runs meanwhile."""
+    coming = _begin(partial(prepare, settings))
+    if not wait((coming,), settings.load_timeout).done:
+        raise too_late(settings.load_timeout)
+    return coming.result()
 
 
 async def ready(settings: ServerSettings) -> Loaded:
-    """As `prepare`, beside the loop, and with a pool's first process up. Raises InvalidInput where none gets up."""
-    loaded = await asyncio.to_thread(prepare, settings)
+    """As `prepared`, beside the loop, and with a pool's first process up. Raises InvalidInput where none gets up."""
+    coming = asyncio.wrap_future(_begin(partial(prepare, settings)))
+    done, _ = await asyncio.wait((coming,), timeout=settings.load_timeout)
+    if not done:
+        coming.cancel()  # what it comes to is nobody's any more
+        raise too_late(settings.load_timeout)
+    loaded = await coming
     pool = loaded.model
     if isinstance(pool, Pool):
         pool.start()
@@ -47,7 +67,22 @@ async def ready(settings: ServerSettings) -> Loaded:
         except BaseException:
             await pool.close()
             raise
-        if pool.broken.is_set():
+        if pool.failure is not None:
             await pool.close()
-            raise InvalidInput("the package cannot be loaded", remedy="See the log above.")
+            raise pool.failure
     return loaded
+
+
+def _begin(work: Callable[[], T]) -> Future[T]:
+    """In a thread of its own that the end of the process does not wait for: loading may take for ever."""
+    coming: Future[T] = Future()
+
+    def run() -> None:
+        if coming.set_running_or_notify_cancel():
+            try:
+                coming.set_result(work())
+            except BaseException as error:
+                coming.set_exception(error)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return coming

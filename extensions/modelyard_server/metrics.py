@@ -31,7 +31,7 @@ _TRITON = (
 
 
 class Times:
-    """A histogram."""
+    """A histogram. For one thread: a server's are its loop's."""
 
     __slots__ = ("_bounds", "count", "counts", "total")
 

@@ -53,6 +53,11 @@ class ServerSettings(BaseModel):
         le=64,
         description="Processes of a model that is Python, each with the model in its memory; ONNX needs none.",
     )
+    load_timeout: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds for a model to be loaded and warm; then its process is ended, and started again.",
+    )
     memory: int | None = Field(None, ge=1, description="Bytes this server may use; the runtime enforces it.")
     drain_timeout: float = Field(10.0, ge=0, description="Seconds to finish requests after SIGTERM.")
 

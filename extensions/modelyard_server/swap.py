@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from modelyard_api.errors import ModelyardError
 from modelyard_server.loading import Loaded
 
 _log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ class Swapper:
     ) -> None:
         self._load = load
         self._switch = switch
+        self.refused = ""
+        """Why what was asked for last is not served; empty where it is."""
         self._asked = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._work(), name="swap")
@@ -39,9 +42,11 @@ class Swapper:
             self._asked.clear()
             try:
                 loaded = await self._load()
-            except Exception:
+            except Exception as error:
                 _log.exception("the package cannot be served; the one before still is")
+                self.refused = str(error) if isinstance(error, ModelyardError) else _see_the_log(error)
                 continue
+            self.refused = ""
             retiring = asyncio.create_task(self._retire(self._switch(loaded)), name="retire")
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
@@ -53,3 +58,7 @@ class Swapper:
         """Beside the next swap: a call that takes long, or for ever, holds up none."""
         await retire()
         _log.info("the version before is unloaded")
+
+
+def _see_the_log(error: Exception) -> str:
+    return f"{type(error).__name__}. See the log."

@@ -14,6 +14,8 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_HELP = "1 to 63 characters: lower-case letters, digits and '-', beginning and ending with a letter or a digit"
 ENDPOINT_HEADER = "X-Modelyard-Endpoint"
 """Metadata of a gRPC call that the router takes: the endpoint as `owner/name`, for its path is the protocol's."""
+EXIT_LOAD_TIMEOUT = 5
+"""Exit code of a model server whose model did not load in time."""
 GRPC_SERVICE = "inference.GRPCInferenceService"
 REVISION_HEADER = "X-Modelyard-Revision"
 """Request header that sends one call to a revision by number, whatever the traffic says."""

@@ -56,7 +56,9 @@ class Settings(BaseSettings):
                                                 "empty: none are made.")  # fmt: skip
     serve_trace_share: float = Field(1.0, ge=0, le=1, description="Share of the requests that are traced, of those "
                                                                   "whose caller says nothing of it.")  # fmt: skip
-    start_timeout: float = Field(120.0, gt=0, description="Seconds a model server has to get ready.")
+    start_timeout: float = Field(
+        120.0, gt=0, description="Seconds a model server has to get ready, its model nine tenths of them to load."
+    )
     drain_timeout: float = Field(10.0, ge=0, description="Seconds a model server has to finish its requests.")
     crash_loop_after: int = Field(3, ge=1, description="Failed starts in a row that make a crash loop.")
     log_size: int = Field(10 * MiB, ge=MiB, description="Bytes of a replica's log file before it is rotated.")

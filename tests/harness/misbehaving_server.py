@@ -18,6 +18,8 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from modelyard_api.names import EXIT_LOAD_TIMEOUT
+
 switches = Path(sys.argv[1])
 process = uuid.uuid4().hex
 served = 0
@@ -100,6 +102,8 @@ def main() -> None:
     if switched("crash-at-start") is not None:
         sys.stderr.write("cannot load the package: on purpose\n")
         sys.exit(3)
+    if switched("loads-too-long") is not None:
+        sys.exit(EXIT_LOAD_TIMEOUT)
     port = int(os.environ["MODELYARD_SERVER_PORT"])
     once = switches / "port-in-use-once"
     if once.exists():

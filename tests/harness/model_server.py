@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import psutil
 
 from harness.wait import eventually
 from modelyard_server.__main__ import EXIT_PORT
@@ -46,17 +47,22 @@ def spawn(package: Path, port: int, **settings: object) -> subprocess.Popen[byte
 @contextmanager
 def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """A ready server and a client at its root; ended afterwards."""
-    port = free_port()
-    process = spawn(package, port, **settings)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            ready = lambda: client.get("/v2/health/ready").status_code == 200  # noqa: E731
-            eventually(ready, timeout=_START, what="the model server is ready")
-            yield client, process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=30)
+    for _ in range(5):  # the port may be taken meanwhile, perhaps by a server of another run, which would answer
+        port = free_port()
+        process = spawn(package, port, **settings)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                eventually(partial(_begun, process, client), timeout=_START, what="the model server is ready")
+                if process.poll() == EXIT_PORT and "grpc_port" not in settings:
+                    continue
+                assert process.poll() is None, process.communicate()[1].decode()
+                yield client, process
+                return
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=30)
+    raise AssertionError("no port was free")
 
 
 @contextmanager
@@ -82,8 +88,11 @@ def serving_at(package: Path, **settings: object) -> Iterator[httpx.Client]:
 
 
 def _begun(process: subprocess.Popen[bytes], client: httpx.Client) -> bool:
-    """Whether it is ready, or has ended."""
+    """Whether it is ready, or has ended. A server of somebody else's at its port is not it."""
     try:
-        return process.poll() is not None or client.get("/v2/health/ready").status_code == 200
-    except httpx.TransportError:
+        if process.poll() is not None:
+            return True
+        ours = {c.laddr.port for c in psutil.Process(process.pid).net_connections("tcp") if c.status == "LISTEN"}
+        return client.base_url.port in ours and client.get("/v2/health/ready").status_code == 200
+    except (httpx.TransportError, psutil.NoSuchProcess):
         return False

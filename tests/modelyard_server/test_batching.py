@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from harness.packages import write_onnx
 from modelyard_api.errors import ModelFailed, Unavailable
 from modelyard_server.batching import Batcher, Here
 from modelyard_server.dataplane import DataPlane, load
-from modelyard_server.flavors.base import Columns
-from modelyard_server.metrics import Metrics
+from modelyard_server.flavors.base import Columns, Wanted
+from modelyard_server.metrics import ROWS, SECONDS, Metrics, Times
+from modelyard_server.workers.worker import NotBegun
 
 
 class Temperamental:
@@ -168,3 +170,67 @@ async def test_a_batch_is_asked_for_what_any_of_it_wants(tmp_path: Path) -> None
     await asyncio.gather(batcher.predict(row, one), batcher.predict(row))
     await batcher.close()
     assert model.asked == [one | two, None]
+
+
+class Fickle(Here):
+    """A lane that is gone every third time that it is to run, as a process may be."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        super().__init__(plane)
+        self.turns = 0
+        self.ran: list[int] = []
+        self.run = self.take
+
+    def take(self, columns: Columns, wanted: Wanted = None) -> dict[str, np.ndarray]:
+        self.turns += 1
+        if self.turns % 3 == 0:
+            raise NotBegun
+        self.ran.append(len(columns["input"]))
+        return {"label": columns["input"][:, 0]}
+
+
+class Owned(Times):
+    """A histogram that only the thread which made it may touch."""
+
+    def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
+        super().__init__(bounds)
+        self.owner = threading.get_ident()
+
+    def observe(self, value: float) -> None:
+        assert threading.get_ident() == self.owner
+        super().observe(value)
+
+
+async def test_metrics_of_several_lanes_count_each_request_and_each_run_once(plane: DataPlane) -> None:
+    metrics = Metrics("m", "1", "onnx")
+    metrics.queue, metrics.predict, metrics.batch = Owned(), Owned(), Owned(ROWS)
+    lanes = [Fickle(plane) for _ in range(6)]
+    batcher = Batcher(plane, lanes, max_batch=4, max_queue=4000, metrics=metrics)
+    answers = await asyncio.gather(*(batcher.predict({"input": np.full((1, 3), float(n))}) for n in range(3000)))
+    await batcher.close()
+    assert [answer["label"].tolist() for answer in answers] == [[float(n)] for n in range(3000)]
+    runs = [size for lane in lanes for size in lane.ran]
+    assert sum(lane.turns for lane in lanes) > len(runs), "some found their lane gone"
+    assert metrics.queue.count == sum(metrics.queue.counts) == len(answers)
+    assert metrics.predict.count == metrics.batch.count == len(runs)
+    assert metrics.batch.total == sum(runs) == len(answers)
+
+
+async def test_who_is_refused_is_told_to_wait_as_long_as_the_queue_is(plane: DataPlane) -> None:
+    model = Steady(0.0, 0.05)
+    plane = DataPlane(plane.manifest, model)
+    told: list[int] = []
+    for longest in (10, 100, 1000):
+        batcher = Batcher(plane, [Here(plane)], max_batch=1, max_queue=longest, metrics=Metrics("m", "1", "onnx"))
+        row = {"input": np.ones((1, 3))}
+        for _ in range(5):
+            await batcher.predict(row)
+        asks = [asyncio.create_task(batcher.predict(row)) for _ in range(longest)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as refused:
+            batcher.admit()
+        told.append(refused.value.extra["retry_after"])
+        await batcher.close()
+        await asyncio.wait(asks)
+    assert all(type(seconds) is int for seconds in told)
+    assert 1 <= told[0] < told[1] < told[2] <= 60

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -10,14 +13,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import numpy as np
 import pytest
 
-from harness.model_server import serving
-from harness.packages import write_slow
+from harness.model_server import free_port, serving, spawn
+from harness.packages import write_onnx, write_slow
 from harness.wait import eventually
+from modelyard_api.models import MANIFEST_PATH
 
 ROWS = 600_000
 PART = 256 * 1024
@@ -92,3 +97,46 @@ def test_who_reads_nothing_is_given_up_in_time(package: Path) -> None:
         assert process.wait(20) == 0
         assert 0.8 < time.monotonic() - start < 10
         assert len(got) < 10_000_000
+
+
+def test_a_version_that_is_being_loaded_holds_up_no_end(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "one")
+    stuck = tmp_path / "pipe" / MANIFEST_PATH
+    stuck.parent.mkdir(parents=True)
+    os.mkfifo(stuck)
+    (tmp_path / "current").symlink_to("one")
+    with serving(tmp_path / "current", open=True, drain_timeout=1) as (_, process):
+        (tmp_path / "new").symlink_to("pipe")
+        (tmp_path / "new").replace(tmp_path / "current")
+        process.send_signal(signal.SIGHUP)
+        with being_read(stuck):
+            process.terminate()
+            assert process.wait(15) == 0
+
+
+def test_ends_by_sigterm_while_the_server_itself_loads(tmp_path: Path) -> None:
+    """With exit code 0: it said so itself, as the first process of a container has to."""
+    stuck = tmp_path / MANIFEST_PATH
+    stuck.parent.mkdir()
+    os.mkfifo(stuck)
+    process = spawn(tmp_path, free_port(), open=True)
+    with being_read(stuck):
+        process.terminate()
+        process.communicate(timeout=15)
+    assert process.returncode == 0
+
+
+@contextmanager
+def being_read(fifo: Path) -> Iterator[None]:
+    """Somebody has opened it to read, and goes on to wait for what is written."""
+
+    def opened() -> BinaryIO | None:
+        try:
+            return os.fdopen(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "wb")
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return None
+
+    with eventually(opened, what="it is being read"):  # closed, it would be read to its end
+        yield

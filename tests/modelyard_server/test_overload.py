@@ -45,7 +45,7 @@ async def test_refuses_what_it_cannot_take_at_once(server: httpx.Client) -> None
         assert len(good) + len(refused) == 30
         assert len(good) >= 4
         assert len(refused) >= 10
-        assert {again for _, again in refused} == {"1"}
+        assert all(1 <= int(again) <= 10 for _, again in refused), "four of a fifth of a second wait"
         # Five at most are before it, at 0.2 s each, not 29; a refused one waits for none of them.
         assert max(good) < 4
         assert max(took for took, _ in refused) < max(good)

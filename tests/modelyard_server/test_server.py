@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from harness import model_server
 from harness.model_server import free_port, serving, spawn
 from harness.packages import pipeline, table, write_onnx, write_skops
 from harness.wait import eventually
@@ -325,3 +326,14 @@ def test_exit_codes_name_the_cause(onnx_package: Path, tmp_path: Path) -> None:
     unguarded = spawn(onnx_package, free_port())
     assert b"access is not set" in unguarded.communicate(timeout=30)[1]
     assert unguarded.returncode == 2
+
+
+def test_another_server_at_a_tests_port_is_not_taken_for_its_own(
+    onnx_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where two runs of the tests choose the same port: its answers would be those of another model."""
+    with serving(onnx_package, open=True, version="other") as (other, _):
+        ports = iter((other.base_url.port, free_port()))
+        monkeypatch.setattr(model_server, "free_port", lambda: next(ports))
+        with serving(onnx_package, open=True, version="own") as (client, _):
+            assert client.get("/v2/models/penguins").json()["versions"] == ["own"]

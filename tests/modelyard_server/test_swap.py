@@ -25,6 +25,7 @@ from harness.collector import attributes, collecting
 from harness.model_server import free_port, serving
 from harness.packages import write_moody, write_onnx
 from harness.wait import eventually, eventually_async
+from modelyard_api.models import MANIFEST_PATH, PYTHON_FILES
 from modelyard_api.names import GRPC_SERVICE
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.loading import Loaded
@@ -34,7 +35,8 @@ from modelyard_server.swap import Swapper
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
-    """`one` and `two`, ONNX graphs that answer the other way round; `slow`, Python; `broken`; and a link to `one`."""
+    """`one` and `two`, ONNX graphs that answer the other way round; `slow`, Python; `broken`; `stuck`, whose process
+    never loads; `pipe`, which the server itself reads for ever; and a link to `one`."""
     write_onnx(tmp_path / "one")
     write_onnx(tmp_path / "two")
     rows = np.arange(24, dtype=np.float64).reshape(8, 3)
@@ -42,7 +44,11 @@ def packages(tmp_path: Path) -> Path:
     graph = to_onnx(other, rows[:1], options={id(other): {"zipmap": False}})
     (tmp_path / "two" / "modelyard/model.onnx").write_bytes(graph.SerializeToString())
     write_moody(tmp_path / "slow")
+    write_moody(tmp_path / "stuck")
+    (tmp_path / "stuck" / PYTHON_FILES / "stuck").touch()
     (tmp_path / "broken").mkdir()
+    (tmp_path / "pipe" / MANIFEST_PATH).parent.mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe" / MANIFEST_PATH)
     (tmp_path / "current").symlink_to("one")
     return tmp_path
 
@@ -169,6 +175,30 @@ def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:
         eventually(lambda: version(client) == "slow", what="the next one is served", timeout=60)
         assert client.post("/invocations", json={"inputs": [[0.0]]}).json() == {"predictions": [0.0]}
         assert client.get("/v2/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("hangs", ["stuck", "pipe"])
+def test_what_hangs_while_it_loads_is_given_up_and_said_and_the_version_before_serves(
+    packages: Path, hangs: str
+) -> None:
+    with serving(packages / "current", open=True, version="", load_timeout=8) as (client, process):
+        caller = Caller(str(client.base_url), [0.0, 1.0, 2.0])
+        caller.start()
+        point(packages, hangs, process.pid)
+
+        def not_served() -> str:
+            return str(client.get("/v2/models/penguins").json()["parameters"].get("not_served", ""))
+
+        try:
+            said = eventually(not_served, what="it is said", timeout=60)
+        finally:
+            caller.ended.set()
+            caller.join()
+        assert said.startswith("the model was not loaded within 8 s (MODELYARD_SERVER_LOAD_TIMEOUT)")
+        assert set(caller.seen) == {"no", ("ready", 200)}
+        point(packages, "two", process.pid)
+        eventually(lambda: version(client) == "two", what="the next one is served")
+        assert not_served() == ""
 
 
 class Weights:

@@ -13,6 +13,8 @@ from modelyard_server.rpc.service import Service
 from modelyard_server.watch.observer import Observer
 
 _HEAD = 32 * 1024
+_CALLS = 256
+"""Calls at once of one connection; its caller keeps further ones until some are answered."""
 _IDLE = 120_000
 """Milliseconds without a call after which a connection is closed."""
 
@@ -64,7 +66,7 @@ class RpcServer:
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", _HEAD),
             ("grpc.absolute_max_metadata_size", _HEAD),
-            ("grpc.max_concurrent_streams", settings.max_connections),
+            ("grpc.max_concurrent_streams", min(_CALLS, settings.max_connections)),
             ("grpc.server_handshake_timeout_ms", patience),
             ("grpc.max_connection_idle_ms", _IDLE),
             ("grpc.keepalive_time_ms", 3 * patience),

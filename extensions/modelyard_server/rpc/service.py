@@ -19,6 +19,7 @@ from modelyard_server import v2
 from modelyard_server.app import Parts, failure, reason
 from modelyard_server.rpc import tensors
 from modelyard_server.rpc.messages import message
+from modelyard_server.rpc.unread import Unread
 from modelyard_server.watch.ids import address
 from modelyard_server.watch.observer import Observer
 from modelyard_server.watch.record import Record
@@ -58,6 +59,7 @@ class Service:
         self._ready = ready
         settings = parts().settings
         self._patience = settings.patience + settings.max_body / _LEAST_RATE
+        self._unread = Unread(settings.grpc_port or 0, settings.patience, settings.max_body)
         self.in_flight = 0
 
     def handlers(self) -> Any:
@@ -86,6 +88,7 @@ class Service:
         """The health service of gRPC, which routers and clusters ask."""
 
         async def check(requests: Any, context: Any) -> bytes:  # what it asks about is this server, whatever it sends
+            self._unread.keep(context, len(_SERVING))
             return _SERVING if self._ready() else _NOT_SERVING
 
         return grpc.method_handlers_generic_handler(
@@ -99,7 +102,9 @@ class Service:
                     self._parts().guard.check(_said(context).get("authorization"))
                 # Who is not asked for a key sends nothing that is read.
                 asked = await self._small(name, context) if name not in _ASK_NOTHING else None
-                return answer(asked)
+                found = answer(asked)
+                self._unread.keep(context, found.ByteSize())
+                return found
             except Exception as error:
                 said = failure(f"gRPC {name}", error, None) if _is_ours(error) else error
                 assert isinstance(said, ModelyardError)
@@ -128,12 +133,14 @@ class Service:
             caller = parts.guard.check(said.get("authorization"))
             if record is not None:
                 record.caller = caller
+            self._unread.admit(context.peer())
             parts.predictor.admit()
             raw = await self._message(context, self._patience)
             parts = self._parts()  # another version may have come meanwhile
             if record is not None:
                 record.version = parts.version
             answer = await parts.predictor.exchange(*self._both(raw, parts), len(raw), record)
+            self._unread.keep(context, len(answer))
             status = 200
             return answer
         except Exception as error:

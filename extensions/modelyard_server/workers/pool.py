@@ -1,6 +1,7 @@
 """Keeps a model's processes up.
 
 starting ──hello──▶ up ──ended──▶ pausing (none the first time, then 1, 2, 4 … 30 s) ──▶ starting …
+starting ──no hello within `Launch.load_timeout`──▶ ended
 A process that was up for a minute has made good for the ends before it.
 """
 
@@ -13,8 +14,9 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from modelyard_api.errors import ModelyardError, Unavailable
+from modelyard_api.errors import InvalidInput, ModelyardError, TimedOut, Unavailable
 from modelyard_api.models import PackageManifest
 from modelyard_server.dataplane import Contract
 from modelyard_server.flavors.base import Columns, Outputs, Wanted
@@ -29,6 +31,23 @@ _LAST = 2.0
 def pause(ends: int) -> float:
     """Seconds before the next start, after so many ends in a row. A first one is not waited for: others may ask."""
     return 0.0 if ends < 2 else min(_LONGEST, 2.0 ** (ends - 2))
+
+
+def too_late(seconds: float) -> TimedOut:
+    """A model was not loaded and warm within so many seconds."""
+    return TimedOut(
+        f"the model was not loaded within {seconds:g} s (MODELYARD_SERVER_LOAD_TIMEOUT)",
+        remedy="Have it load less or sooner, or have the limit raised: docs/workers.md.",
+    )
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended, in words; `late`: it was ended because it did not get ready in time."""
+
+    was_up: bool
+    how: str
+    late: bool = False
 
 
 class Slot:
@@ -65,22 +84,26 @@ class Slot:
         if self.worker is not None and self.worker.deaf():
             self.worker.kill()
 
-    async def live(self, came_up: Callable[[], None]) -> tuple[bool, str]:
-        """One process from its start to its end: whether it was up, and how it ended."""
+    async def live(self, came_up: Callable[[], None]) -> End:
+        """One process from its start to its end."""
         try:
             worker = await Worker.start(self._launch)
         except OSError as error:
-            return False, f"it cannot be started: {error}"
+            return End(False, f"it cannot be started: {error}")
         self.worker = worker
         ending = asyncio.create_task(worker.wait(), name=f"end of worker {self.number}")
-        up = False
         try:
-            up = await asyncio.get_running_loop().run_in_executor(self.thread, worker.hello)
+            hello = asyncio.get_running_loop().run_in_executor(self.thread, worker.hello)
+            done, _ = await asyncio.wait((hello,), timeout=self._launch.load_timeout)
+            if not done:
+                worker.kill()
+            up = await hello
             if up:
                 self.device = worker.device
                 self._up.set()
                 came_up()
-            return up, await asyncio.shield(ending)
+            how = await asyncio.shield(ending)
+            return End(up, how) if done else End(up, too_late(self._launch.load_timeout).detail, late=True)
         finally:
             self._up.clear()
             if ending.done():
@@ -88,16 +111,20 @@ class Slot:
 
 
 class Pool(Contract):
-    """`start` begins to keep `count` processes. Until one of them was up, `broken` is set when one ends."""
+    """`start` begins to keep `count` processes. Until one of them was up, `broken` is set when one ends, and `failure`
+    says why."""
 
     def __init__(self, manifest: PackageManifest, launch: Launch, count: int) -> None:
         super().__init__(manifest)
         self.lanes = tuple(Slot(number, launch) for number in range(count))
         self.restarts = 0
         self.broken = asyncio.Event()
+        self.failure: ModelyardError | None = None
         self.away: Callable[[ModelyardError], None] = lambda _: None
         """Called when no process is up, and none will be soon."""
         self._ever = asyncio.Event()
+        self._launch = launch
+        self._how = ""  # the last end
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -123,9 +150,9 @@ class Pool(Contract):
         """Raises Unavailable while no process is up."""
         if not self.up:
             said = (
-                "no process of the model is up: it is started again"
+                f"no process of the model is up, and it is started again: {self._how}"
                 if self._ever.is_set()
-                else "the model is being loaded"
+                else f"the model is being loaded, for {self._launch.load_timeout:g} s at most"
             )
             raise Unavailable(said, retry_after=1)
 
@@ -139,12 +166,13 @@ class Pool(Contract):
                 task.cancel()
 
     async def close(self, within: float = _LAST) -> None:
-        """Let each process finish what it has begun, for at most `within` seconds."""
+        """Let each process finish what it has begun, for at most `within` seconds. One that loads has begun nothing."""
         for task in self._tasks:
             task.cancel()
         workers = [slot.worker for slot in self.lanes if slot.worker is not None]
-        for worker in workers:
-            worker.let_go()
+        for slot in self.lanes:
+            if slot.worker is not None:
+                slot.worker.let_go() if slot.up else slot.worker.kill()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(worker.wait() for worker in workers)), within)
         for slot in self.lanes:
@@ -158,7 +186,8 @@ class Pool(Contract):
             return None
         seconds = max(1, math.ceil(min(waits)))
         remedy = f"It is started again in {seconds} s; see the endpoint's log for why it ended."
-        return Unavailable("the model's process has ended several times in a row", remedy=remedy, retry_after=seconds)
+        said = f"the model's process has ended several times in a row: {self._how}"
+        return Unavailable(said, remedy=remedy, retry_after=seconds)
 
     def _came_up(self) -> None:
         self.device = next((slot.device for slot in self.lanes if slot.up), "cpu")
@@ -170,18 +199,20 @@ class Pool(Contract):
         while True:
             began = time.monotonic()
             try:
-                was_up, how = await slot.live(self._came_up)
+                end = await slot.live(self._came_up)
             except Exception:
                 _log.exception("keeping process %d of the model", slot.number)
-                was_up, how = False, "it could not be kept"
+                end = End(False, "it could not be kept")
+            self._how = end.how
             if not self._ever.is_set():
-                _log.error("the model's process did not get ready: %s", how)
+                _log.error("the model's process did not get ready: %s", end.how)
+                self.failure = too_late(self._launch.load_timeout) if end.late else _not_loaded(end.how)
                 self.broken.set()
                 return
-            ends = 1 if was_up and time.monotonic() - began > _STEADY else ends + 1
+            ends = 1 if end.was_up and time.monotonic() - began > _STEADY else ends + 1
             self.restarts += 1
             seconds = pause(ends)
-            _log.error("process %d of the model is gone: %s; started again in %g s", slot.number, how, seconds)
+            _log.error("process %d of the model is gone: %s; started again in %g s", slot.number, end.how, seconds)
             if seconds:
                 await self._pause(slot, seconds)
 
@@ -194,3 +225,7 @@ class Pool(Contract):
             await asyncio.sleep(seconds)
         finally:
             slot.until = None
+
+
+def _not_loaded(how: str) -> InvalidInput:
+    return InvalidInput(f"the package cannot be loaded: {how}", remedy="See the log above.")

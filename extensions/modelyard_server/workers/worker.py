@@ -30,11 +30,12 @@ class NotBegun(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What each process is started with."""
+    """What each process is started with. `load_timeout`: seconds for the model to be loaded and warm."""
 
     package: Path
     threads: int = 1
     device: Device = "cpu"
+    load_timeout: float = 120.0
 
 
 class Worker:
@@ -86,15 +87,18 @@ class Worker:
         try:
             wire.send(self._end, (columns, wanted))
             answer = wire.receive(self._end, plain=True)
+            if isinstance(answer, dict):
+                return answer
+            detail, remedy, told = answer
         except wire.Closed:
             raise self._lost() from None
-        except BaseException:
+        except Exception as unread:
             # What is left of the answer would be read as the next one's head: no memory for it, for example.
             self.kill()
-            raise
-        if isinstance(answer, dict):
-            return answer
-        detail, remedy, told = answer
+            raise ModelCrashed(
+                f"the answer of the model's process could not be read: {type(unread).__name__}",
+                remedy="The model is started again by itself. See the endpoint's log.",
+            ) from unread
         error = ModelFailed(detail, remedy=remedy)
         error.add_note(f"In the model's process {self.pid}:\n{told}")
         raise error

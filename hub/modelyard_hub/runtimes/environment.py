@@ -19,7 +19,7 @@ _REVISION = "modelyard.dev/revision"
 @dataclass(frozen=True)
 class Place:
     """Where a server finds its things and listens. `access`: the access file, used where the server has one;
-    `max_body` in bytes, `drain_timeout` in seconds; `watch`: variables of what is told of requests;
+    `max_body` in bytes, `start_timeout` and `drain_timeout` in seconds; `watch`: variables of what is told of requests;
     `grpc`: whether it listens for that too, on the port beside."""
 
     package: str
@@ -27,6 +27,7 @@ class Place:
     port: int
     access: str
     max_body: int
+    start_timeout: float
     drain_timeout: float
     watch: Mapping[str, str] = field(default_factory=dict)
     grpc: bool = False
@@ -39,6 +40,16 @@ def watch(settings: Settings) -> dict[str, str]:
         found["MODELYARD_SERVER_OTLP_URL"] = settings.serve_otlp_url
         found["MODELYARD_SERVER_TRACE_SHARE"] = str(settings.serve_trace_share)
     return found
+
+
+def load_timeout(start_timeout: float) -> float:
+    """Seconds that a model may take to load. Less than its server has to get ready, so that the server can say why."""
+    return 0.9 * start_timeout
+
+
+def loaded_too_late(start_timeout: float) -> str:
+    """Why a server ended with EXIT_LOAD_TIMEOUT."""
+    return f"Its model was not loaded within {load_timeout(start_timeout):g} s, nine tenths of MODELYARD_START_TIMEOUT."
 
 
 def server_environment(server: Server, place: Place) -> dict[str, str]:
@@ -57,6 +68,7 @@ def server_environment(server: Server, place: Place) -> dict[str, str]:
         # A GPU that nobody gave this server is somebody else's.
         "MODELYARD_SERVER_DEVICE": "auto" if server.resources.gpu else "cpu",
         "MODELYARD_SERVER_MAX_BODY": str(place.max_body),
+        "MODELYARD_SERVER_LOAD_TIMEOUT": str(load_timeout(place.start_timeout)),
         "MODELYARD_SERVER_DRAIN_TIMEOUT": str(place.drain_timeout),
     }
     if place.grpc:

@@ -8,7 +8,9 @@ from modelyard_hub.runtimes.base import Package, Server
 from modelyard_hub.runtimes.environment import Place, server_environment, watch
 from modelyard_hub.settings import Settings
 
-PLACE = Place(package="/p", host="127.0.0.1", port=8080, access="/a", max_body=1024, drain_timeout=1.0)
+PLACE = Place(
+    package="/p", host="127.0.0.1", port=8080, access="/a", max_body=1024, start_timeout=60.0, drain_timeout=1.0
+)
 LOG, URL, SHARE = (f"MODELYARD_SERVER_{name}" for name in ("ACCESS_LOG", "OTLP_URL", "TRACE_SHARE"))
 
 

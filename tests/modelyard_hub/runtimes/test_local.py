@@ -21,6 +21,7 @@ from harness.local import LocalYard
 from harness.wait import eventually, eventually_async
 from modelyard_api.errors import StorageFull, Unavailable
 from modelyard_hub.runtimes.base import Phase
+from modelyard_hub.runtimes.environment import load_timeout
 from modelyard_hub.runtimes.local import LocalRuntime, stop_everything
 from modelyard_hub.runtimes.local.logs import rotate, rotated, tail
 from modelyard_hub.runtimes.local.process import Identity, Process, as_unavailable, started
@@ -145,6 +146,18 @@ async def test_a_replica_that_never_gets_ready_is_restarted(yard: LocalYard) -> 
     await yard.runtime.apply(server)
     await until(yard, server.name, lambda o: o.replicas[0].restarts > 0 and o.replicas[0].reason == "StartTimeout")
     yard.switch("never-ready", None)
+    await until(yard, server.name, ready(1))
+
+
+async def test_a_replica_whose_model_loads_for_too_long_says_so_with_the_limit(yard: LocalYard) -> None:
+    yard.switch("loads-too-long")
+    server = yard.server()
+    await yard.runtime.apply(server)
+    found = await until(yard, server.name, lambda o: o.replicas[0].restarts > 0 and o.replicas[0].reason)
+    assert found.replicas[0].reason == "LoadTimeout"
+    limit = load_timeout(yard.options.timing.start_timeout)
+    assert f"within {limit:g} s, nine tenths of MODELYARD_START_TIMEOUT" in found.replicas[0].message
+    yard.switch("loads-too-long", None)
     await until(yard, server.name, ready(1))
 
 

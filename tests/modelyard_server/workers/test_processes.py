@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +20,11 @@ import pytest
 
 from harness.model_server import free_port, serving, spawn
 from harness.packages import write_moody
-from harness.wait import eventually
+from harness.wait import eventually, eventually_async
 from modelyard_api.models import PYTHON_FILES
+from modelyard_server.manifest import read_manifest
+from modelyard_server.workers.pool import Pool
+from modelyard_server.workers.worker import Launch
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,35 @@ def test_a_crash_fails_its_own_request_and_the_model_comes_back(package: Path, v
         process.terminate()
         _, log = process.communicate(timeout=30)
         assert problem.json()["id"] in log.decode()
+
+
+def test_an_answer_that_cannot_be_read_fails_its_request_and_the_model_comes_back(package: Path) -> None:
+    with serving(package, open=True) as (client, process):
+        before = child(psutil.Process(process.pid))
+        problem = ask(client, -10.0)
+        assert (problem.status_code, problem.json()["code"]) == (500, "ModelCrashed")
+        assert "could not be read: UnpicklingError" in problem.json()["detail"]
+        assert ask(client, 0.25).json() == {"predictions": [0.25]}, "not what was left of the answer before"
+        assert child(psutil.Process(process.pid)).pid != before.pid
+        assert metric(client, "modelyard_worker_restarts_total") == 1
+        process.terminate()
+        log = process.communicate(timeout=30)[1].decode()
+        assert "complex is not part of an answer" in log.split(problem.json()["id"])[1]
+
+
+def test_metrics_count_what_was_answered(package: Path) -> None:
+    with serving(package, open=True, workers=3) as (client, process), ThreadPoolExecutor(12) as pool:
+        eventually(lambda: metric(client, "modelyard_workers") == 3, what="all are up")
+        asking = [pool.submit(ask, client, 0.001 * (n % 5)) for n in range(60)]
+        for worker in psutil.Process(process.pid).children():
+            worker.kill()
+            eventually(lambda: metric(client, "modelyard_workers") == 3, what="it is up again")
+        codes = Counter(coming.result().status_code for coming in asking)
+        assert set(codes) <= {200, 500}, "500 are those that a process was killed with"
+        assert codes[500] <= 3
+        for name in ("request_seconds_count", "queue_seconds_count", "predict_seconds_count", "batch_rows_sum"):
+            assert metric(client, f"modelyard_{name}") == 60
+        assert metric(client, "modelyard_rows_total") == codes[200]
 
 
 def test_an_idle_process_that_is_killed_is_replaced_and_readiness_tells(package: Path) -> None:
@@ -220,3 +254,62 @@ def test_several_processes_work_side_by_side(package: Path) -> None:
         assert ready(client), "the other one is up"
         assert ask(client, 0.0).status_code == 200
         assert len(psutil.Process(process.pid).children()) in (1, 2)
+
+
+@pytest.mark.parametrize("how", ["stuck", "cold"], ids=["loads for ever", "warms up for ever"])
+def test_a_model_that_never_gets_ready_ends_the_server_in_time_which_answers_meanwhile(
+    tmp_path: Path, how: str
+) -> None:
+    write_moody(tmp_path / "p")
+    (tmp_path / "p" / PYTHON_FILES / how).touch()
+    port = free_port()
+    process = spawn(tmp_path / "p", port, open=True, load_timeout=6)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+        waiting = eventually(lambda: client.get("/v2/health/ready"), what="it answers")
+        assert (waiting.status_code, client.get("/v2/health/live").status_code) == (503, 200)
+        assert "for 6 s at most" in waiting.json()["detail"]
+        assert client.get("/metrics").status_code == 200
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert b"the model was not loaded within 6 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in log
+
+
+def test_a_restart_that_hangs_while_it_loads_is_ended_and_tried_again(tmp_path: Path) -> None:
+    write_moody(tmp_path / "p")
+    stuck = tmp_path / "p" / PYTHON_FILES / "stuck"
+    with serving(tmp_path / "p", open=True, load_timeout=8) as (client, process):
+        stuck.touch()
+        child(psutil.Process(process.pid)).kill()
+        eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 1, what="it is started again")
+        began, slowest = time.perf_counter(), 0.0
+        for path in ("/v2/health/live", "/metrics") * 5:
+            assert client.get(path).status_code == 200
+        slowest = time.perf_counter() - began
+        assert slowest < 4, "neither waits for the model"
+        eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 2, what="it is ended")
+        said = client.get("/v2/health/ready").json()["detail"]
+        assert "the model was not loaded within 8 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in said
+        stuck.unlink()
+        eventually(lambda: ready(client), what="it is up again")
+        assert ask(client, 0.0).json() == {"predictions": [0.0]}
+
+
+async def test_a_pool_that_is_closed_waits_for_no_model_that_loads(tmp_path: Path) -> None:
+    write_moody(tmp_path / "p")
+    (tmp_path / "p" / PYTHON_FILES / "stuck").touch()
+    pool = Pool(read_manifest(tmp_path / "p"), Launch(tmp_path / "p"), 2)
+    pool.start()
+
+    async def started() -> bool:
+        return len(pool.memory()) == 2
+
+    await eventually_async(started)
+    workers = [slot.worker for slot in pool.lanes if slot.worker is not None]
+    try:
+        async with asyncio.timeout(15):
+            await pool.close(within=60)
+    finally:
+        for worker in workers:
+            worker.kill()
+            await worker.wait()
+            worker._end.close()

@@ -134,6 +134,7 @@ def _environment(server: Server, options: KubernetesOptions) -> list[dict[str, s
         port=PORT,
         access=f"{FILES_FOLDER}/{ACCESS_FILE}",
         max_body=options.max_body,
+        start_timeout=options.timing.start_timeout,
         drain_timeout=options.timing.drain_timeout,
         watch=options.watch,
         grpc=options.grpc,

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard_api.names import EXIT_LOAD_TIMEOUT
 from modelyard_hub.runtimes.base import UNHEARD
+from modelyard_hub.runtimes.environment import loaded_too_late
 from modelyard_hub.runtimes.kubernetes.kinds import Object
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
@@ -80,13 +82,15 @@ def fetch_failed(end: Mapping[str, Any]) -> Cause:
     return Cause("FetchFailed", f"The package could not be fetched (exit code {end.get('exitCode')}){last}", lines)
 
 
-def ended(end: Mapping[str, Any], memory: int) -> Cause:
-    """A server ended; `memory` is its limit in bytes, 0 where it is not known."""
+def ended(end: Mapping[str, Any], memory: int, start_timeout: float) -> Cause:
+    """A server ended; `memory` is its limit in bytes, 0 where it is not known, `start_timeout` its seconds to start."""
     code, lines = int(end.get("exitCode", 0)), _lines(end)
     if end.get("reason") == "OOMKilled":
         return Cause("OutOfMemory", f"It used more memory than its limit of {memory // 2**20} MiB.", lines)
     if end.get("reason") in _START:
         return Cause("StartError", f"It cannot be started: {' '.join(lines)}")
+    if code == EXIT_LOAD_TIMEOUT:
+        return Cause("LoadTimeout", loaded_too_late(start_timeout), lines)
     if code != 0 and any("MemoryError" in line or "bad_alloc" in line for line in lines[-3:]):
         return Cause("OutOfMemory", f"It could not get more memory (exit code {code}).", lines)
     if code in (0, _KILLED, _TERMINATED):

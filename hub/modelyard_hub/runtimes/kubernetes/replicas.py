@@ -71,7 +71,7 @@ def replica(index: int, pod: Object, options: KubernetesOptions, *, leaving: boo
         message="" if phase is Phase.ready else cause.message,
         log_tail=tuple(line[:_LONGEST] for line in cause.lines[-options.tail_lines :]) if failing else (),
         since=_since(pod, phase),
-        ended=_ended(pod, main) if phase is Phase.ready else "",
+        ended=_ended(pod, main, options) if phase is Phase.ready else "",
     )
 
 
@@ -122,7 +122,7 @@ def _judge(
     if (end := _last_end(fetch)) is not None and int(end.get("exitCode", 0)) != 0:
         return _after_end(fetch, fetch_failed(end), end, options)
     if (end := _last_end(main)) is not None:
-        return _after_end(main, ended(end, _memory(pod)), end, options)
+        return _after_end(main, ended(end, _memory(pod), options.timing.start_timeout), end, options)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return Phase.starting, unschedulable(scheduled)
@@ -149,12 +149,12 @@ def _last_end(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def _ended(pod: Object, main: Mapping[str, Any]) -> str:
+def _ended(pod: Object, main: Mapping[str, Any], options: KubernetesOptions) -> str:
     """How a server ended that runs again."""
     end = (main.get("lastState") or {}).get("terminated")
     if not end:
         return "its node does not tell any more how the one before it ended." if main.get("restartCount") else ""
-    cause, at = ended(end, _memory(pod)), _time(end.get("finishedAt"))
+    cause, at = ended(end, _memory(pod), options.timing.start_timeout), _time(end.get("finishedAt"))
     return f"{cause.reason}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''}: {cause.message}"
 
 

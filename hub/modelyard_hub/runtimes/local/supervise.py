@@ -19,8 +19,9 @@ from pathlib import Path
 import httpx
 
 from modelyard_api.errors import ModelyardError
+from modelyard_api.names import EXIT_LOAD_TIMEOUT
 from modelyard_hub.runtimes.base import Phase, Replica, Server
-from modelyard_hub.runtimes.environment import Place, server_environment
+from modelyard_hub.runtimes.environment import Place, loaded_too_late, server_environment
 from modelyard_hub.runtimes.local.fetched import local_package
 from modelyard_hub.runtimes.local.logs import rotate, tail
 from modelyard_hub.runtimes.local.options import LocalOptions
@@ -173,6 +174,7 @@ class Supervisor:
             port=port,
             access=str(self._folder.access),
             max_body=options.max_body,
+            start_timeout=options.timing.start_timeout,
             drain_timeout=options.timing.drain_timeout,
             watch=options.watch,
             grpc=options.grpc,
@@ -224,6 +226,8 @@ class Supervisor:
         code = process.exit_code
         if code == EXIT_PORT_IN_USE:
             return Ended("PortInUse", f"Port {self.record.port} was taken meanwhile.", new_port=True)
+        if code == EXIT_LOAD_TIMEOUT:
+            return Ended("LoadTimeout", loaded_too_late(self._timing.start_timeout))
         lines = self._tail()
         if any("MemoryError" in line or "bad_alloc" in line for line in lines[-3:]) and code != 0:
             return Ended("OutOfMemory", f"It could not get more memory (exit code {code}).")

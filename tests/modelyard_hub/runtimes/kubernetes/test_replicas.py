@@ -59,6 +59,7 @@ def fetching_failed() -> dict[str, Any]:
         (fetching_failed(), Phase.backoff, "FetchFailed", "(exit code 3): no such package: s3://a/b"),
         (crashed_pod(3), Phase.backoff, "Exited", "exit code 3"),
         (crashed_pod(3, restarts=3), Phase.crash_loop, "Exited", "exit code 3"),
+        (crashed_pod(5), Phase.backoff, "LoadTimeout", "within 108 s, nine tenths of MODELYARD_START_TIMEOUT"),
         (crashed_pod(137, reason="OOMKilled"), Phase.backoff, "OutOfMemory", "limit of 256 MiB"),
         (crashed_pod(1, message="MemoryError"), Phase.backoff, "OutOfMemory", "more memory"),
         (crashed_pod(137), Phase.backoff, "Unresponsive", "did not answer"),
