@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 FROM = 256
 """Rows from which on they are put in order: fewer are not alike enough."""
-_TREES = 20
-_NODES = 20_000
-"""Nodes that are looked at: a large forest would take seconds, and its first trees tell as much."""
+_TREES, _LOOKED_AT, _NODES = 10, 20, 100_000
+"""Trees that there must be, trees that are looked at, and their nodes: of a large forest all would take seconds."""
 _ENSEMBLES = (b"TreeEnsembleClassifier", b"TreeEnsembleRegressor")
 _ROW_BY_ROW = (*_ENSEMBLES, b"Cast", b"Identity", b"Reshape")
 """Not the arithmetic of whole arrays: it takes several numbers at once, and the last ones otherwise than the rest."""
@@ -32,8 +31,9 @@ def leading_column(path: Path) -> int | None:
     try:
         with path.open("rb") as file:
             model = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        roots = Counter(root for number, graph in _fields(model) if number == _GRAPH for root in _roots(graph))
-    except (OSError, ValueError, IndexError, KeyError):
+        graph = next((value for number, value in _fields(model) if number == _GRAPH), model)
+        roots = Counter(islice(_roots(graph), _LOOKED_AT))
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
         return None
     return roots.most_common(1)[0][0] if roots.total() >= _TREES else None
 
@@ -57,7 +57,7 @@ def _roots(graph: memoryview) -> Iterator[int]:
         if number != _NODE:
             continue
         fields = list(_fields(node))
-        kind = next(bytes(value) for number, value in fields if number == _OP_TYPE)
+        kind = next((bytes(value) for number, value in fields if number == _OP_TYPE), b"")
         if kind not in _ROW_BY_ROW:
             raise ValueError(f"a node {kind!r}")
         if kind in _ENSEMBLES:
@@ -68,7 +68,7 @@ def _roots(graph: memoryview) -> Iterator[int]:
 
 def _attribute(data: memoryview) -> tuple[bytes, Iterator[int]]:
     """Its name and its whole numbers."""
-    name = next(bytes(value) for number, value in _fields(data) if number == _NAME)
+    name = next((bytes(value) for number, value in _fields(data) if number == _NAME), b"")
     return name, _ints(data)
 
 
