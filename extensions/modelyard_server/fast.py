@@ -243,7 +243,7 @@ def _decimals(raw: msgspec.Raw) -> NDArray[Any]:
     text = bytes(memoryview(raw))
     if text.find(b"[", 1) >= 0:
         return _table(raw)
-    return simd.parsed(text, _list)
+    return simd.parsed(text, simd.numbers)
 
 
 def _table(raw: msgspec.Raw) -> NDArray[Any]:
@@ -252,12 +252,6 @@ def _table(raw: msgspec.Raw) -> NDArray[Any]:
         return np.array(_TABLE.decode(raw), dtype=np.float64)
     text = bytes(memoryview(raw))
     return simd.parsed(text, lambda rows: _matrix(rows, text.count(b"[")))
-
-
-def _list(document: Any) -> NDArray[Any]:
-    if not isinstance(document, simdjson.Array):
-        raise TypeError("no list")
-    return simd.numbers(document)
 
 
 def _matrix(rows: Any, lists: int) -> NDArray[Any]:

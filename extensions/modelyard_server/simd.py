@@ -42,6 +42,8 @@ def parsed(text: bytes, read: Callable[[Any], T]) -> T:
 
 def numbers(array: Any, kind: str = "d") -> NDArray[Any]:
     """All numbers of an array, in order, as 64-bit floats (`d`) or whole numbers (`i`)."""
+    if not isinstance(array, simdjson.Array):
+        raise TypeError("no list")
     return np.frombuffer(array.as_buffer(of_type=kind), dtype=np.float64 if kind == "d" else np.int64)
 
 
