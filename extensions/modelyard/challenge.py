@@ -76,7 +76,7 @@ class Verdict:
 async def challenge(
     client: AsyncClient, model: Any, name: str, holdout: tuple[Any, Any], rules: Rules, options: PublishOptions
 ) -> Verdict:
-    """See `modelyard.sync.retrain`."""
+    """See `modelyard.sync_batch.retrain`."""
     rules.check()
     X, y = holdout
     if len(y) == 0:

@@ -6,8 +6,9 @@ import getpass
 import os
 from typing import TYPE_CHECKING
 
-from modelyard.client import Request, split_name
+from modelyard.client import split_name
 from modelyard.errors import InvalidInput, NotFound
+from modelyard.transport import Request
 from modelyard_api.redact import FILES, given_in
 from modelyard_api.secrets import Secret, SecretList
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from modelyard.client import Request, split_name
+from modelyard.client import split_name
 from modelyard.errors import InvalidInput, NotFound, StaleWrite, TimedOut
+from modelyard.transport import Request
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.volumes import Snapshot, SnapshotList, SnapshotPlan, VolumeList, VolumeSpec
 from modelyard_api.volumes import Volume as Resource

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelyard.portrait import STYLE
+from modelyard_api.tables import duration as duration
 
 PLAIN = "MODELYARD_PLAIN"
 _SESSION = "JPY_SESSION_NAME"
@@ -50,14 +51,6 @@ def _parent_session() -> str | None:
         return psutil.Process(os.getppid()).environ().get(_SESSION)
     except (psutil.Error, OSError):
         return None
-
-
-def duration(seconds: float) -> str:
-    """Such as 4.2 s, 3:05 min or 2:00:10 h."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
 
 
 def write(line: str) -> None:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelyard.client import AsyncClient, Request
+from modelyard.client import AsyncClient
 from modelyard.errors import ModelyardError
+from modelyard.transport import Request
 from modelyard_api.volumes import home_of
 
 EVERY = 300.0

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from modelyard import grid
-from modelyard.client import Request
 from modelyard.errors import InvalidInput, NotFound
 from modelyard.polling import until
+from modelyard.transport import Request
 from modelyard.unattended import AsyncRun, Submission, prepared
 from modelyard_api.groups import Group as Resource
 from modelyard_api.groups import GroupList, GroupWrite, MemberWrite, ResultFrom

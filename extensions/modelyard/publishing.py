@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard import changes
-from modelyard.client import Request, split_name
+from modelyard.client import split_name
 from modelyard.errors import (
     Conflict,
     Forbidden,
@@ -33,6 +33,7 @@ from modelyard.remote import AsyncEndpoint
 from modelyard.sizes import of_replica
 from modelyard.standstill import Hope, Say, Steps, failed
 from modelyard.tracking import TrackedRun, Tracking
+from modelyard.transport import Request
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.endpoints import EndpointSpec, EndpointWrite, Identity, RevisionSpec, TrafficTarget
 from modelyard_api.models import MANIFEST_PATH, PackageManifest

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelyard import changes, tables
-from modelyard.client import Request
 from modelyard.command import CommandLine
 from modelyard.errors import InvalidInput, NotFound, StaleWrite, TimedOut, Unauthenticated
+from modelyard.transport import Request
 from modelyard_api.conditions import ConditionStatus, find
 from modelyard_api.endpoints import Endpoint as Resource
 from modelyard_api.endpoints import (

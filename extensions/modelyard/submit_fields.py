@@ -16,13 +16,15 @@ from modelyard.unattended import Submission
 from modelyard_api.parameters import expected
 from modelyard_api.runs import Declared
 
-_FIELD = re.compile(r"(?:spec\.)?(?:run\.)?(name|profile|timeout|retries|priority|environment|cron|time_zone)\b[^:]*: ")
+_FIELD = re.compile(
+    r"(?:spec\.)?(?:run\.)?(name|profile|timeout|retries|priority|environment|cron|time_zone|on_files)\b[^:]*: "
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Filled(BaseModel):
     """The form, filled in: texts as they were typed. `timeout` in minutes, `environment` as lines NAME=value; `cron`
-    None: a run now."""
+    and `on_files`, a folder or bucket that new files start it in, None: a run now."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,6 +38,7 @@ class Filled(BaseModel):
     environment: str = ""
     cron: str | None = None
     time_zone: str = "UTC"
+    on_files: str | None = None
 
 
 def submission(filled: Filled, declared: tuple[Declared, ...]) -> Submission:
@@ -54,11 +57,14 @@ def submission(filled: Filled, declared: tuple[Declared, ...]) -> Submission:
 
 def times(filled: Filled) -> Times:
     """When."""
-    if not (filled.cron or "").strip():
+    if filled.on_files is not None and not filled.on_files.strip():
+        raise InvalidInput("which folder or bucket is watched?", remedy="Such as s3://lake/incoming.", field="on_files")
+    if filled.on_files is None and not (filled.cron or "").strip():
         raise InvalidInput("there is no cron line", remedy="Such as 30 2 * * MON-FRI.", field="cron")
     if not filled.name.strip():
         raise InvalidInput("a schedule needs a name", remedy="", field="name")
-    return Times(filled.cron, time_zone=filled.time_zone.strip(), name=label(filled.name))
+    where = None if filled.on_files is None else filled.on_files.strip()
+    return Times(filled.cron, time_zone=filled.time_zone.strip(), name=label(filled.name), on_files=where)
 
 
 def variables(text: str) -> dict[str, str]:

@@ -79,7 +79,7 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
             path = notebook_in(self._root, filled.path)
             async with AsyncClient() as client:
                 wanted = submission(filled, (await unattended.taken(client, path)).work.declared or ())
-                if filled.cron is not None:
+                if filled.cron is not None or filled.on_files is not None:
                     made = await timetable.schedule(client, path, times(filled), wanted)
                     return {"schedule": made.resource.key, "next": _seconds(made.resource.status.next)}
                 run = await unattended.submit(client, path, wanted)

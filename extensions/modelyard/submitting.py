@@ -185,7 +185,8 @@ def run(run_id: str) -> Run:
 
 def runs(
     *,
-    state: str | None = None,
+    state: str | Sequence[str] | None = None,
+    name: str | None = None,
     schedule: str | None = None,
     group: str | None = None,
     result: str | Sequence[str] | None = None,
@@ -193,8 +194,9 @@ def runs(
 ) -> list[Run]:
     """Your runs and those of your groups, newest first; trainings are `trainings()`.
 
-    `result`: only those that recorded such a one, as "auc>0.9" or ["auc>0.9", "stage=final"].
+    `name`: only those that are called so. `state`: only those in that state, or in one of several. `result`: only
+    those that recorded such a one, as "auc>0.9" or ["auc>0.9", "stage=final"].
     """
-    asked = [result] if isinstance(result, str) else result
-    found = unattended.runs(sync.client(), state=state, schedule=schedule, group=group, result=asked, limit=limit)
+    query = {"state": state, "name": name, "schedule": schedule, "group": group, "result": result, "limit": limit}
+    found = unattended.runs(sync.client(), **query)
     return [Run(one) for one in loop.run(found)]

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.client import Request, split_name
+from modelyard.client import split_name
 from modelyard.errors import InvalidInput, NotFound, StaleWrite
 from modelyard.loop import run
+from modelyard.transport import Request
 from modelyard_api.schedules import Due, Hook, ScheduleList, ScheduleSpec, ScheduleStatus
 from modelyard_api.schedules import Schedule as Resource
 

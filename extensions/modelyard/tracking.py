@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from modelyard.client import Request
 from modelyard.errors import Conflict, InvalidInput, MalformedRequest, ModelyardError, NotFound, Unsupported
+from modelyard.transport import Request
 from modelyard_api.models import MANIFEST_PATH, PackageManifest
 
 if TYPE_CHECKING:

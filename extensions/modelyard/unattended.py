@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.client import Request
 from modelyard.errors import InvalidInput, NotFound, RunFailed
 from modelyard.polling import until
+from modelyard.transport import Request
 from modelyard_api.parameters import check
 from modelyard_api.quantities import parse_bytes
 from modelyard_api.resources import Resources

@@ -107,6 +107,7 @@ class App:
 
     def admit(self, request: Request) -> Answer | None:
         """Refuses by the head alone what would be refused anyway: its body is never read."""
+        self._told(request)
         try:
             if self._invoked(request) is None:
                 raise NotFound(f"no POST {request.path}", remedy=f"POST to {self._models[0]}/infer or /invocations.")
@@ -129,6 +130,7 @@ class App:
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to a whole request. Does not raise."""
+        self._told(request)
         invoked = self._invoked(request) if request.method == b"POST" else None
         try:
             if invoked is None:
@@ -145,12 +147,15 @@ class App:
             return self._later(request, answer, self._predictor)
         return answer if invoked is None else self._counted(request, answer)
 
-    def malformed(self, status: int, detail: str) -> Answer:
+    def malformed(self, request: Request, status: int, detail: str) -> Answer:
         """The answer to what is no request, or one beyond a limit."""
+        self._told(request)
         error = Unavailable(detail) if status == 503 else MalformedRequest(detail)
         error.status = status
         self._metrics.codes[status] += 1
-        return _answer(error, last=True)
+        answer = _answer(error, last=True)
+        answer.reason = detail
+        return answer
 
     def _busy(self) -> Answer:
         """That the queue is full, as `_answer` says it: under too much load what is refused must cost little."""
@@ -173,6 +178,11 @@ class App:
         finally:
             predictor.ended()
         return self._counted(request, answer)
+
+    def _told(self, request: Request) -> None:
+        """Which version has the request, for who is told of it; another may come between its head and its end."""
+        if request.record is not None:
+            request.record.version = self._version
 
     def _counted(self, request: Request, answer: Answer) -> Answer:
         self._metrics.codes[answer.status] += 1
@@ -230,7 +240,15 @@ def _answer(error: ModelyardError, *, last: bool = False) -> Answer:
         headers = ((b"www-authenticate", b'Bearer realm="modelyard"'),)
     # `error` is the protocol's own word for it; its clients read nothing else.
     document = error.problem().model_dump() | {"error": str(error)}
-    return Answer(error.status, orjson.dumps(document, default=str), _PROBLEM, headers, last)
+    answer = Answer(error.status, orjson.dumps(document, default=str), _PROBLEM, headers, last)
+    answer.reason = reason(error)
+    return answer
+
+
+def reason(error: ModelyardError) -> str:
+    """Why a request is refused, in a word or two: the detail may have a value of a row in it."""
+    rule = error.extra.get("rule")
+    return type(error).__name__ if rule is None else f"{type(error).__name__}: {rule}"
 
 
 def _failed(request: Request, error: Exception) -> Answer:

@@ -4,7 +4,7 @@ A module of its own, as prometheus_client is not needed before somebody asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -12,6 +12,17 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from modelyard_server.metrics import Metrics, Processes, Times
+
+_TRITON = (
+    ("nv_inference_request_success", "Predictions answered with 200."),
+    ("nv_inference_request_failure", "Predictions refused or failed."),
+    ("nv_inference_count", "Rows predicted."),
+    ("nv_inference_exec_count", "Runs of the model."),
+    ("nv_inference_request_duration_us", "Time to answer, summed."),
+    ("nv_inference_queue_duration_us", "Time waited for the model, summed."),
+    ("nv_inference_compute_infer_duration_us", "Time of the model's runs, summed."),
+)
+"""In the order of `Metrics.counts`."""
 
 
 class Exposition(Collector):
@@ -58,23 +69,9 @@ class Exposition(Collector):
 
     def _triton(self) -> Iterator[Metric]:
         metrics = self._metrics
-        good = metrics.codes[200]
-        counted: Iterable[tuple[str, str, float]] = (
-            ("nv_inference_request_success", "Predictions answered with 200.", good),
-            ("nv_inference_request_failure", "Predictions refused or failed.", metrics.codes.total() - good),
-            ("nv_inference_count", "Rows predicted.", metrics.rows),
-            ("nv_inference_exec_count", "Runs of the model.", metrics.predict.count),
-            ("nv_inference_request_duration_us", "Time to answer, summed.", metrics.request.total * 1e6),
-            ("nv_inference_queue_duration_us", "Time waited for the model, summed.", metrics.queue.total * 1e6),
-            (
-                "nv_inference_compute_infer_duration_us",
-                "Time of the model's runs, summed.",
-                metrics.predict.total * 1e6,
-            ),
-        )
-        for name, said, value in counted:
+        for (name, said), value, before in zip(_TRITON, metrics.counts(), metrics.before, strict=True):
             family = Metric(name, said, "gauge")  # a gauge in name only: Triton's counters have no `_total`
-            family.add_sample(name, metrics.labels, value)
+            family.add_sample(name, metrics.labels, value - before)
             yield family
 
 

@@ -57,7 +57,6 @@ class Metrics:
     """What `/metrics` answers; times in seconds. Times of a request's parts: read, queue, predict, write."""
 
     def __init__(self, model: str, version: str, flavor: str) -> None:
-        self.serves(model, version, flavor)
         self.codes: Counter[int] = Counter()
         self.violations: Counter[str] = Counter()
         self.rows = 0
@@ -68,11 +67,20 @@ class Metrics:
         self.predict = Times()
         self.write = Times()
         self.batch = Times(ROWS)
+        self.serves(model, version, flavor)
         self.in_flight: Callable[[], int] = lambda: 0
         self.queued: Callable[[], int] = lambda: 0
         self.pool: Processes | None = None
 
     def serves(self, model: str, version: str, flavor: str) -> None:
-        """What is served from now on; counts go on."""
+        """What is served from now on. Triton's counters, which name the version, begin anew; the others go on."""
+        self.before = self.counts()
         self.labels = {"model": model, "version": version}
         self.info = {"model": model, "version": version, "flavor": flavor}
+
+    def counts(self) -> tuple[float, ...]:
+        """What Triton's counters tell, of all versions together; `before`: of those before this one."""
+        good, predict = self.codes[200], self.predict
+        bad = self.codes.total() - good
+        seconds = self.request.total, self.queue.total, predict.total
+        return good, bad, self.rows, predict.count, *(1e6 * total for total in seconds)

@@ -163,6 +163,13 @@ class RunSpec(Spec):
         return self.score.shards if self.score is not None and self.score.shards > 1 else 0
 
     @property
+    def takes_a_file(self) -> bool:
+        """Whether it is a scoring of a file that is yet to come: `{file}` or `{stem}` is not filled in."""
+        if self.score is None:
+            return False
+        return any(word in text for word in ("{file}", "{stem}") for text in (self.score.data, self.score.output))
+
+    @property
     def called(self) -> str:
         """What people call it."""
         if self.name:
@@ -183,13 +190,33 @@ class RunWrite(Spec):
 
 
 class Progress(BaseModel):
-    """How far it is. `cell` of `cells` runs, or ran last, counted from 1; seconds; `expected` from earlier runs."""
+    """How far it is. `cell` of `cells` runs, or ran last, counted from 1; seconds; `expected` from earlier runs.
+
+    Of a scoring: `rows` that are done, of all its shards, with those `rejected`, of `total` where that is known; `rate`
+    rows a second; `shards_done` of `shards`.
+    """
 
     cell: int = 0
     cells: int = 0
+    rows: int | None = None
+    rejected: int = 0
+    total: int | None = None
+    rate: float | None = None
+    shards: int = 0
+    shards_done: int = 0
     last_output: str = ""
     elapsed: float | None = None
     expected: float | None = None
+
+
+def rows_in_words(far: Progress) -> str:
+    """How far a scoring is, in one line."""
+    rows, rate = far.rows or 0, far.rate or 0.0
+    of = f" of {far.total:,}" if far.total else ""
+    shards = f", {far.shards_done} of {far.shards} shards done" if far.shards else ""
+    bad = f", {far.rejected:,} rejected" if far.rejected else ""
+    left = f", about {(far.total - rows) / rate:,.0f} s left" if far.total and rate else ""
+    return f"{rows:,}{of} rows{shards}, {rate:,.0f} a second{bad}{left}"
 
 
 class Failure(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -115,6 +115,15 @@ class Skipped(Strict):
     message: str
 
 
+class Trouble(Strict):
+    """What keeps a trigger from starting runs now: `reason` is a word, `message` a sentence, `since` when it is so."""
+
+    trigger: Literal["files", "drift", "version"]
+    reason: str
+    message: str
+    since: datetime
+
+
 class LastRun(Strict):
     """The newest run of a schedule."""
 
@@ -140,6 +149,7 @@ class ScheduleStatus(Strict):
     next: tuple[datetime, ...] = ()
     last: LastRun | None = None
     skipped: Annotated[tuple[Skipped, ...], Field(description="The latest due times without a run, newest first.")] = ()
+    troubles: Annotated[tuple[Trouble, ...], Field(description="What keeps its triggers from starting runs now.")] = ()
     cursor: datetime | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ def users(as_json: Json = False) -> None:
 def servers(as_json: Json = False) -> None:
     """Notebook servers of everybody that run, start or failed to, and what they wait for."""
     rows = Admin(Settings()).servers()
-    _show(rows if as_json else [_brief(row) for row in rows], as_json)
+    _show(rows if as_json else [_brief(row) for row in rows], as_json, drop=("size",))
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def token(user: Annotated[str, typer.Option(help="The user that the token is for
 @endpoints.command("list")
 def list_endpoints(as_json: Json = False) -> None:
     """All endpoints and their state."""
-    _show(Admin(Settings()).endpoints(), as_json)
+    _show(Admin(Settings()).endpoints(), as_json, drop=("replicas", "traffic", "url"))
 
 
 @endpoints.command("show")
@@ -102,7 +103,8 @@ def delete_endpoint(owner: str, name: str) -> None:
 @schedules.command("list")
 def list_schedules(as_json: Json = False) -> None:
     """All schedules, when each is due next, and how its last run is."""
-    _show([_schedule_row(item) for item in Admin(Settings()).call("GET", "/schedules").json()["items"]], as_json)
+    items = Admin(Settings()).call("GET", "/schedules").json()["items"]
+    _show([_schedule_row(item) for item in items], as_json, drop=("last run", "time zone", "cron"))
 
 
 @schedules.command("show")
@@ -145,9 +147,10 @@ def _schedule_row(item: dict[str, Any]) -> dict[str, Any]:
         "schedule": item["name"],
         "cron": spec["cron"],
         "time zone": spec["time_zone"],
-        "next": "paused" if spec["paused"] else next(iter(status["next"]), ""),
+        "next": "paused" if spec["paused"] else next(map(datetime.fromisoformat, status["next"]), ""),
         "last run": last.get("id", ""),
         "state": last.get("state", ""),
+        "trouble": "; ".join(f"since {one['since'][:16]}: {one['message']}" for one in status["troubles"]),
     }
 
 
@@ -156,7 +159,10 @@ def list_secrets(as_json: Json = False) -> None:
     """All secrets, without their values."""
     items = Admin(Settings()).call("GET", "/secrets").json()["items"]
     shown = ("owner", "name", "version", "updated_by", "updated_at", "description")
-    _show([{column: item[column] for column in shown} for item in items], as_json)
+    rows = [{column: item[column] for column in shown} for item in items]
+    for row in rows:
+        row["updated_at"] = datetime.fromisoformat(row["updated_at"])
+    _show(rows, as_json, drop=("description", "updated_by", "version"))
 
 
 @secrets.command("set")

@@ -31,7 +31,7 @@ def _admin() -> VolumesAdmin:
 @app.command("list")
 def list_volumes(as_json: Json = False) -> None:
     """Volumes: size, how full, who has them."""
-    show(_admin().listed(), as_json)
+    show(_admin().listed(), as_json, drop=("kind", "says"))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -24,7 +25,7 @@ for step in range(600):
     print("step", step, flush=True)
     time.sleep(0.5)
 """
-TRAIN = notebook("1 + 1", WORK, "print('never')", parameters="depth = 3\nlabel = 'churn'\n")
+TRAIN = notebook("1 + 1", WORK, "print('never')", parameters="depth = 3\nlabel = 'churn'\nfiles = []\n")
 
 
 def schedule(page: Page) -> None:
@@ -44,9 +45,34 @@ def schedule(page: Page) -> None:
     form.get_by_role("button", name="Close").click()
 
 
-def put_away(panel: Locator) -> None:
-    """The schedule, in its tab: seen, paused, deleted."""
+def watch_folder(page: Page, folder: Path) -> None:
+    """By the same form: a folder that is not there is said at its field. Saved, the folder goes."""
+    page.get_by_role("button", name="Submit…").click()
+    form = page.get_by_role("dialog", name="Submit a run")
+    form.get_by_label("When").select_option("files", timeout=MINUTE)
+    form.get_by_label("Name").fill("incoming")
+    form.get_by_label("Folder or bucket").fill(str(folder))
+    form.get_by_role("button", name="Save the schedule").click()
+    expect(form.get_by_label("Folder or bucket")).to_have_attribute("aria-invalid", "true", timeout=MINUTE)
+    page.screenshot(path=SCREENSHOTS / "submit-4.png")
+    folder.mkdir()
+    form.get_by_role("button", name="Save the schedule").click()
+    expect(form).to_contain_text(f"Schedule {USER}/incoming is saved", timeout=MINUTE)
+    form.get_by_role("button", name="Close").click()
+    folder.rmdir()
+
+
+def put_away(panel: Locator, folder: Path) -> None:
+    """The schedules, in their tab: why one starts nothing is told; another one is seen, paused, deleted."""
     panel.get_by_role("tab", name="Schedules").click()
+    watched = panel.get_by_role("row", name="incoming")
+    expect(watched).to_contain_text("New files cannot be seen since", timeout=MINUTE)
+    watched.get_by_role("button", name="Open").click()
+    expect(panel.get_by_role("region", name=f"Schedule {USER}/incoming")).to_contain_text(str(folder))
+    panel.screenshot(path=SCREENSHOTS / "runs-panel-4.png")
+    panel.get_by_role("button", name="Delete…").click()
+    panel.get_by_role("button", name="Delete the schedule").click()
+    expect(watched).to_be_hidden(timeout=MINUTE)
     row = panel.get_by_role("row", name="train")
     expect(row).to_contain_text("At 02:30 on Monday through Friday", timeout=MINUTE)
     row.get_by_role("button", name="Pause").click()
@@ -60,7 +86,7 @@ def put_away(panel: Locator) -> None:
     expect(panel.get_by_text("No schedules yet")).to_be_visible(timeout=MINUTE)
 
 
-def test_submit_watch_look_cancel(stack: Stack) -> None:
+def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     put_notebook(stack, "watch.ipynb", ["import modelyard as yard\nyard.RunsPanel()"], USER)
     (stack.home / "users" / USER / "train.ipynb").write_text(TRAIN)
@@ -85,6 +111,7 @@ def test_submit_watch_look_cancel(stack: Stack) -> None:
         page.screenshot(path=SCREENSHOTS / "submit-2.png")
         form.get_by_role("button", name="Close").click()
         schedule(page)
+        watch_folder(page, tmp_path / "incoming")
 
         watch = Lab(page, "watch.ipynb", USER)
         watch.open()
@@ -113,7 +140,7 @@ def test_submit_watch_look_cancel(stack: Stack) -> None:
         panel.get_by_role("tab", name="Output notebook").click()
         expect(output.get_by_text("depth is 7")).to_be_visible(timeout=MINUTE)
         panel.screenshot(path=SCREENSHOTS / "runs-panel-2.png")
-        put_away(panel)
+        put_away(panel, tmp_path / "incoming")
         source = json.loads((stack.home / "users" / USER / "train.ipynb").read_text())
         assert [cell["outputs"] for cell in source["cells"]] == [[], [], [], []], "the source is never written to"
     assert not [line for line in errors if "status of 4" not in line], errors

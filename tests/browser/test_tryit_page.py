@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -17,7 +18,11 @@ from harness.chromium import SCREENSHOTS, browser
 from harness.lab import listen
 from harness.model_server import serving
 from harness.packages import write_onnx, write_skops
+from harness.traefik import RealTraefik, Web
+from harness.wait import eventually
 from modelyard_api.access import Access, KeyHash
+from modelyard_hub.routing.document import EndpointRoute, RouterOptions, build, render
+from modelyard_hub.routing.hub import HubRoute
 
 pytestmark = pytest.mark.browser
 
@@ -27,14 +32,14 @@ UNAUTHORIZED = "the server responded with a status of 4"
 
 
 @contextmanager
-def opened(url: str, **options: object) -> Iterator[Page]:
+def opened(url: str, path: str = "/") -> Iterator[Page]:
     """The page; at the end, nothing was wrong with it, and its policy stopped nothing."""
     SCREENSHOTS.mkdir(exist_ok=True)
     with browser(url) as context:
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
         said = listen(context)
         page = context.new_page()
-        page.goto("/")
+        page.goto(path)
         yield page
         assert not [text for text in said if UNAUTHORIZED not in text], said
 
@@ -138,6 +143,93 @@ def _be_refused(page: Page) -> None:
     age.fill("")
     age.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("missing value. The model")
+
+
+TAKING = b"""<!doctype html><title>x</title><body><script>
+(async () => {
+  const found = [];
+  const take = async (what) => found.push(await what().catch((error) => error.name));
+  await take(async () => document.cookie);
+  for (const path of ["/hub/secret", "/serve/ada/penguins/secret"]) {
+    await take(async () => (await fetch(path, {credentials: "include"})).text());
+  }
+  document.body.textContent = found.join(", ");
+})();
+</script>"""
+"""A page that takes what it can get."""
+
+
+def test_a_page_of_the_models_own_has_nothing_of_the_hubs(tmp_path: Path) -> None:
+    """Whoever wrote the model may answer what they like, at the address where people are signed in."""
+    cookies: dict[str, list[str]] = {"hub": [], "model": []}
+
+    def answering(name: str) -> Web:
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+            if path.endswith("/secret"):
+                cookies[name].append(headers.get("cookie", ""))
+                return 200, {"Content-Type": "text/plain"}, name.encode()
+            return 200, {"Content-Type": "text/html"}, TAKING
+
+        return Web(answer)
+
+    with (
+        closing(answering("hub")) as hub,
+        closing(answering("model")) as model,
+        routed(tmp_path, model.url, hub) as url,
+        browser(url) as context,
+    ):
+        context.add_cookies([{"name": "session", "value": "ada", "url": url}])
+        page = context.new_page()
+        page.goto("/hub/page")
+        expect(page.locator("body")).to_have_text("session=ada, hub, model")
+        page.goto("/serve/ada/penguins/")
+        expect(page.locator("body")).to_have_text("SecurityError, TypeError, TypeError")
+    assert cookies == {"hub": ["session=ada", ""], "model": ["", ""]}
+
+
+@contextmanager
+def routed(folder: Path, model: str, hub: Web) -> Iterator[str]:
+    """A real router with the document that the hub service makes, before one model server and the hub."""
+    route = EndpointRoute("ada", "penguins", {1: 100}, {1: (model,)})
+    document = render(build([route], RouterOptions(), [HubRoute(routespec="/", target=hub.url)]))
+    with closing(RealTraefik(folder, lambda: document)) as traefik:
+        eventually(
+            lambda: httpx.get(f"{traefik.url}/serve/ada/penguins/", trust_env=False).status_code == 200,
+            timeout=20,
+            what="the route is there",
+        )
+        yield traefik.url
+
+
+def test_behind_the_router_it_works_apart_from_the_hub(tmp_path: Path) -> None:
+    write_skops(tmp_path / "package")
+    hashed = KeyHash(id="1", sha256=hashlib.sha256(KEY.encode()).hexdigest())
+    (tmp_path / "access.json").write_text(Access(owner="ada", keys=(hashed,)).model_dump_json())
+    with (
+        serving(tmp_path / "package", access=tmp_path / "access.json", version=3) as (client, _),
+        closing(Web(lambda path, headers: (404, {}, b""))) as hub,
+        routed(tmp_path, str(client.base_url).rstrip("/"), hub) as url,
+        opened(url, "/serve/ada/penguins/") as page,
+    ):
+        assert page.evaluate("self.origin") == "null"
+        page.get_by_text("I have no key").click()
+        expect(page.get_by_role("region", name="Lines for a notebook")).to_contain_text(
+            'yard.endpoint("ada/penguins").create_key('
+        )
+        shot(page, "no-key")
+        key = page.get_by_label("Key")
+        key.fill(KEY)
+        key.press("Enter")
+        page.get_by_role("button", name="Ask").click()
+        expect(page.get_by_role("table", name="Answer")).to_contain_text("%")
+        expect(page.get_by_text("by revision 1")).to_be_visible()
+        page.get_by_role("button", name="Copy curl").click()
+        expect(page.get_by_text("Copied").first).to_be_visible()
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="save it").click()
+        assert '"openapi"' in saved.value.path().read_text()
+        page.reload()
+        expect(page.get_by_label("Key")).to_have_value("")
 
 
 def test_a_tensor_for_everybody(tmp_path: Path) -> None:

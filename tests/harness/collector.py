@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector(ThreadingHTTPServer):
-    """`spans` by name, each name's in order of arrival; `silent`: takes requests and answers none."""
+    """`spans` by name, each name's in order of arrival; `versions` of the service by span id; `silent`: takes requests
+    and answers none."""
 
     daemon_threads = True
     block_on_close = False
@@ -26,6 +27,7 @@ class Collector(ThreadingHTTPServer):
         self.ended = threading.Event()
         self.spans: dict[str, list[Any]] = {}
         self.resource: dict[str, Any] = {}
+        self.versions: dict[bytes, str] = {}
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def take(self, request: ExportTraceServiceRequest) -> None:
@@ -33,6 +35,7 @@ class Collector(ThreadingHTTPServer):
             self.resource |= attributes(part.resource)
             for scope in part.scope_spans:
                 for span in scope.spans:
+                    self.versions[span.span_id] = attributes(part.resource)["service.version"]
                     self.spans.setdefault(span.name, []).append(span)
 
 

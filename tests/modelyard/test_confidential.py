@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import api
-from modelyard import confidential, sync
+from modelyard import confidential, sync_batch
 from modelyard.client import AsyncClient
 from modelyard.errors import Forbidden, InvalidInput, NotFound
 from modelyard_api.redact import FILES, GIVEN, Given, told
@@ -35,21 +35,21 @@ async def test_a_secret_through_its_life(tmp_path: Path) -> None:
 def test_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key.pem").write_text("from-file")
     with pytest.raises(NotFound, match="it has: none"):
-        sync.secret("db")
+        sync_batch.secret("db")
     monkeypatch.setenv(FILES, str(tmp_path))
     monkeypatch.setenv("DB", "from-env")
     monkeypatch.setenv(GIVEN, told((Given("ada/db", env="DB"), Given("team/key", env="KEY", file="key.pem"))))
-    assert (sync.secret("db"), sync.secret("key")) == ("from-env", "from-file")
-    assert (sync.secret("ada/db"), sync.secret("team/key")) == ("from-env", "from-file")
+    assert (sync_batch.secret("db"), sync_batch.secret("key")) == ("from-env", "from-file")
+    assert (sync_batch.secret("ada/db"), sync_batch.secret("team/key")) == ("from-env", "from-file")
     with pytest.raises(NotFound, match="it has: ada/db, team/key"):
-        sync.secret("other")
+        sync_batch.secret("other")
     with pytest.raises(NotFound):
-        sync.secret("eve/db")
+        sync_batch.secret("eve/db")
     monkeypatch.setenv("TEAMS", "of-the-team")
     monkeypatch.setenv(GIVEN, told((Given("ada/db", env="DB"), Given("team/db", env="TEAMS"))))
     with pytest.raises(InvalidInput, match="ada/db or team/db"):
-        sync.secret("db")
-    assert (sync.secret("ada/db"), sync.secret("team/db")) == ("from-env", "of-the-team")
+        sync_batch.secret("db")
+    assert (sync_batch.secret("ada/db"), sync_batch.secret("team/db")) == ("from-env", "of-the-team")
 
 
 def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:

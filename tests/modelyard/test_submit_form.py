@@ -128,6 +128,17 @@ def test_a_schedule() -> None:
     assert variables("") == {}
 
 
+def test_a_schedule_for_new_files() -> None:
+    filled = Filled(path="train.ipynb", name="incoming", on_files=" s3://lake/incoming ")
+    found = times(filled)
+    assert (found.cron, found.on_files, found.name) == (None, "s3://lake/incoming", "incoming")
+    with pytest.raises(InvalidInput) as refused:
+        times(filled.model_copy(update={"on_files": " "}))
+    assert place_of(refused.value)[0] == "on_files"
+    said = InvalidInput("spec.on_files.location: there is no folder /lake")
+    assert place_of(said) == ("on_files", "there is no folder /lake")
+
+
 def test_no_file_outside_of_the_servers_folder(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "a.ipynb").write_text("{}")

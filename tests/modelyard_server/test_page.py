@@ -31,7 +31,9 @@ def test_anybody_gets_it_and_it_holds_nothing_of_the_endpoint(tmp_path: Path) ->
 def test_its_policy_names_its_script_and_its_style_alone() -> None:
     answer = page.answer(Request(headers={b"accept-encoding": b"br"}))
     text = answer.body.decode()
-    policy = dict(answer.headers)[b"content-security-policy"].decode()
+    (policy,) = re.findall(
+        r'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="(.*?)">', text
+    )
     for kind, directive in (("script", "script-src"), ("style", "style-src")):
         inside = re.findall(rf"<{kind}[^>]*>(.*?)</{kind}>", text, re.DOTALL)
         assert len(inside) == 1
@@ -40,6 +42,13 @@ def test_its_policy_names_its_script_and_its_style_alone() -> None:
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'; ")
     assert not re.findall(r"<[^>]+ (?:src|on\w+)=", text.partition("<script>")[0])
+
+
+def test_nobody_frames_it_and_nothing_is_guessed_or_told_on() -> None:
+    headers = dict(page.answer(Request()).headers)
+    assert headers[b"content-security-policy"] == b"frame-ancestors 'none'"
+    assert headers[b"x-content-type-options"] == b"nosniff"
+    assert headers[b"referrer-policy"] == b"no-referrer"
 
 
 def test_it_is_small() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -16,12 +17,15 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc as triton
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-from harness.model_server import serving
+from harness.collector import attributes, collecting
+from harness.model_server import free_port, serving
 from harness.packages import write_moody, write_onnx
 from harness.wait import eventually, eventually_async
+from modelyard_api.names import GRPC_SERVICE
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.loading import Loaded
 from modelyard_server.pace import SLOW
@@ -113,6 +117,49 @@ def test_a_call_under_way_is_answered_by_the_model_that_began_it_which_is_then_u
         assert answers[0].json() == {"predictions": [4.0]}
         eventually(lambda: not old.is_running(), what="its process is gone")
         assert "modelyard_workers" not in client.get("/metrics").text
+
+
+def test_who_is_told_of_requests_is_told_which_version_answered(
+    packages: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    told = {"access_log": True, "grpc_port": port, "open": True, "version": ""}
+    with collecting() as collector, serving(packages / "current", otlp_url=collector.url, **told) as (client, process):
+        for name in ("one", "two", "one"):
+            if version(client) != name:
+                point(packages, name, process.pid)
+            eventually(lambda: version(client) == name, what=f"{name} is served")  # noqa: B023
+            for rows in ([[0.0, 1.0, 2.0]] * 3, [["no number"]]):
+                client.post("/invocations", json={"inputs": rows})
+            ask_over_grpc(port)
+            text = client.get("/metrics").text
+            assert f'modelyard_model_info{{flavor="onnx",model="ada.penguins",version="{name}"}} 1.0' in text
+            assert f'nv_inference_count{{model="ada.penguins",version="{name}"}} 4.0' in text
+            assert f'nv_inference_request_failure{{model="ada.penguins",version="{name}"}} 1.0' in text
+        process.terminate()
+        assert process.wait(20) == 0
+    asked = ("POST /invocations 200", "POST /invocations 422", f"gRPC /{GRPC_SERVICE}/ModelInfer 200")
+    wanted = [(each, name) for name in ("one", "two", "one") for each in asked]
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    said = [(f"{line['method']} {line['path']} {line['status']}", line["version"]) for line in lines]
+    assert [found for found in said if found[0] in asked] == wanted
+    spans = sorted(collector.spans["request"], key=lambda span: span.start_time_unix_nano)
+    named = [(span, attributes(span)) for span in spans]
+    traced = [
+        (
+            f"{a['http.request.method']} {a['url.path']} {a['http.response.status_code']}",
+            collector.versions[span.span_id],
+        )
+        for span, a in named
+    ]
+    assert [found for found in traced if found[0] in asked] == wanted
+
+
+def ask_over_grpc(port: int) -> None:
+    sent = triton.InferInput("input", [1, 3], "FP64")
+    sent.set_data_from_numpy(np.ones((1, 3)))
+    with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        client.infer("penguins", [sent])
 
 
 def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:

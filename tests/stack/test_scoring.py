@@ -17,6 +17,7 @@ from harness.wait import eventually
 from modelyard import offline
 from modelyard.client import AsyncClient
 from modelyard.errors import Conflict, InvalidInput, NotFound, RunFailed, Unsupported
+from modelyard.transport import Request
 from modelyard.unattended import AsyncRun
 from modelyard_api.scoring import MANIFEST, ScoreOptions, ScoreReport
 
@@ -136,6 +137,19 @@ def test_what_only_the_run_can_see_ends_it_with_its_reason(published: Stack, row
     damaged.write_bytes(content)
     with pytest.raises(RunFailed, match=r"CannotScore.*damaged.parquet cannot be read"):
         scored(published, "score-me", damaged, tmp_path / "out")
+    with pytest.raises(RunFailed, match=r"CannotScore.*damaged.parquet cannot be read") as failed:
+        scored(published, "score-me", damaged, tmp_path / "sharded", fields={"shards": 2})
+    told = failed.value.run.status.mlflow_run_id
+    assert told, "the shard that failed first told MLflow"
+
+    async def in_mlflow(client: AsyncClient) -> dict[str, Any]:
+        answer = await client.send(Request("GET", f"{client.connection.mlflow}/api/2.0/mlflow/runs/get?run_id={told}"))
+        return dict(answer.json()["run"])
+
+    run = ask(published, in_mlflow)
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert (run["info"]["status"], tags["modelyard.reason"]) == ("FAILED", "CannotScore")
+    assert "damaged.parquet cannot be read" in tags["modelyard.message"]
 
 
 def test_a_cancelled_scoring_leaves_whole_parts(published: Stack, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ const ROW: ScheduleRow = {
   next: [AT, AT + DAY, AT + 2 * DAY, AT + 3 * DAY, AT + 4 * DAY],
   last: { id: "a1", state: "failed", due: AT - DAY },
   missed: { due: AT - 2 * DAY, count: 3, message: "the run before had not ended" },
+  troubles: [],
 };
 
 function shown(...rows: ScheduleRow[]) {
@@ -59,6 +60,18 @@ test("what else starts it", () => {
   cleanup();
   shown({ ...ROW, cron: "", words: "", next: [], triggers: ["on each new version of ada.churn"] });
   expect(row().textContent).toContain("On each new version of ada.churn");
+});
+
+test("what keeps its triggers from starting runs, and since when, in the list and in the opened one", async () => {
+  const message = "there is no folder /lake/incoming";
+  shown({ ...ROW, troubles: [{ trigger: "files", since: AT, message }] });
+  expect(row().textContent).toMatch(/New files cannot be seen since .*27.*: there is no folder \/lake\/incoming/);
+  await click("Open", row());
+  const opened = screen.getByRole("region", { name: "Schedule ada/nightly" });
+  expect(within(opened).getByRole("status").textContent).toContain(message);
+  cleanup();
+  shown(ROW);
+  expect(row().textContent).not.toContain("cannot be seen");
 });
 
 test("one column where both zones say the same", async () => {

@@ -146,6 +146,26 @@ test("on a schedule: the line is read out before it is saved", async () => {
   expect(asked.at(-1)?.[1]).toMatchObject({ cron: "0 5 * * MON", time_zone: "Asia/Tokyo", name: "nightly" });
 });
 
+test("when new files arrive: the folder is asked for, and what is wrong with it stands there", async () => {
+  await opened();
+  const asks = () => (field("Folder or bucket").closest("[hidden]") ? "hidden" : "shown");
+  expect(asks()).toBe("hidden");
+  choose("When", "files");
+  expect(asks()).toBe("shown");
+  expect(field("Cron line").closest("[hidden]")).toBeTruthy();
+  expect(asked).toHaveLength(1);
+  answers = [{ detail: "there is no folder /lake", field: "on_files" }];
+  field("Folder or bucket").value = "/lake";
+  press("Save the schedule");
+  await vi.waitFor(() => expect(wrong("Folder or bucket")).toBe("there is no folder /lake."));
+  answers = [{ schedule: "ada/train", next: [] }];
+  field("Folder or bucket").value = "s3://lake/incoming";
+  press("Save the schedule");
+  await vi.waitFor(() => expect(said()).toContain("Schedule ada/train is saved. The tab"));
+  expect(asked.at(-1)?.[1]).toMatchObject({ on_files: "s3://lake/incoming", name: "train" });
+  expect(asked.at(-1)?.[1]).not.toHaveProperty("cron");
+});
+
 test("a schedule's name is made as the library makes it", () => {
   const cases = {
     "Train_Model ": "train-model",

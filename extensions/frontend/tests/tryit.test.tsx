@@ -157,3 +157,50 @@ test("an endpoint that cannot be reached is tried again", async () => {
   expect(screen.queryByRole("alert")).toBeNull();
   expect(asked.every((init) => init.credentials === "omit")).toBe(true);
 });
+
+test("what a model says is text, wherever it stands", async () => {
+  const bad = "<img src=x onerror=alert(1)><script>alert(2)</script>";
+  const name = (key: string) => `${bad}${key}`;
+  const inputs = [{ ...input(name("input"), "string", "BYTES"), parameters: { kind: "string", categories: [bad] } }];
+  const about = {
+    ...METADATA,
+    name: name("model"),
+    versions: [name("version")],
+    inputs,
+    parameters: { layout: "table", classes: [name("no"), name("yes")] },
+  };
+  const answers = [
+    () => Response.json({ info: { title: name("model") }, paths: {} }),
+    () => Response.json(about),
+    () => Response.json({ title: bad, detail: name("detail"), remedy: bad, id: bad }, { status: 500 }),
+    () =>
+      Response.json({
+        model_version: bad,
+        outputs: [
+          { name: name("output"), shape: [1], datatype: "BYTES", data: [name("value")] },
+          { name: "shares", shape: [1, 2], datatype: "FP64", data: [0.9, 0.1] },
+        ],
+      }),
+  ];
+  vi.stubGlobal("fetch", () => Promise.resolve(answers.shift()?.()));
+  const user = userEvent.setup();
+  const { container } = render(<Page />);
+  const ask = await screen.findByRole("button", { name: "Ask" });
+  await user.click(ask);
+  expect((await screen.findByRole("alert")).textContent).toContain(name("detail"));
+  await user.click(ask);
+  expect((await screen.findByRole("table", { name: "Answer" })).textContent).toContain(name("value"));
+  expect(container.textContent).toContain(name("yes"));
+  expect(container.querySelector("img, script")).toBeNull();
+});
+
+test("who has no key is told how one is made, in words that work", async () => {
+  vi.stubGlobal("location", new URL("http://hub.example/serve/ada/churn/"));
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json({ title: "No" }, { status: 401 })));
+  render(<Page />);
+  const lines = await screen.findByLabelText("Lines for a notebook");
+  expect(lines.textContent).toMatch(
+    /^import modelyard as yard\nprint\(yard.endpoint\("ada\/churn"\).create_key\("try-it-\d{8}", expires_in=86400\).secret\)$/,
+  );
+  expect(screen.getByRole("link").getAttribute("href")).toBe("/services/modelyard/#ada--churn");
+});

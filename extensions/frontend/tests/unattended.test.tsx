@@ -53,6 +53,18 @@ test("how far it is, by time where earlier runs tell it", () => {
   expect(fraction({ ...ROW, elapsed: 900 })).toBe(0.98);
 });
 
+test("how far a scoring is, by its rows", () => {
+  const output = "25 of 100 rows, 1 of 8 shards done, 5 a second, about 15 s left";
+  shown({ rows: [{ ...ROW, cell: 0, cells: 0, share: 0.25, expected: null, output }] });
+  expect(row("train").textContent).toContain(output);
+  expect(row("train").textContent).not.toContain("cell");
+  expect(within(row("train")).getByRole("progressbar").getAttribute("value")).toBe("25");
+  cleanup();
+  shown({ rows: [{ ...ROW, cell: 0, cells: 0, share: null, output: "5 rows, 2 a second" }] });
+  expect(row("train").textContent).toContain("5 rows, 2 a second");
+  expect(within(row("train")).queryByRole("progressbar")).toBeNull();
+});
+
 test("a run is cancelled once that is confirmed", async () => {
   const model = shown();
   await userEvent.click(within(row("train")).getByRole("button", { name: "Cancel…" }));

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +12,12 @@ import typer
 
 from modelyard import loop, sync, unattended
 from modelyard.batch import group_commands
-from modelyard.batch.printing import Json, show
-from modelyard.errors import InvalidInput, RunFailed
+from modelyard.batch.group_commands import Json, show
+from modelyard.errors import Conflict, InvalidInput, RunFailed
 from modelyard.submitting import Lines, Run, describe, run, runs
 from modelyard.unattended import Submission
+from modelyard_api.runs import RunState
+from modelyard_api.tables import printed
 
 app = typer.Typer(no_args_is_help=True, help="Runs of notebooks: yours, and those of your groups.")
 app.add_typer(group_commands.app, name="groups")
@@ -54,12 +58,21 @@ def submit_run(
 
 @app.command("list")
 def list_runs(
-    state: Annotated[str | None, typer.Option(help="Only those in that state.")] = None,
+    state: Annotated[list[RunState], typer.Option(help="Only those in that state, or in one of several.")] = [],  # noqa: B006
+    name: Annotated[str | None, typer.Option(help="Only those that are called so.")] = None,
+    result: Annotated[
+        list[str], typer.Option(help="Only those that recorded such a result, such as 'auc>0.9' or stage=final.")
+    ] = [],  # noqa: B006
+    schedule: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Only those of a schedule.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only those of a sweep or a pipeline.")] = None,
     limit: Annotated[int, typer.Option(help="As many, the newest.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Runs and their state, newest first."""
-    show([_row(one) for one in runs(state=state, limit=limit)], as_json)
+    found = runs(
+        state=[one.value for one in state], name=name, result=result, schedule=schedule, group=group, limit=limit
+    )
+    show([_row(one) for one in found], as_json, drop=("submitted", "owner", "about"))
 
 
 @app.command("show")
@@ -79,6 +92,27 @@ def cancel_run(run_id: RunArgument) -> None:
     """End a run; what it made so far is kept."""
     found = run(run_id).cancel()
     print(f"{found.id}: {describe(found.status)}")  # noqa: T201
+
+
+@app.command("delete")
+def delete_runs(
+    run_id: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs that have ended.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Without being asked.")] = False,
+) -> None:
+    """Remove runs that have ended, with their logs, output notebooks and results, for good; a terminal is asked."""
+    found = [run(one) for one in dict.fromkeys(run_id)]
+    for one in found:
+        if not one.status.state.ended:
+            raise Conflict(f"run {one.id} has not ended, and nothing is removed", remedy="Cancel it first.")
+    print("What goes: record, log, output notebook and results of")  # noqa: T201
+    print(printed([_brief(one) for one in found], as_json=False))  # noqa: T201
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: say --yes")
+    if not yes and not typer.confirm(f"Remove {len(found)} for good?"):
+        raise typer.Exit(1)
+    for one in found:
+        one.delete()
+        print(f"removed {one.id}", flush=True)  # noqa: T201
 
 
 @app.command("logs")
@@ -109,11 +143,16 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def _row(found: Run) -> dict[str, Any]:
     resource = found.remote.resource
+    about = {"owner": resource.owner, "submitted": resource.created_at, "about": describe(resource.status)}
+    return _brief(found) | about
+
+
+def _brief(found: Run) -> dict[str, Any]:
+    resource, status = found.remote.resource, found.status
     return {
         "id": resource.id,
         "name": resource.spec.called,
-        "state": resource.status.state.value,
-        "owner": resource.owner,
-        "submitted": resource.created_at.isoformat(timespec="seconds"),
-        "about": describe(resource.status),
+        "state": status.state.value,
+        "started": status.started,
+        "duration": status.started and (status.ended or datetime.now(UTC)) - status.started,
     }

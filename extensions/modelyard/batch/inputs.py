@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.batch.order import Order
-from modelyard.client import AsyncClient, Request
+from modelyard.client import AsyncClient
 from modelyard.errors import InvalidInput, ModelyardError, NotFound
 from modelyard.snapshots import parsed
+from modelyard.transport import Request
 
 PATIENCE = 600.0
 """Seconds in which the hub service may be away, such as while it is started again."""

@@ -61,6 +61,16 @@ class Reporter:
         return recorded.read(self.records)
 
     @property
+    def reason(self) -> str:
+        """Why it fails, in a word; empty while it does not."""
+        return self._report.reason
+
+    @property
+    def message(self) -> str:
+        """Why it fails, in a sentence."""
+        return self._report.message
+
+    @property
     def peak(self) -> int:
         """Most bytes of memory that were used."""
         return self._peak

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from modelyard.batch.hidden import redactor
 from modelyard.batch.order import Order
 from modelyard.batch.report import Reporter
 from modelyard.client import AsyncClient
@@ -15,6 +16,7 @@ from modelyard.errors import ModelyardError
 from modelyard.tracking import TrackedRun, Tracking
 
 _PATIENCE = 10.0
+_LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked:
     numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
     params = {k: str(v) for k, v in order.parameters.items()}
     tags = {"modelyard.run": order.run.id, "modelyard.attempt": str(order.attempt)}
+    if reporter.reason:
+        tags["modelyard.reason"] = reporter.reason
+    if order.run.spec.score is not None and reporter.message:
+        tags["modelyard.message"] = redactor().text(reporter.message)[:_LONGEST]
     if (work := order.run.spec.notebook) is not None:
         tags |= {"modelyard.notebook": work.path, "modelyard.snapshot": work.snapshot}
         if work.git is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.widgets.endpoint_view import cut
 from modelyard_api.runs import RunSpec
-from modelyard_api.schedules import Schedule, ScheduleSpec
+from modelyard_api.schedules import Schedule, ScheduleSpec, Trouble
 
 PAGE = 5
 """Rows of a page: with them a message stays below 4 KB."""
@@ -24,7 +24,8 @@ def page_of(found: Sequence[Schedule], page: int) -> dict[str, Any]:
 def row(one: Schedule) -> dict[str, Any]:
     """A schedule in few words, as JSON; times in seconds since 1970."""
     spec, status = one.spec, one.status
-    missed = status.skipped[0] if status.skipped else None
+    troubles = [_trouble(one) for one in status.troubles]
+    missed = next((one for one in status.skipped if one.message not in [t.message for t in status.troubles]), None)
     return {
         "key": one.key,
         "what": cut(_what(spec.run), 40),
@@ -40,9 +41,14 @@ def row(one: Schedule) -> dict[str, Any]:
             "state": status.last.state,
             "due": None if status.last.due is None else round(status.last.due.timestamp()),
         },
+        "troubles": troubles,
         "missed": missed
         and {"due": round(missed.due.timestamp()), "count": missed.count, "message": cut(missed.message, 90)},
     }
+
+
+def _trouble(one: Trouble) -> dict[str, Any]:
+    return {"trigger": one.trigger, "since": round(one.since.timestamp()), "message": cut(one.message, 160)}
 
 
 def _triggers(spec: ScheduleSpec) -> list[str]:
@@ -66,4 +72,5 @@ def line(row: dict[str, Any]) -> str:
     clock = [f"'{row['cron']}' {row['zone']}"] if row["cron"] else []
     when = ", ".join([*clock, *row["triggers"]]) or "when it is started"
     last = f", last run {row['last']['state']}" if row["last"] else ""
-    return f"  {row['key']}: {when}{', paused' if row['paused'] else ''}{last}"
+    troubles = "".join(f"; {one['message']}" for one in row["troubles"])
+    return f"  {row['key']}: {when}{', paused' if row['paused'] else ''}{last}{troubles}"

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from modelyard.client import Request
 from modelyard.errors import InvalidInput, ModelyardError
 from modelyard.loop import run
 from modelyard.sync import client
 from modelyard.timetable import AsyncSchedule
+from modelyard.transport import Request
 from modelyard.widgets import group_rows, run_rows, schedule_rows
 from modelyard.widgets.looking import LookedAt, away, soon
 from modelyard_api.groups import Group

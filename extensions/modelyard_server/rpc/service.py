@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import orjson
@@ -15,9 +16,10 @@ from modelyard_api import __version__
 from modelyard_api.errors import MalformedRequest, ModelyardError, NotFound, TimedOut, Unavailable
 from modelyard_api.names import GRPC_SERVICE
 from modelyard_server import v2
-from modelyard_server.app import Parts, failure
+from modelyard_server.app import Parts, failure, reason
 from modelyard_server.rpc import tensors
 from modelyard_server.rpc.messages import message
+from modelyard_server.watch.ids import address
 from modelyard_server.watch.observer import Observer
 from modelyard_server.watch.record import Record
 
@@ -119,7 +121,7 @@ class Service:
     async def _infer(self, requests: Any, context: Any) -> bytes:
         parts, started = self._parts(), time.perf_counter()
         said = _said(context)
-        record = self._begin(said, started)
+        record = self._begin(said, started, _peer(context))
         self.in_flight += 1
         status, answer = 499, b""  # where the caller leaves before it is answered
         try:
@@ -128,7 +130,10 @@ class Service:
                 record.caller = caller
             parts.predictor.admit()
             raw = await self._message(context, self._patience)
-            answer = await self._parts().predictor.exchange(*self._both(raw), len(raw), record)
+            parts = self._parts()  # another version may have come meanwhile
+            if record is not None:
+                record.version = parts.version
+            answer = await parts.predictor.exchange(*self._both(raw, parts), len(raw), record)
             status = 200
             return answer
         except Exception as error:
@@ -136,6 +141,8 @@ class Service:
             told = failure(f"gRPC ModelInfer of {parts.settings.endpoint}", error, name) if _is_ours(error) else error
             assert isinstance(told, ModelyardError)
             status = told.status
+            if record is not None:
+                record.reason = reason(told)
             await _refuse(context, told)
             raise
         finally:
@@ -148,11 +155,14 @@ class Service:
             if record is not None and self._observer is not None:
                 self._observer.end(record, status, len(answer))
 
-    def _begin(self, said: dict[str, bytes], started: float) -> Record | None:
+    def _begin(self, said: dict[str, bytes], started: float, peer: str) -> Record | None:
         if self._observer is None:
             return None
         asked, parent = said.get("x-request-id"), said.get("traceparent")
-        return self._observer.begin("gRPC", f"/{GRPC_SERVICE}/ModelInfer", started, asked, parent)
+        record = self._observer.begin("gRPC", f"/{GRPC_SERVICE}/ModelInfer", started, asked, parent)
+        record.version = self._parts().version
+        record.address = address(said.get("x-forwarded-for"), peer)
+        return record
 
     async def _message(self, context: Any, patience: float) -> bytes:
         try:
@@ -164,7 +174,7 @@ class Service:
         found: bytes = raw
         return found
 
-    def _both(self, raw: bytes) -> tuple[Any, Any]:
+    def _both(self, raw: bytes, parts: Parts) -> tuple[Any, Any]:
         """How the data plane reads the request, and how it writes the answer."""
         raw_tensors = False
 
@@ -174,7 +184,7 @@ class Service:
                 request = _REQUEST.FromString(raw)
             except DecodeError:
                 raise MalformedRequest("the message is no ModelInferRequest") from None
-            self._named(request.model_name, request.model_version)
+            _named(parts, request.model_name, request.model_version)
             raw_tensors = len(request.raw_input_contents) > 0
             return codec.of_arrays(*tensors.decode(request))
 
@@ -183,17 +193,8 @@ class Service:
 
         return read, write
 
-    def _named(self, name: str, version: str) -> None:
-        parts = self._parts()
-        endpoint = parts.settings.endpoint
-        if name != endpoint or version not in ("", parts.version):
-            raise NotFound(
-                f"no model {name[:80]!r}" + (f" of version {version[:80]!r}" if version else ""),
-                remedy=f"This server has {endpoint}, version {parts.version}.",
-            )
-
     def _model_ready(self, request: Any) -> Message:
-        self._named(request.name, request.version)
+        _named(self._parts(), request.name, request.version)
         made: Message = message("ModelReadyResponse")(ready=self._ready())
         return made
 
@@ -204,8 +205,8 @@ class Service:
         return made
 
     def _model_metadata(self, request: Any) -> Message:
-        self._named(request.name, request.version)
         parts = self._parts()
+        _named(parts, request.name, request.version)
         said = v2.metadata(parts.settings.endpoint, parts.version, parts.manifest)
         made = message("ModelMetadataResponse")(name=said["name"], versions=said["versions"], platform=said["platform"])
         for kind in ("inputs", "outputs"):
@@ -215,9 +216,24 @@ class Service:
         return found
 
 
+def _named(parts: Parts, name: str, version: str) -> None:
+    endpoint = parts.settings.endpoint
+    if name != endpoint or version not in ("", parts.version):
+        raise NotFound(
+            f"no model {name[:80]!r}" + (f" of version {version[:80]!r}" if version else ""),
+            remedy=f"This server has {endpoint}, version {parts.version}.",
+        )
+
+
 def _is_ours(error: Exception) -> bool:
     """Whether it is the server's fault, not the caller's."""
     return not isinstance(error, ModelyardError) or error.status == 500
+
+
+def _peer(context: Any) -> str:
+    """The address in what gRPC calls `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    kind, _, rest = str(context.peer()).partition(":")
+    return unquote(rest).rpartition(":")[0].strip("[]") if kind.startswith("ip") else ""
 
 
 def _said(context: Any) -> dict[str, bytes]:

@@ -79,10 +79,16 @@ def _line(record: Record, status: int, size: int, ended: float) -> bytes:
     if record.run_to:
         said["queue_ms"] = round((record.run_from - record.waited_from) * 1000, 3)
         said["predict_ms"] = round((record.run_to - record.run_from) * 1000, 3)
+    if record.version:
+        said["version"] = record.version
     if record.rows:
         said["rows"] = record.rows
     if record.caller is not None:
         said["caller"] = record.caller
+    if record.address:
+        said["address"] = record.address
+    if record.reason:
+        said["reason"] = record.reason
     if record.traceparent:
         said["traceparent"] = record.traceparent[:80]
     return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)

@@ -1,4 +1,4 @@
-"""Ids of requests: the caller's own where it can stand in a log, else a new one."""
+"""Ids of requests and addresses of callers, as they can stand in a log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 import re
 
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_ADDRESS = re.compile(rb"[0-9A-Fa-f.:]{2,45}")
 _random = random.Random()  # seeded by the system; an id is no secret
 
 
@@ -14,3 +15,9 @@ def request_id(asked: bytes | None) -> str:
     if asked is not None and _SANE.fullmatch(asked):
         return asked.decode()
     return f"{_random.getrandbits(128):032x}"
+
+
+def address(forwarded: bytes | None, peer: str) -> str:
+    """Whence a request came: what the router says, by X-Forwarded-For; else the other end of the connection."""
+    first = b"" if forwarded is None else forwarded.partition(b",")[0].strip()
+    return first.decode() if _ADDRESS.fullmatch(first) else peer

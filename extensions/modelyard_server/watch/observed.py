@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
 
+from modelyard_server.watch.ids import address
 from modelyard_server.watch.observer import Observer
 from modelyard_server.watch.record import Record
 from modelyard_server.web.messages import Answer, Application, Request
@@ -33,8 +33,9 @@ class Observed:
         assert isinstance(answer, Awaitable)
         return self._later(record, answer)
 
-    def malformed(self, status: int, detail: str) -> Answer:
-        return self._ended(self._observer.begin("", "", time.perf_counter()), self._app.malformed(status, detail))
+    def malformed(self, request: Request, status: int, detail: str) -> Answer:
+        record = self._begun(request)
+        return self._ended(record, self._app.malformed(request, status, detail))
 
     async def _later(self, record: Record, coming: Awaitable[Answer]) -> Answer:
         answer: Answer | None = None
@@ -48,16 +49,19 @@ class Observed:
     def _begun(self, request: Request) -> Record:
         if request.record is None:
             headers = request.headers
-            request.record = self._observer.begin(
+            record = self._observer.begin(
                 request.method.decode("latin-1"),
-                request.path,
+                request.path if request.target else "",
                 request.started,
                 headers.get(b"x-request-id"),
                 headers.get(b"traceparent"),
             )
+            record.address = address(headers.get(b"x-forwarded-for"), request.peer)
+            request.record = record
         return request.record
 
     def _ended(self, record: Record, answer: Answer) -> Answer:
+        record.reason = answer.reason
         if answer.status != 200 or record.path not in _PROBES:
             self._observer.end(record, answer.status, len(answer.body))
         answer.headers += ((b"x-request-id", record.id.encode()),)

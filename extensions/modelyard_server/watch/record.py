@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(slots=True)
 class Record:
     """`begun`: nanoseconds since 1970. Other points in time are on the clock of `time.perf_counter`, 0 for never;
-    `batch`: rows of the model's run that this request was in."""
+    `version`: the one that answered; `batch`: rows of the model's run that this request was in; `address`: whence it
+    came, as far as is known; `reason`: why it was not answered as asked, with no value of a row in it."""
 
     id: str
     begun: int
@@ -16,7 +17,10 @@ class Record:
     method: str
     path: str
     traceparent: str = ""
+    address: str = ""
     caller: str | None = None
+    reason: str = ""
+    version: str = ""
     rows: int = 0
     batch: int = 0
     waited_from: float = 0.0

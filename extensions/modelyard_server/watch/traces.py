@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import threading
@@ -24,6 +25,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})(
 _PATH = "/v1/traces"
 _QUEUE = 8192
 """Spans that wait for the collector; what comes then is dropped."""
+_VERSIONS = 4
+"""Whose tracers are kept: of a swap the one that is let go, and the one that comes."""
 _PATIENCE = 5.0
 _CLOSING = 2.0
 _NONE = Context()
@@ -36,24 +39,12 @@ class Traces:
 
     def __init__(self, settings: ServerSettings, url: str) -> None:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a collector that is away is told of by itself
-        said: dict[str, str | int] = {
-            "service.name": settings.endpoint,
-            "service.version": settings.version,
-            "modelyard.model": settings.model,
-            "modelyard.revision": settings.revision,
-        }
+        self._settings = settings
         where = url.rstrip("/")
         exporter = OTLPSpanExporter(where if where.endswith(_PATH) else where + _PATH, timeout=_PATIENCE)
         self._share = settings.trace_share
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # what is not to be traced does not come so far: it would cost ten microseconds
-            resource=Resource.create({**said}),
-            shutdown_on_exit=False,
-        )
-        self._provider.add_span_processor(
-            BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=1000)
-        )
-        self._tracer: Tracer = self._provider.get_tracer("modelyard_server")
+        self._spans = BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=1000)
+        self._tracer = functools.lru_cache(_VERSIONS)(self._tracer_of)
         self._propagator = TraceContextTextMapPropagator()
 
     def tell(self, record: Record, status: int, size: int, ended: float) -> None:
@@ -63,13 +54,13 @@ class Traces:
 
     def deliver(self) -> None:
         """Wait until the spans so far are delivered, or given up."""
-        self._provider.force_flush()
+        self._spans.force_flush()
 
     async def close(self) -> None:
         closed, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def close() -> None:
-            self._provider.shutdown()
+            self._spans.shutdown()  # type: ignore[no-untyped-call]
             loop.call_soon_threadsafe(closed.set)
 
         threading.Thread(target=close, daemon=True, name="traces").start()
@@ -82,16 +73,32 @@ class Traces:
         told = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
         return random() < self._share if told is None else int(told[1], 16) & 1 == 1
 
+    def _tracer_of(self, version: str) -> Tracer:
+        """A version's spans name it as their service's: another one may be served by now."""
+        said: dict[str, str | int] = {
+            "service.name": self._settings.endpoint,
+            "service.version": version,
+            "modelyard.model": self._settings.model,
+            "modelyard.revision": self._settings.revision,
+        }
+        provider = TracerProvider(
+            sampler=ALWAYS_ON,  # what is not to be traced does not come so far: it would cost ten microseconds
+            resource=Resource.create({**said}),
+            shutdown_on_exit=False,
+        )
+        provider.add_span_processor(self._spans)
+        return provider.get_tracer("modelyard_server")
+
     def _trace(self, record: Record, status: int, size: int, ended: float) -> None:
         parent = _NONE
         if record.traceparent:
             parent = self._propagator.extract({"traceparent": record.traceparent}, _NONE)
-        begun, zero = record.begun, record.started
+        begun, zero, tracer = record.begun, record.started, self._tracer(record.version)
 
         def at(moment: float) -> int:
             return begun + int((moment - zero) * 1e9)
 
-        span = self._tracer.start_span("request", parent, SpanKind.SERVER, start_time=begun)
+        span = tracer.start_span("request", parent, SpanKind.SERVER, start_time=begun)
         said: dict[str, str | int] = {
             "http.request.method": record.method,
             "url.path": record.path,
@@ -103,14 +110,18 @@ class Traces:
             said["modelyard.rows"] = record.rows
         if record.caller is not None:
             said["enduser.id"] = record.caller
+        if record.address:
+            said["client.address"] = record.address
+        if record.reason:
+            said["error.type"] = record.reason
         span.set_attributes(said)
         if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         if record.run_to:
             within = set_span_in_context(span, _NONE)
-            queue = self._tracer.start_span("queue", within, start_time=at(record.waited_from))
+            queue = tracer.start_span("queue", within, start_time=at(record.waited_from))
             queue.end(at(record.run_from))
             counts = {"modelyard.rows": record.rows, "modelyard.batch.rows": record.batch}
-            predict = self._tracer.start_span("predict", within, attributes=counts, start_time=at(record.run_from))
+            predict = tracer.start_span("predict", within, attributes=counts, start_time=at(record.run_from))
             predict.end(at(record.run_to))
         span.end(at(ended))

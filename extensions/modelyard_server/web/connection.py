@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -51,11 +52,14 @@ class Connection(asyncio.Protocol):
         self._unwritten = 0
         self._last = False
         self._held = b""
+        self._peer = ""
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         if not self._listener.join(self):
             self._refuse(503, f"{self._limits.connections} connections are open already")
 
@@ -104,7 +108,7 @@ class Connection(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
-        self._request = Request(started=time.perf_counter())
+        self._request = Request(started=time.perf_counter(), peer=self._peer)
         self._since = self._request.started
         self._head = self._size = 0
         self._headed = False
@@ -230,10 +234,14 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int, detail: str) -> None:
         if self._ending is not None:
             return
-        if self._task is not None:  # an answer to it would come before that of an earlier request
+        request = self._request or Request(started=time.perf_counter(), peer=self._peer)
+        if request.target and not request.method:  # its head is not whole
+            request = replace(request, method=self._parser.get_method())
+        answer = self._app.malformed(request, status, detail)
+        if self._task is None:
+            self._drop(answer)
+        else:  # it would come before that of an earlier request
             self._transport.abort()
-            return
-        self._drop(self._app.malformed(status, detail))
 
     def _drop(self, answer: Answer) -> None:
         """Answer now and end; what the caller still sends is read and dropped for a moment."""

@@ -15,7 +15,8 @@ OCTETS = b"application/octet-stream"
 
 @dataclass(slots=True)
 class Request:
-    """Header names are lower case. `started` is on the clock of `time.perf_counter`."""
+    """Header names are lower case. `started` is on the clock of `time.perf_counter`; `peer`: the address at the
+    connection's other end."""
 
     method: bytes = b""
     target: bytes = b""
@@ -23,6 +24,7 @@ class Request:
     body: bytes = b""
     started: float = 0.0
     admitted: bool = False
+    peer: str = ""
     record: Record | None = None
 
     @property
@@ -38,13 +40,14 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """`last`: the connection ends with this answer."""
+    """`last`: the connection ends with this answer; `reason`: why it is no good one, for who is told of requests."""
 
     status: int
     body: bytes
     kind: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
     last: bool = False
+    reason: str = ""
 
 
 class Application(Protocol):
@@ -56,8 +59,8 @@ class Application(Protocol):
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to a whole request: at once, or later."""
 
-    def malformed(self, status: int, detail: str) -> Answer:
-        """The answer to what is no request, or one beyond a limit."""
+    def malformed(self, request: Request, status: int, detail: str) -> Answer:
+        """The answer to what is no request, or one beyond a limit; `request` has what is known of it."""
 
 
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}

@@ -51,6 +51,9 @@ async def list_runs(
     identity: Reader,
     owner: Annotated[Label | None, Query(description="Only this owner's.")] = None,
     state: Annotated[list[RunState] | None, Query(description="Only in one of these states.")] = None,
+    name: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Only those that are called so.")
+    ] = None,
     schedule: Annotated[str | None, Query(description="Only those of a schedule, <owner>/<name>.")] = None,
     group: Annotated[str | None, Query(description="Only members of this sweep or pipeline.")] = None,
     before: Annotated[str | None, Query(description="Only those older than this run.")] = None,
@@ -68,7 +71,7 @@ async def list_runs(
     if owner is not None:
         owners = frozenset({owner}) if owners is None or owner in owners else frozenset()
     asked = [parse_result(one) for one in result or ()]
-    query = RunQuery(owners, state, schedule, group, before, asked, limit)
+    query = RunQuery(owners, state, schedule, group, before, asked, limit, name)
     found = await parts.store.list_runs(query)
     return RunList(items=list(await asyncio.gather(*(_told(parts, run) for run in found))))
 
@@ -82,6 +85,11 @@ async def list_runs(
 async def post_run(body: RunWrite, parts: PartsDep, identity: Writer, actor: ActorDep, response: Response) -> Run:
     """Checked whole before it is queued; of two with one `idempotency_key` one is a run, and both are told of it."""
     owner = whose(identity, body.owner, "the run")
+    if body.spec.takes_a_file:
+        raise InvalidInput(
+            "spec.score: it takes {file} or {stem}, which only new files of a schedule fill in",
+            remedy="Name the data, or make a schedule that watches a folder: on_files.",
+        )
     spec = await settle(parts, identity, owner, body.spec)
     run = await parts.store.submit_run(
         owner, spec, created_by=actor.who, idempotency_key=body.idempotency_key, source=actor.source

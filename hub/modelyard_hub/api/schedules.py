@@ -28,7 +28,7 @@ from modelyard_hub import cron
 from modelyard_hub.api.conditional import IfMatch, IfNoneMatch, creates, entity_tag, require_match
 from modelyard_hub.api.problems import responses
 from modelyard_hub.api.runs import settle
-from modelyard_hub.api.triggered import takes_a_file, triggered
+from modelyard_hub.api.triggered import triggered
 from modelyard_hub.auth import audience, owns, require_owner
 from modelyard_hub.parts import ActorDep, Parts, PartsDep, Reader, Writer, client_address
 from modelyard_hub.reconcile.file_triggers import filled
@@ -165,7 +165,7 @@ async def call_hook(
 
 async def _start(parts: Parts, schedule: Schedule, wanted: StartNow, source: str) -> Run:
     base = schedule.spec.run
-    if takes_a_file(base):
+    if base.takes_a_file:
         raise InvalidInput(
             f"the schedule {schedule.key} scores a file that comes, and there is none",
             remedy="Put a file into the folder that it watches, or score one with yard.score.",

@@ -42,8 +42,8 @@ def parse(text: str) -> Sample:
                 sample.errors += value if labels.get("code", "2")[:1] in "45" else 0
             elif name == "modelyard_in_flight":
                 sample.in_flight += value
-            elif name.endswith("process_resident_memory_bytes"):
-                sample.memory = value
+            elif name.endswith(("process_resident_memory_bytes", "modelyard_worker_memory_bytes")):
+                sample.memory = (sample.memory or 0) + value  # a model that is Python is in processes of its own
             elif name == "modelyard_request_seconds_bucket":
                 bound = float(labels["le"])
                 sample.buckets[bound] = sample.buckets.get(bound, 0) + value

@@ -6,7 +6,6 @@ from modelyard_api.endpoints import Identity
 from modelyard_api.errors import InvalidInput, NotFound
 from modelyard_api.names import registered_model
 from modelyard_api.parameters import check
-from modelyard_api.runs import RunSpec
 from modelyard_api.schedules import OnDrift, OnFiles, ScheduleSpec
 from modelyard_hub.parts import Parts
 from modelyard_hub.watched import Watcher
@@ -15,7 +14,7 @@ from modelyard_hub.watched import Watcher
 async def triggered(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec) -> ScheduleSpec:
     """The spec with the owner in names that have none. InvalidInput, InvalidParameter; Forbidden, Unavailable for a
     place that cannot be listed."""
-    if takes_a_file(spec.run) and (spec.on_files is None or spec.cron or spec.on_version or spec.on_drift):
+    if spec.run.takes_a_file and (spec.on_files is None or spec.cron or spec.on_version or spec.on_drift):
         # Not in the spec itself: a schedule of before would keep all from being read.
         raise InvalidInput(
             "spec.run.score: it takes {file} or {stem}, which only new files fill in",
@@ -28,13 +27,6 @@ async def triggered(parts: Parts, identity: Identity, owner: str, spec: Schedule
     _check_parameter(spec, spec.on_drift.parameter, {})
     named: OnDrift = spec.on_drift.model_copy(update={"model": registered_model(owner, spec.on_drift.model)})
     return spec.model_copy(update={"on_drift": named})
-
-
-def takes_a_file(run: RunSpec) -> bool:
-    """Whether it is a scoring of a file that is yet to come."""
-    return run.score is not None and any(
-        word in text for word in ("{file}", "{stem}") for text in (run.score.data, run.score.output)
-    )
 
 
 async def _check_files(parts: Parts, identity: Identity, owner: str, spec: ScheduleSpec, wanted: OnFiles) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import Field, ValidationError
 
 from modelyard_api.bounds import Strict
-from modelyard_api.endpoints import Identity
+from modelyard_api.endpoints import Identity, Key, KeyCreate
 from modelyard_api.errors import InvalidInput, StaleWrite
 from modelyard_api.names import Label
 from modelyard_api.volumes import RecoverOrder, RestoreOrder, Size, Volume, VolumeCreate
 from modelyard_hub import sessions
-from modelyard_hub.auth import WRITE, require_owner, require_scope
+from modelyard_hub.auth import WRITE, require_owner, require_reader, require_scope
 from modelyard_hub.panel.routes import SessionCookie
 from modelyard_hub.parts import Parts, PartsDep, client_address
 from modelyard_hub.store.records import Actor
 
 router = APIRouter(include_in_schema=False, prefix="/actions")
+_DAY = 24 * 3600
 PageHeader = Annotated[str | None, Header(alias="x-modelyard")]
 
 
@@ -117,6 +119,25 @@ def _signed_in(parts: Parts, session: str | None, page: str | None) -> Identity:
     sessions.check_page_token(parts.signer, page, identity)
     require_scope(identity, WRITE)
     return identity
+
+
+@router.post("/endpoints/{owner}/{name}/key", status_code=201)
+async def key(
+    owner: Label,
+    name: Label,
+    request: Request,
+    response: Response,
+    parts: PartsDep,
+    session: SessionCookie = None,
+    page: PageHeader = None,
+) -> Key:
+    """A key for a day, to try an endpoint from its own page. This answer alone holds the secret."""
+    identity = _signed_in(parts, session, page)
+    require_reader(identity, (await parts.store.get(owner, name)).endpoint)
+    require_owner(identity, owner, name)
+    response.headers["Cache-Control"] = "no-store"
+    wanted = KeyCreate(name=f"try-it-{token_hex(4)}", expires_in=_DAY)
+    return await parts.store.add_key(owner, name, wanted, Actor(identity.username, client_address(request)))
 
 
 async def _audit(parts: Parts, identity: Identity, request: Request, action: str, volume: Volume) -> None:

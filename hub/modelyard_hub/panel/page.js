@@ -15,7 +15,7 @@ const look = async () => {
     // the service is restarting; the next look finds it again
   }
 };
-// What a button has to know first: a form in a dialog; null where it is given up. It stands beside <main>, which changes.
+// What a button has to know first, or says: a form in a dialog; null where it is given up. It stands beside <main>, which changes.
 const fill = (form) =>
   new Promise((resolve) => {
     const dialog = document.createElement("dialog");
@@ -31,6 +31,7 @@ const fill = (form) =>
       const input = add("label", field.label).appendChild(document.createElement("input"));
       Object.assign(input, { name: field.name, required: !!field.required, value: field.value ?? "" });
       if (field.number) Object.assign(input, { type: "number", min: "1" });
+      if (field.kept) Object.assign(input, { readOnly: true, autocomplete: "off", onfocus: () => input.select() });
       return input;
     });
     const foot = add("p", "");
@@ -43,13 +44,39 @@ const fill = (form) =>
       if (!inputs.every((input) => input.reportValidity())) return;
       end(Object.fromEntries(inputs.filter((i) => i.value).map((i) => [i.name, i.type === "number" ? `${i.value}Gi` : i.value])));
     };
-    add("button", "Cancel", foot).onclick = () => end(null);
-    add("button", form.go, foot).onclick = go;
+    add("button", form.go ? "Cancel" : "Close", foot).onclick = () => end(null);
+    if (form.go) add("button", form.go, foot).onclick = go;
     dialog.onkeydown = (event) => event.key === "Enter" && event.target.tagName === "INPUT" && go();
     dialog.oncancel = () => end(null);
     document.body.append(dialog);
     dialog.showModal();
   });
+// What came of it as `found`, or what went wrong as `said`.
+const order = async (what, body) => {
+  try {
+    const answer = await fetch(`actions/${what}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-modelyard": document.querySelector("header").dataset.token },
+      body: JSON.stringify(body),
+    });
+    const found = answer.status === 204 ? {} : await answer.json();
+    return answer.ok ? { found } : { said: `${found.detail ?? found.title}. ${found.remedy ?? ""}` };
+  } catch {
+    return { said: "Nothing answers. Try again in a moment." };
+  }
+};
+// A key is made, and shown this once: nothing keeps its secret.
+const makeKey = async (button) => {
+  button.disabled = true;
+  const { found, said } = await order(`endpoints/${button.dataset.key}/key`, {});
+  button.disabled = false;
+  button.blur();
+  await fill({
+    title: found ? `A key for ${button.dataset.key}` : "No key was made",
+    says: said ?? `It is shown this once, works within seconds and for a day. Its name is ${found.name}.`,
+    fields: found ? [{ label: "Key", name: "key", value: found.secret, kept: true }] : [],
+  });
+};
 // A button of a row: what it does is a path below `actions/`, with the row's number where it has one.
 const act = async (button) => {
   if (button.dataset.ask && !confirm(button.dataset.ask)) return;
@@ -64,18 +91,7 @@ const act = async (button) => {
     Object.assign(body, given);
   }
   button.disabled = true;
-  let said = "";
-  try {
-    const answer = await fetch(`actions/${button.dataset.do}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-modelyard": document.querySelector("header").dataset.token },
-      body: JSON.stringify(body),
-    });
-    const problem = answer.ok ? {} : await answer.json();
-    said = answer.ok ? "" : `${problem.detail ?? problem.title}. ${problem.remedy ?? ""}`;
-  } catch {
-    said = "Nothing answers. Try again in a moment.";
-  }
+  const { said } = await order(button.dataset.do, body);
   button.disabled = false;
   if (said) document.querySelector(".said").textContent = said;
   else {
@@ -86,5 +102,7 @@ const act = async (button) => {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-do]");
   if (button) act(button);
+  const key = event.target.closest("button[data-key]");
+  if (key) makeKey(key);
 });
 setInterval(() => document.hidden || look(), 3000);

@@ -9,6 +9,7 @@ from importlib.resources import files
 from modelyard_api.conditions import ConditionStatus, find
 from modelyard_api.endpoints import Endpoint, Identity, RevisionStatus
 from modelyard_api.names import serve_path
+from modelyard_hub.auth import owns
 
 _STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 _SCRIPT = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
@@ -94,11 +95,18 @@ def _card(endpoint: Endpoint, identity: Identity, site: str) -> str:
     url = endpoint.status.url or f"{site}{serve_path(endpoint.owner, endpoint.name)}"
     mine = "" if endpoint.owner == identity.owner else ' <span class="shared">shared</span>'
     message = f'<p class="message">{escape(message)}</p>' if message and kind != "good" else ""
+    # Who may make keys may have one here: the page to try it wants one, of people who are signed in, too.
+    place = f"{escape(endpoint.owner)}/{escape(endpoint.name)}"
+    key = (
+        f' <span class="do"><button data-key="{place}">Key for a day</button></span>'
+        if owns(identity, endpoint.owner)
+        else ""
+    )
     description = f'<p class="description">{escape(endpoint.spec.description)}</p>' if endpoint.spec.description else ""
     return f"""<article id="{escape(endpoint.owner)}--{escape(endpoint.name)}">
 <h3>{title}{mine} <span class="state {kind}">{escape(word)}</span></h3>{description}{message}
 {_traffic(endpoint)}<p class="url"><code>{escape(url)}</code>
-<a href="{escape(url.rstrip("/"))}/">Try it</a></p></article>"""
+<a href="{escape(url.rstrip("/"))}/">Try it</a>{key}</p></article>"""
 
 
 def _traffic(endpoint: Endpoint) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from modelyard_api.errors import Conflict, InvalidInput, ModelyardError
 from modelyard_api.runs import Run, RunSpec, RunState
-from modelyard_api.schedules import OnDrift, Schedule
+from modelyard_api.schedules import OnDrift, Schedule, Trouble
 from modelyard_api.scoring import parse_model
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.guarded import keep_on
@@ -18,6 +18,7 @@ from modelyard_hub.store.run_rows import RunQuery
 log = logging.getLogger(__name__)
 EVERY = 10.0
 """Seconds between looks."""
+_NEVER = datetime.fromtimestamp(0, UTC)
 _LOOKED_AT = 500
 """Runs of an owner among which the newest scoring is looked for."""
 
@@ -32,6 +33,8 @@ class Schedules(Protocol):
     async def start_once(
         self, schedule: Schedule, spec: RunSpec, key: str, source: str, apart: timedelta | None = None
     ) -> Run | None: ...
+
+    async def trouble(self, schedule: Schedule, trigger: str, what: Trouble | None) -> bool: ...
 
 
 class Runs(Protocol):
@@ -62,18 +65,38 @@ class DriftTriggers:
                 if schedule.owner not in ended:
                     wanted = RunQuery(owners=[schedule.owner], states=[RunState.succeeded], limit=_LOOKED_AT)
                     ended[schedule.owner] = await self._runs.list_runs(wanted)
-                run = await self._start(schedule, schedule.spec.on_drift, ended[schedule.owner])
-            except Conflict:
-                continue
-            except ModelyardError as error:
-                log.warning(
-                    "schedule %s: looking for drift of %s: %s", schedule.key, schedule.spec.on_drift.model, error
-                )
+                run = await self._look_at(schedule, schedule.spec.on_drift, ended[schedule.owner])
             except Exception:  # one schedule's trouble is not the others'
                 log.exception("schedule %s: looking for drift", schedule.key)
             else:
                 started += [run] if run is not None else []
         return started
+
+    async def _look_at(self, schedule: Schedule, wanted: OnDrift, ended: Sequence[Run]) -> Run | None:
+        """The run that it starts; what keeps it from that is told as the schedule's."""
+        run, trouble = None, self._unmeasured(schedule, wanted, ended)
+        try:
+            run = await self._start(schedule, wanted, ended)
+        except Conflict:
+            pass  # a run of it has not ended
+        except ModelyardError as error:
+            trouble = self._trouble(type(error).__name__, str(error))
+        if await self._schedules.trouble(schedule, "drift", trouble) and trouble is not None:
+            log.warning("schedule %s: looking for drift of %s: %s", schedule.key, wanted.model, trouble.message)
+        return run
+
+    def _unmeasured(self, schedule: Schedule, wanted: OnDrift, ended: Sequence[Run]) -> Trouble | None:
+        """Where the newest scoring cannot say whether there is drift."""
+        scoring = newest_scoring(ended, wanted.model)
+        told = None if scoring is None else scoring.status.results.get("drift")
+        if scoring is None or not isinstance(told, str) or (scoring.status.ended or _NEVER) <= schedule.created_at:
+            return None
+        return self._trouble(
+            "DriftNotMeasured", f"The newest scoring of {wanted.model}, run {scoring.id}, says: {told}"
+        )
+
+    def _trouble(self, reason: str, message: str) -> Trouble:
+        return Trouble(trigger="drift", reason=reason, message=message[:1000], since=self._now())
 
     async def _start(self, schedule: Schedule, wanted: OnDrift, ended: Sequence[Run]) -> Run | None:
         scoring = newest_scoring(ended, wanted.model)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.runs import Run, RunSpec
-from modelyard_api.schedules import NewFile, OnFiles, Schedule, Skipped
+from modelyard_api.schedules import NewFile, OnFiles, Schedule, Skipped, Trouble
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.guarded import keep_on
 from modelyard_hub.listing import Listed, too_slow
@@ -44,6 +44,8 @@ class Schedules(Protocol):
     ) -> Run | None: ...
 
     async def note(self, schedule: Schedule, what: Skipped) -> None: ...
+
+    async def trouble(self, schedule: Schedule, trigger: str, what: Trouble | None) -> bool: ...
 
 
 class Listing(Protocol):
@@ -74,7 +76,6 @@ class FileTriggers:
         )
         self._steady: dict[str, dict[str, tuple[str, float]]] = {}
         self._busy: dict[str, asyncio.Task[Run | None]] = {}
-        self._told: dict[str, str] = {}
 
     async def run(self) -> None:
         """For ever. What fails is tried again with the next look."""
@@ -84,9 +85,8 @@ class FileTriggers:
         """Once; the runs that it started. A place that does not answer holds up no other one: what takes longer goes on
         beside the next look."""
         known = [schedule for schedule in await self._schedules.list() if schedule.spec.on_files is not None]
-        for kept in (self._steady, self._told):
-            for key in kept.keys() - {schedule.key for schedule in known}:
-                del kept[key]
+        for key in self._steady.keys() - {schedule.key for schedule in known}:
+            del self._steady[key]
         mine = []
         for schedule in known:
             if schedule.key not in self._busy:
@@ -108,13 +108,15 @@ class FileTriggers:
 
     async def _look_at(self, schedule: Schedule) -> Run | None:
         try:
-            run = await self._start(schedule)
-            self._told.pop(schedule.key, None)
+            try:
+                run = await self._start(schedule)
+            except Conflict:
+                run = None  # a run of it has not ended
+            except ModelyardError as error:
+                await self._tell(schedule, str(error))
+                return None
+            await self._schedules.trouble(schedule, "files", None)
             return run
-        except Conflict:
-            return None  # a run of it has not ended
-        except ModelyardError as error:
-            await self._tell(schedule, str(error))
         except Exception:  # one schedule's trouble is not the others'
             log.exception("schedule %s: looking for new files", schedule.key)
         return None
@@ -163,14 +165,12 @@ class FileTriggers:
         return [NewFile(digest=d, location=fresh[d].location) for d in ready[: wanted.at_most]]
 
     async def _tell(self, schedule: Schedule, why: str) -> None:
-        """Among what the schedule tells, once for each trouble."""
-        if self._told.get(schedule.key) == why:
-            return
-        self._told[schedule.key] = why
-        log.warning("schedule %s: looking for new files: %s", schedule.key, why)
-        await self._schedules.note(
-            schedule, Skipped(due=datetime.now(UTC), reason="FilesUnavailable", message=why[:1000])
-        )
+        """As what keeps the schedule from starting runs, while it lasts; once for each also among what it missed."""
+        now, reason, message = datetime.now(UTC), "FilesUnavailable", why[:1000]
+        trouble = Trouble(trigger="files", reason=reason, message=message, since=now)
+        if await self._schedules.trouble(schedule, "files", trouble):
+            log.warning("schedule %s: looking for new files: %s", schedule.key, why)
+            await self._schedules.note(schedule, Skipped(due=now, reason=reason, message=message))
 
 
 def spec_for(schedule: Schedule, files: Sequence[NewFile]) -> RunSpec:

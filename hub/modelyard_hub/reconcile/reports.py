@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelyard_api.runs import PROGRESS, Progress, RunReport
+from modelyard_api.runs import PROGRESS, Progress, RunReport, rows_in_words
 from modelyard_api.tasks import RESULTS, shard_output
 from modelyard_hub.runtimes.outputs import open_output
 
@@ -43,14 +43,8 @@ def together(reports: Sequence[RunReport]) -> RunReport:
         results |= report.results
     failed = [report for report in reports if report.reason]
     first = next((report for report in failed if report.reason != "Stopped"), failed[0] if failed else RunReport())
-    said = [f"{i}: {r.progress.last_output}" for i, r in enumerate(reports) if r.progress.last_output]
-    elapsed = [report.progress.elapsed for report in reports if report.progress.elapsed is not None]
-    expected = [report.progress.expected for report in reports if report.progress.expected is not None]
-    progress = Progress(
-        last_output="; ".join(said)[:_LONGEST], elapsed=max(elapsed, default=None), expected=max(expected, default=None)
-    )
     return RunReport(
-        progress=progress,
+        progress=_progress([report.progress for report in reports]),
         results=results,
         failure=first.failure,
         reason=first.reason,
@@ -58,3 +52,24 @@ def together(reports: Sequence[RunReport]) -> RunReport:
         peak_memory=max((report.peak_memory or 0 for report in reports), default=0) or None,
         mlflow_run_id=next((report.mlflow_run_id for report in reports if report.mlflow_run_id), ""),
     )
+
+
+def _progress(each: Sequence[Progress]) -> Progress:
+    """One progress of all shards; before the first of them scores, what they do."""
+    elapsed, expected, totals = (
+        [value for one in each if (value := getattr(one, name)) is not None]
+        for name in ("elapsed", "expected", "total")
+    )
+    far = Progress(
+        rows=sum(one.rows or 0 for one in each) if any(one.rows is not None for one in each) else None,
+        rejected=sum(one.rejected for one in each),
+        total=max(totals, default=None),
+        # Each tells the rate of all that it has done: one that is done adds nothing to what comes.
+        rate=round(sum(one.rate or 0.0 for one in each if not one.shards_done), 1),
+        shards=len(each),
+        shards_done=sum(one.shards_done for one in each),
+        elapsed=max(elapsed, default=None),
+        expected=max(expected, default=None),
+    )
+    said = "; ".join(dict.fromkeys(one.last_output for one in each if one.last_output))
+    return far.model_copy(update={"last_output": (said if far.rows is None else rows_in_words(far))[:_LONGEST]})

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from modelyard_api.errors import Conflict, InvalidInput, ModelyardError
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.runs import Run, RunReport, RunState, attempt_folder, task_name
+from modelyard_api.runs import CANNOT_SCORE, Run, RunReport, RunState, attempt_folder, task_name
 from modelyard_api.tasks import TaskState
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.reconcile.reports import read_report
@@ -115,6 +115,10 @@ class RunSteps:
 
     async def _start(self, action: Start) -> None:
         stored, run = action.stored, action.stored.run
+        if run.spec.takes_a_file:  # of a schedule that was stored before these were refused
+            why = "It takes {file} or {stem}, which only new files fill in, and what started it is none."
+            await self._refuse(stored, CANNOT_SCORE, f"{why} Let on_files alone start the schedule.")
+            return
         try:
             variables, files = await self._secrets.given(run)
         except InvalidInput as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Protocol
 
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.runs import Run, RunSpec
-from modelyard_api.schedules import Schedule
+from modelyard_api.schedules import Schedule, Trouble
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.guarded import keep_on
 
@@ -22,6 +23,8 @@ class Schedules(Protocol):
     async def list(self) -> tuple[Schedule, ...]: ...
 
     async def start_once(self, schedule: Schedule, spec: RunSpec, key: str, source: str) -> Run | None: ...
+
+    async def trouble(self, schedule: Schedule, trigger: str, what: Trouble | None) -> bool: ...
 
 
 class Versions(Protocol):
@@ -54,15 +57,23 @@ class Triggers:
                     newest[model] = await self._versions.newest(model)
                 doing = f"starting a run for version {newest[model]} of {model}"
                 run = await self._start(schedule, newest[model])
+                await self._schedules.trouble(schedule, "version", None)
             except Conflict:
                 continue
             except ModelyardError as error:
-                log.warning("schedule %s: %s: %s", schedule.key, doing, error)
+                await self._tell(schedule, doing, error)
             except Exception:  # one schedule's trouble is not the others'
                 log.exception("schedule %s: %s", schedule.key, doing)
             else:
                 started += [run] if run is not None else []
         return started
+
+    async def _tell(self, schedule: Schedule, doing: str, error: ModelyardError) -> None:
+        """As what keeps the schedule from starting runs, while it lasts."""
+        message, now = f"{doing}: {error}"[:1000], datetime.now(UTC)
+        trouble = Trouble(trigger="version", reason=type(error).__name__, message=message, since=now)
+        if await self._schedules.trouble(schedule, "version", trouble):
+            log.warning("schedule %s: %s", schedule.key, message)
 
     async def _start(self, schedule: Schedule, version: int) -> Run | None:
         """The run for a version; None where it is not new."""

@@ -25,6 +25,7 @@ MLFLOW = "modelyard-mlflow"
 CONNECT = "modelyard-connect"
 AGAIN = "modelyard-again"
 NO_COOKIES = "modelyard-no-cookies"
+APART = "modelyard-apart"
 AGAIN_MAX_BODY = 1024 * 1024
 """Bytes of a body that is kept until the answer comes; calls with a larger one are sent once."""
 AUTHORIZE_MAX_BODY = 64 * 1024
@@ -85,7 +86,7 @@ def endpoint_section(route: EndpointRoute, entrypoints: Sequence[str] = ("web",)
     """Everything of one endpoint."""
     path, name = serve_path(route.owner, route.name), route.id
     rule = f"Path(`{path}`) || PathPrefix(`{path}/`)"
-    common = {"entryPoints": [*entrypoints], "middlewares": [f"{name}.strip", NO_COOKIES, AGAIN, CONNECT]}
+    common = {"entryPoints": [*entrypoints], "middlewares": [f"{name}.strip", NO_COOKIES, APART, AGAIN, CONNECT]}
     routers: Json = {name: {**common, "rule": rule, "service": name, "priority": ENDPOINT_PRIORITY}}
     services: Json = {name: _weighted(route)}
     for number in sorted(set(route.servers) | set(route.weights)):
@@ -194,6 +195,7 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
         },
         # Model servers run their owners' code: the browser's cookies for the hub are none of their business.
         NO_COOKIES: {"headers": {"customRequestHeaders": {"Cookie": ""}}},
+        APART: {"headers": _apart()},
     }
     sections += [hub_section(hub, options.entrypoints), mlflow_section(options), no_endpoint_section(options)]
     sections.append(Section({}, {}, shared))
@@ -203,6 +205,34 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
         "middlewares": {k: v for s in sections for k, v in s.middlewares.items()},
     }
     return {"http": {kind: members for kind, members in kinds.items() if members}}
+
+
+def _apart() -> Json:
+    """Headers of all that model servers answer: their owners' code may answer a page, at the address of the hub itself.
+
+    In a browser such a page has an origin of its own (`sandbox` without allow-same-origin): it reads nothing of the
+    hub's, and nothing that it asks has the person's cookies. The page to try an endpoint is one, too, so that endpoints
+    can be asked from there (origin `null`): with a key as anybody may, and never with cookies."""
+    return {
+        "customResponseHeaders": {
+            "Content-Security-Policy": "sandbox allow-scripts allow-forms allow-downloads; connect-src 'self'; "
+            "form-action 'none'; base-uri 'none'; frame-src 'none'; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            # Browsers show no page that has both this and a sandbox, which keeps it from its opener as well.
+            "Cross-Origin-Opener-Policy": "",
+            # What would change the browser's state for the hub's pages.
+            "Set-Cookie": "",
+            "Clear-Site-Data": "",
+            "Service-Worker-Allowed": "",
+        },
+        "accessControlAllowOriginList": ["null"],
+        "accessControlAllowMethods": ["GET", "POST"],
+        "accessControlAllowHeaders": ["Authorization", "Content-Type", REVISION_HEADER],
+        "accessControlExposeHeaders": [REVISION_HEADER, "X-Request-Id"],
+        "accessControlMaxAge": 600,
+        "addVaryHeader": True,
+    }
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.errors import Conflict, NotFound
@@ -46,6 +46,7 @@ class RunQuery:
     before: str | None = None
     results: Collection[ResultFilter] = ()
     limit: int = 200
+    name: str | None = None
 
 
 def find(connection: Connection, run_id: str) -> StoredRun | None:
@@ -116,6 +117,8 @@ def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
         found = found.where(runs.c.state.in_([state.value for state in wanted.states]))
     if wanted.schedule is not None:
         found = found.where(runs.c.schedule == wanted.schedule)
+    if wanted.name is not None:
+        found = found.where(_called(wanted.name))
     if wanted.group is not None:
         found = found.where(runs.c.group == wanted.group)
     if wanted.before is not None:
@@ -126,6 +129,15 @@ def query(connection: Connection, wanted: RunQuery) -> tuple[StoredRun, ...]:
     for one in wanted.results:
         found = found.where(result_rows.holds(one, connection.dialect.name))
     return tuple(record(row) for row in connection.execute(found))
+
+
+def _called(name: str) -> ColumnElement[bool]:
+    """As `RunSpec.called` says it."""
+    spec, file = runs.c.spec, f"/{name}.ipynb"
+    path = "/" + spec[("notebook", "path")].as_string()
+    notebook = func.substr(path, func.length(path) - len(file) + 1) == file
+    unnamed = or_(notebook, spec[("score", "model")].as_string() == name)
+    return or_(spec["name"].as_string() == name, and_(spec["name"].as_string() == "", unnamed))
 
 
 def open_(connection: Connection) -> tuple[StoredRun, ...]:

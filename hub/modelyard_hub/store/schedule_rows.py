@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.errors import Conflict, NotFound, StaleWrite
 from modelyard_api.runs import RunStatus
-from modelyard_api.schedules import KEPT, LastRun, Schedule, ScheduleSpec, ScheduleStatus, Skipped
+from modelyard_api.schedules import KEPT, LastRun, Schedule, ScheduleSpec, ScheduleStatus, Skipped, Trouble
 from modelyard_hub.store.records import Actor, RunsOf
 from modelyard_hub.store.run_rows import OPEN, THERE, never_ran
 from modelyard_hub.store.tables import runs, schedules
@@ -56,6 +56,7 @@ def create(connection: Connection, key: tuple[str, str], spec: ScheduleSpec, act
 def write(connection: Connection, before: Schedule, spec: ScheduleSpec, actor: Actor, now: datetime) -> Schedule:
     """Another spec; StaleWrite. With other times, or after a pause, nothing is due before now."""
     values: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "runs_as": actor.who, "updated_at": now}
+    values["troubles"] = []  # those of another spec
     times = (before.spec.cron, before.spec.time_zone, before.spec.paused)
     if times != (spec.cron, spec.time_zone, spec.paused):
         values["cursor"] = now
@@ -98,6 +99,24 @@ def note(connection: Connection, schedule: Schedule, what: Skipped) -> None:
         connection.execute(update(schedules).where(mine).values(skipped=after))
 
 
+def trouble(connection: Connection, schedule: Schedule, trigger: str, what: Trouble | None) -> bool:
+    """Keep what is wrong with a trigger, or that nothing is; False where that is known, or the schedule is another one
+    by now. What stays the same is so since it began."""
+    mine = _mine(schedule)
+    kept = connection.execute(select(schedules.c.troubles).where(mine).with_for_update()).scalar_one_or_none()
+    if kept is None:
+        return False
+    before = [one for one in kept if one["trigger"] == trigger]
+    if [(one["reason"], one["message"]) for one in before] == ([(what.reason, what.message)] if what else []):
+        return False
+    after = [one for one in kept if one["trigger"] != trigger]
+    if what is not None:
+        since = [one["since"] for one in before if one["reason"] == what.reason]
+        after.append(what.model_dump(mode="json") | ({"since": since[0]} if since else {}))
+    connection.execute(update(schedules).where(mine).values(troubles=after))
+    return True
+
+
 def is_running(connection: Connection, key: str) -> bool:
     """Whether a run of the schedule has not ended."""
     mine = (runs.c.schedule == key) & runs.c.state.in_(OPEN)
@@ -138,6 +157,7 @@ def _last(connection: Connection, key: str) -> LastRun | None:
 
 def _schedule(row: Row[Any], last: LastRun | None) -> Schedule:
     skipped = tuple(Skipped.model_validate(one) for one in row.skipped)
+    troubles = tuple(Trouble.model_validate(one) for one in row.troubles)
     return Schedule(
         owner=row.owner,
         name=row.name,
@@ -147,5 +167,5 @@ def _schedule(row: Row[Any], last: LastRun | None) -> Schedule:
         created_at=row.created_at,
         updated_at=row.updated_at,
         spec=ScheduleSpec.model_validate(row.spec),
-        status=ScheduleStatus(last=last, skipped=skipped, cursor=row.cursor),
+        status=ScheduleStatus(last=last, skipped=skipped, troubles=troubles, cursor=row.cursor),
     )

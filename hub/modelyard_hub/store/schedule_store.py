@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from modelyard_api.endpoints import EventKind
 from modelyard_api.errors import Conflict, StaleWrite
 from modelyard_api.runs import Run, RunSpec
-from modelyard_api.schedules import NewFile, Schedule, ScheduleSpec, Skipped
+from modelyard_api.schedules import NewFile, Schedule, ScheduleSpec, Skipped, Trouble
 from modelyard_hub.store import file_rows, history_rows, run_rows, schedule_rows
 from modelyard_hub.store.database import Database
 from modelyard_hub.store.feed import Feed
@@ -224,6 +224,12 @@ class ScheduleStore:
     async def note(self, schedule: Schedule, what: Skipped) -> None:
         """A due time has no run after all."""
         await self._database.write(lambda c: schedule_rows.note(c, schedule, what))
+
+    async def trouble(self, schedule: Schedule, trigger: str, what: Trouble | None) -> bool:
+        """What keeps a trigger from starting runs now, or nothing; whether that is news."""
+        if what is None and all(one.trigger != trigger for one in schedule.status.troubles):
+            return False
+        return await self._database.write(lambda c: schedule_rows.trouble(c, schedule, trigger, what))
 
     def _audit(self, connection: Connection, actor: Actor, action: str, schedule: Schedule) -> None:
         detail = {"cron": schedule.spec.cron, "time_zone": schedule.spec.time_zone, "paused": schedule.spec.paused}

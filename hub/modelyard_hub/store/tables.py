@@ -156,6 +156,7 @@ schedules = Table(
     Column("spec", JSON, nullable=False),
     Column("cursor", UtcDateTime, nullable=False),
     Column("skipped", JSON, nullable=False),
+    Column("troubles", JSON, nullable=False, server_default="[]"),
     UniqueConstraint("owner", "name"),
 )
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.cluster import Cluster
+from harness.kubernetes import binaries
 from harness.release import Release, release
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """For what renders alone: that needs no cluster."""
+    return binaries.program("helm")
 
 
 @pytest.fixture(scope="session")

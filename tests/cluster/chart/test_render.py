@@ -179,3 +179,67 @@ def test_profiles_are_the_hubs(cluster: Cluster, tmp_path: Path) -> None:
     assert [(p.name, p.cpu.max, p.gpus.max) for p in found] == [("small", 1, 0), ("gpu", 4, 1)]
     assert found[1].description == declared[1]["description"]
     assert "profiles" not in one(render(cluster.helm), "ConfigMap", "modelyard-settings")["data"]["modelyard.toml"]
+
+
+def collectors(helm: Path, folder: Path, **values: Any) -> list[Manifest]:
+    """What model servers may reach for their spans: the rules that are there only where traces are on."""
+    (folder / "values.yaml").write_text(yaml.safe_dump(values))
+    whole, without = (
+        one(render(helm, *files), "NetworkPolicy", "modelyard-model-server")["spec"]["egress"]
+        for files in ((folder / "values.yaml",), ())
+    )
+    assert [rule for rule in whole if rule in without] == without
+    return [rule for rule in whole if rule not in without]
+
+
+def test_model_servers_reach_the_collector_of_traces_and_nothing_further(helm: Path, tmp_path: Path) -> None:
+    url = "http://otel.observability.svc:4318"
+    pods = {"namespace": "observability", "podLabels": {"app.kubernetes.io/name": "otel"}}
+    inside = {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "otel"}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}},
+    }
+    traces = {"url": url, "share": 0.25, "collector": pods}
+    assert collectors(helm, tmp_path, traces=traces) == [{"ports": [{"port": 4318}], "to": [inside]}]
+    data = one(render(helm, tmp_path / "values.yaml"), "ConfigMap", "modelyard-settings")["data"]
+    settings = Settings(**tomllib.loads(data["modelyard.toml"]))
+    assert (settings.serve_otlp_url, settings.serve_trace_share) == (url, 0.25)
+
+    traces["collector"] = pods | {"port": 14318, "cidrs": ["10.9.0.0/24"]}
+    assert collectors(helm, tmp_path, traces=traces) == [
+        {"ports": [{"port": 14318}], "to": [inside, {"ipBlock": {"cidr": "10.9.0.0/24"}}]}
+    ]
+    own = {"url": "http://otel:4318/v1/traces", "collector": {"podLabels": {"app": "otel"}}}
+    assert collectors(helm, tmp_path, traces=own) == [
+        {"ports": [{"port": 4318}], "to": [{"podSelector": {"matchLabels": {"app": "otel"}}}]}
+    ]
+    by_address = [{"ports": [{"port": 443}], "to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}]
+    assert collectors(helm, tmp_path, traces={"url": "https://10.1.2.3"}) == by_address
+    assert collectors(helm, tmp_path, settings={"serve_otlp_url": "https://10.1.2.3"}) == by_address
+    assert collectors(helm, tmp_path, traces={"url": "https://otlp.example.com"}) == [], "it is outside, as is allowed"
+
+
+@pytest.mark.parametrize(
+    ("url", "internet"),
+    [
+        ("http://otel:4318", True),
+        ("http://otel.observability:4318", True),
+        ("http://otel.observability.svc.cluster.local:4318", True),
+        ("https://otlp.example.com", False),
+    ],
+)
+def test_a_collector_that_would_not_be_reached_is_refused(helm: Path, tmp_path: Path, url: str, internet: bool) -> None:
+    with pytest.raises(AssertionError, match=r"say what it is in traces\.collector"):
+        collectors(helm, tmp_path, traces={"url": url}, networkPolicy={"internet": internet})
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"traces": {"url": url}, "networkPolicy": {"enabled": False}}))
+    assert render(helm, tmp_path / "values.yaml")
+
+
+def test_only_model_servers_reach_the_collector(helm: Path, tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"traces": {"url": "http://10.1.2.3:4318"}}))
+    found = {
+        m["metadata"]["name"]
+        for m in render(helm, tmp_path / "values.yaml")
+        if m["kind"] == "NetworkPolicy" and "10.1.2.3/32" in str(m)
+    }
+    assert found == {"modelyard-model-server"}

@@ -18,7 +18,9 @@ from harness.served import Served, served
 from harness.wait import eventually
 from modelyard.widgets import looking
 from modelyard.widgets.unattended import PAGE, RunsPanel
-from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus
+from modelyard_api.runs import Failure, Progress, Run, RunState, RunStatus, rows_in_words
+from modelyard_api.schedules import Trouble
+from modelyard_hub.reconcile.file_triggers import FileTriggers
 
 BEGAN = datetime.now(UTC) - timedelta(seconds=75)
 
@@ -64,6 +66,16 @@ def test_how_far_each_is(api: Served, browser: None) -> None:
     assert least - 0.1 <= second["elapsed"] <= (datetime.now(UTC) - BEGAN).total_seconds() + 0.1
     assert (third["id"], third["state"], third["elapsed"]) == (waits.id, "queued", None)
     assert "works running, cell 3 of 7" in repr(tab.panel)
+
+
+def test_how_far_a_scoring_is(api: Served, browser: None) -> None:
+    run = submitted(api, name="scores")
+    far = Progress(rows=2_500_000, total=10_000_000, rate=52_000.0, shards=8, shards_done=1)
+    far.last_output = rows_in_words(far)
+    told(api, run, RunState.running, progress=far)
+    (row,) = rows(Tab(RunsPanel()))
+    assert row["share"] == 0.25
+    assert row["output"] == ("2,500,000 of 10,000,000 rows, 1 of 8 shards done, 52,000 a second, about 144 s left")
 
 
 def test_one_is_cancelled(api: Served, browser: None) -> None:
@@ -164,9 +176,28 @@ def test_schedules(api: Served, browser: None) -> None:
     assert tab.click("tab", tab="walls")["problem"]["remedy"] == "There are: runs, schedules, groups."
 
 
+def test_what_keeps_a_schedule_from_starting_runs(api: Served, browser: None, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scheduled(api, "incoming", on_files={"location": str(tmp_path / "in")})
+    tab = Tab(RunsPanel(tab="schedules"))
+    assert rows(tab)[0]["troubles"] == []
+    (tmp_path / "in").rmdir()
+    store, least = api.yard.parts.store, int(datetime.now(UTC).timestamp())
+    api.call(FileTriggers(store.schedules, api.yard.parts.places).look())
+    tab.click("tab", tab="schedules")
+    (told,) = rows(tab)[0]["troubles"]
+    assert (told["trigger"], str(tmp_path / "in") in told["message"]) == ("files", True)
+    assert least <= told["since"] <= datetime.now(UTC).timestamp() + 1
+    assert rows(tab)[0]["missed"] is None, "it is told once"
+    assert told["message"] in repr(tab.panel)
+
+
 def test_pages_of_schedules(api: Served, browser: None) -> None:
     for n in range(7):
         scheduled(api, f"{'n' * 61}{n}", "1,2,3,4,5,6,7,8,9 1,2,3,4,5,6,7,8,9,10,11 1-30 * MON-FRI")
+        made = api.call(api.yard.parts.store.schedules.get("ada", f"{'n' * 61}{n}"))
+        what = Trouble(trigger="files", reason="Away", message="no " * 200, since=BEGAN)
+        assert api.call(api.yard.parts.store.schedules.trouble(made, "files", what))
     tab = Tab(RunsPanel())
     tab.click("tab", tab="schedules")
     assert (len(rows(tab)), tab.panel.view["more"]) == (5, True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -9,6 +10,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from harness.api import API, Yard, body, problem
+from harness.model_server import serving as model_server
+from harness.packages import write_moody
+from harness.wait import eventually
 from harness.web import serving
 from modelyard_hub.api.scrape import parse, total
 from modelyard_hub.reconcile.names import workload_name
@@ -53,6 +57,17 @@ def test_sums_over_replicas() -> None:
         "latency_ms": ((1.0, 0), (2.0, 100), (10.0, 200), (None, 200)),
         "memory_bytes": 200_000_000,
     }
+
+
+def test_memory_is_that_of_the_models_own_processes_too(tmp_path: Path) -> None:
+    write_moody(tmp_path / "package")
+    with model_server(tmp_path / "package", open=True, workers=2) as (client, process):
+        up = lambda: "modelyard_workers 2.0" in client.get("/metrics").text  # noqa: E731
+        eventually(up, timeout=60, what="both are up")
+        whole = psutil.Process(process.pid)
+        used = sum(one.memory_info().rss for one in (whole, *whole.children()))
+        assert len(whole.children()) == 2
+        assert parse(client.get("/metrics").text).memory == pytest.approx(used, rel=0.1)
 
 
 def test_nothing_scraped_has_no_latency() -> None:

@@ -222,7 +222,8 @@ async def test_of_a_run_in_shards_log_and_report_are_those_of_all(yard: Yard) ->
         run = (await ada.post(f"{API}/runs", json=wanted)).json()["id"]
         place = yard.parts.artifacts.place(attempt_folder("ada", run, 1))
         for index in range(2):
-            told = RunReport(progress=Progress(last_output=f"{index} rows"), results={"rows": 9} if index else {})
+            far = Progress(last_output="so far", rows=4 + index, total=20, rate=2.0)
+            told = RunReport(progress=far, results={"rows": 9} if index else {})
             output = shard_output(place, index)
             await yard.parts.artifacts.write(output, f"{RESULTS}/{PROGRESS}", told.model_dump_json().encode())
             await yard.parts.artifacts.write(output, "log", f"one\nthis is {index}\n".encode())
@@ -230,7 +231,11 @@ async def test_of_a_run_in_shards_log_and_report_are_those_of_all(yard: Yard) ->
         found = (await ada.get(f"{API}/runs/{run}/logs?lines=2")).json()["lines"]
         assert found == ["shard 0: this is 0", "shard 1: this is 1"]
         status = (await ada.get(f"{API}/runs/{run}")).json()["status"]
-        assert (status["results"], status["progress"]["last_output"]) == ({"rows": 9}, "0: 0 rows; 1: 1 rows")
+        assert (status["results"], status["progress"]["last_output"]) == (
+            {"rows": 9},
+            "9 of 20 rows, 0 of 2 shards done, 4 a second, about 3 s left",
+        )
+        assert (status["progress"]["rows"], status["progress"]["shards"]) == (9, 2)
         work["shards"] = 101
         problem(await ada.post(f"{API}/runs", json=wanted), 422, "InvalidInput")
 
@@ -246,6 +251,7 @@ async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:
     for work, words in (
         ({"model": "models:/churn/9"}, "no version 9; it has 1, 2, 3, 4"),
         ({"model": "models:/churn/two"}, "names no model version"),
+        ({"data": "/in/{file}"}, "only new files of a schedule fill in"),
         ({"data": "in.parquet"}, "spec.score.data: 'in.parquet' is neither an absolute path nor s3://bucket/key"),
         ({"output": "out"}, "spec.score.output: 'out' is neither"),
         ({"options": {"max_rejects": 2}}, "spec.score.options.max_rejects"),

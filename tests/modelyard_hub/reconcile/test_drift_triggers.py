@@ -135,6 +135,27 @@ async def test_whose_scorings_count(place: Place) -> None:
     assert len(await place.started()) == 1
 
 
+async def test_a_newest_scoring_that_measured_no_drift_is_told_until_one_does(place: Place) -> None:
+    async def troubles() -> list[tuple[str, str, datetime]]:
+        await place.started()
+        found = (await place.store.schedules.get("ada", "retrain")).status.troubles
+        return [(one.trigger, one.reason, one.since) for one in found]
+
+    assert await troubles() == [], "no scoring yet is no trouble"
+    place.now += timedelta(seconds=1)
+    began = place.now
+    first = await place.scored(drift="no drift is told: the package has no statistics of its training rows")
+    assert await troubles() == [("drift", "DriftNotMeasured", began)]
+    (told,) = (await place.store.schedules.get("ada", "retrain")).status.troubles
+    assert f"run {first.id}, says: no drift is told: the package has no statistics" in told.message
+    place.now += timedelta(seconds=1)
+    await place.scored(drift="no drift is told: the package has no statistics of its training rows")
+    assert await troubles() == [("drift", "DriftNotMeasured", began)], "since it began"
+    place.now += timedelta(seconds=1)
+    await place.scored(drift={"age": 0.1})
+    assert await troubles() == []
+
+
 async def test_two_hub_services_start_one(place: Place) -> None:
     other = Store(place.url, now=lambda: place.now)
     await other.open()

@@ -239,13 +239,51 @@ async def test_a_place_that_fails_is_told_once_and_holds_up_no_other(place: Plac
     for _ in range(3):
         await triggers.look()
     assert await place.runs("here") == [["a.csv"]]
-    (told,) = (await place.store.schedules.get("ada", "away")).status.skipped
-    assert told.reason == "FilesUnavailable"
+    status = (await place.store.schedules.get("ada", "away")).status
+    (told,), (trouble,) = status.skipped, status.troubles
+    assert told.reason == trouble.reason == "FilesUnavailable"
+    assert told.message == trouble.message
     assert told.message.startswith("the store of s3://lake does not answer")
+    assert (trouble.trigger, trouble.since) == ("files", told.due)
+    again = FileTriggers(place.store.schedules, troubled)
+    await again.look()
+    assert (await place.store.schedules.get("ada", "away")).status == status, (
+        "another hub service tells it no second time"
+    )
+    assert (await place.store.schedules.get("ada", "here")).status.troubles == ()
     troubled.broken = False
     place.put("b.away")
     await triggers.look()
     assert await place.runs("away") == [["b.away"]], "what came meanwhile is not lost"
+    assert (await place.store.schedules.get("ada", "away")).status.troubles == (), "it is over"
+
+
+async def test_a_folder_that_is_gone_is_told_with_its_name_until_it_is_there_again(place: Place) -> None:
+    await place.watch(settle=0)
+    triggers = place.triggers()
+    await triggers.look()
+    place.folder.rename(place.folder.with_name("away"))
+    await triggers.look()
+    (trouble,) = (await place.store.schedules.get("ada", "in")).status.troubles
+    assert str(place.folder) in trouble.message
+    place.folder.with_name("away").rename(place.folder)
+    place.put("a.csv")
+    await triggers.look()
+    assert await place.runs() == [["a.csv"]]
+    assert (await place.store.schedules.get("ada", "in")).status.troubles == ()
+
+
+async def test_a_change_of_the_schedule_ends_what_was_wrong_with_the_former(place: Place) -> None:
+    await place.watch(settle=0)
+    place.folder.rmdir()
+    await place.triggers().look()
+    before = await place.store.schedules.get("ada", "in")
+    assert len(before.status.troubles) == 1
+    await place.store.schedules.pause("ada", "in", True, ADA)
+    assert (await place.store.schedules.get("ada", "in")).status.troubles == ()
+    assert not await place.store.schedules.trouble(before, "files", before.status.troubles[0]), (
+        "it is another one by now"
+    )
 
 
 async def test_a_place_that_never_answers_is_told_and_holds_up_no_other(place: Place) -> None:

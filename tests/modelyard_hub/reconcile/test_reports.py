@@ -18,8 +18,28 @@ def test_results_are_those_of_the_one_that_ended_it_and_memory_is_the_most() -> 
     last = report("30 of 30 rows", results={"rows": 90}, peak_memory=7, mlflow_run_id="m")
     made = together([report("10 of 30 rows", peak_memory=9), last, RunReport()])
     assert (made.results, made.peak_memory, made.mlflow_run_id) == ({"rows": 90}, 9, "m")
-    assert made.progress.last_output == "0: 10 of 30 rows; 1: 30 of 30 rows"
     assert (made.progress.elapsed, made.reason) == (3.0, "")
+
+
+def test_how_far_they_are_is_one_progress() -> None:
+    def shard(rows: int | None, rate: float | None = None, done: int = 0, rejected: int = 0) -> RunReport:
+        far = Progress(rows=rows, rate=rate, total=90_000, shards=done, shards_done=done, rejected=rejected)
+        return RunReport(progress=far)
+
+    far = together([shard(30_000, 500.0, done=1), shard(10_000, 600.0, rejected=2), shard(None), RunReport()]).progress
+    assert (far.rows, far.total, far.rate, far.rejected) == (40_000, 90_000, 600.0, 2)
+    assert (far.shards, far.shards_done) == (4, 1)
+    assert far.last_output == ("40,000 of 90,000 rows, 1 of 4 shards done, 600 a second, 2 rejected, about 83 s left")
+    done = together([shard(45_000, 500.0, done=1), shard(45_000, 500.0, done=1)]).progress
+    assert done.last_output == "90,000 of 90,000 rows, 2 of 2 shards done, 0 a second"
+    unknown = together([RunReport(progress=Progress(rows=5, rate=2.0)), RunReport()]).progress
+    assert unknown.last_output == "5 rows, 0 of 2 shards done, 2 a second"
+
+
+def test_before_the_first_of_them_scores_it_is_told_what_they_do() -> None:
+    assert together([report("fetching ada.churn"), report("fetching ada.churn")]).progress.last_output == (
+        "fetching ada.churn"
+    )
 
 
 def test_it_failed_by_the_one_that_was_not_only_stopped() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from harness.instant_tasks import InstantTasks, Killed, Plug, Wallet
-from harness.runs import spec
+from harness.runs import SMALL, spec
 from modelyard_api.errors import Unavailable
-from modelyard_api.runs import Run, RunState, SecretUse
+from modelyard_api.runs import Run, RunSpec, RunState, ScoreWork, SecretUse
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import NoSecrets, RunOptions, RunSteps
@@ -160,6 +160,17 @@ async def test_a_secret_that_is_not_there_ends_it_before_it_starts(place: Place)
     wants = spec(secrets=(SecretUse(secret="db", env="DB_URL"),))
     run = await place.until_ended(await place.store.submit_run("ada", wants))
     assert (run.status.state, run.status.reason, place.tasks.ordered) == (RunState.failed, "NoSecret", [])
+
+
+async def test_a_scoring_of_a_file_that_never_came_ends_before_it_starts(place: Place) -> None:
+    """One of a schedule that was stored before such were refused."""
+    work = ScoreWork(model="churn", data="/in/{file}", output="/out/{stem}")
+    wanted = RunSpec(kind="score", score=work, resources=SMALL, retries=3)
+    due = datetime(2026, 11, 27, tzinfo=UTC)
+    run = await place.until_ended(await place.store.submit_run("ada", wanted, schedule="ada/old", due=due))
+    assert (run.status.state, run.status.reason) == (RunState.failed, "CannotScore")
+    assert run.status.message.startswith("It takes {file} or {stem}, which only new files fill in")
+    assert (place.tasks.ordered, place.wallet.good) == ([], {})
 
 
 async def test_its_process_is_told_what_it_needs_and_the_store_no_token(place: Place) -> None:

@@ -122,7 +122,7 @@ async def test_one_schedules_trouble_is_not_the_others(tmp_path: Path, caplog: p
     class Refuses:
         """The schedules, of which one cannot be started, for a reason that nobody foresaw."""
 
-        list = store.schedules.list
+        list, trouble = store.schedules.list, store.schedules.trouble
 
         async def start_once(self, schedule: Schedule, *rest: Any) -> Run | None:
             if schedule.name == "taken":
@@ -137,4 +137,7 @@ async def test_one_schedules_trouble_is_not_the_others(tmp_path: Path, caplog: p
         ("ERROR", ["schedule ada/broken", "looking for the newest version of ada.broken"]),
         ("ERROR", ["schedule ada/taken", "starting a run for version 1 of ada.taken"]),
     ]
+    troubles = {one.name: [t.message for t in one.status.troubles] for one in await store.schedules.list()}
+    assert [name for name, found in troubles.items() if found] == ["away"]
+    assert troubles["away"][0].startswith("looking for the newest version of ada.away: MLflow answered 500")
     await store.close()

@@ -17,7 +17,13 @@ CHECK = {"path": "/v2/health/ready", "interval": "2s", "unhealthyInterval": "500
 RULE = "Path(`/serve/ada/churn`) || PathPrefix(`/serve/ada/churn/`)"
 COMMON = {
     "entryPoints": ["web"],
-    "middlewares": ["serve.ada.churn.strip", "modelyard-no-cookies", "modelyard-again", "modelyard-connect"],
+    "middlewares": [
+        "serve.ada.churn.strip",
+        "modelyard-no-cookies",
+        "modelyard-apart",
+        "modelyard-again",
+        "modelyard-connect",
+    ],
 }
 
 
@@ -91,6 +97,27 @@ def test_the_whole_document() -> None:
                     }
                 },
                 "modelyard-no-cookies": {"headers": {"customRequestHeaders": {"Cookie": ""}}},
+                "modelyard-apart": {
+                    "headers": {
+                        "customResponseHeaders": {
+                            "Content-Security-Policy": "sandbox allow-scripts allow-forms allow-downloads; "
+                            "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-src 'none'; "
+                            "frame-ancestors 'none'",
+                            "X-Content-Type-Options": "nosniff",
+                            "Referrer-Policy": "no-referrer",
+                            "Cross-Origin-Opener-Policy": "",
+                            "Set-Cookie": "",
+                            "Clear-Site-Data": "",
+                            "Service-Worker-Allowed": "",
+                        },
+                        "accessControlAllowOriginList": ["null"],
+                        "accessControlAllowMethods": ["GET", "POST"],
+                        "accessControlAllowHeaders": ["Authorization", "Content-Type", "X-Modelyard-Revision"],
+                        "accessControlExposeHeaders": ["X-Modelyard-Revision", "X-Request-Id"],
+                        "accessControlMaxAge": 600,
+                        "addVaryHeader": True,
+                    }
+                },
                 "modelyard-no-endpoint": {"addPrefix": {"prefix": "/services/modelyard/internal"}},
                 "modelyard-mlflow-auth": {
                     "forwardAuth": {

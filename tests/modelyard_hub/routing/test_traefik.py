@@ -92,6 +92,37 @@ async def test_weights_headers_and_paths(stand: Stand, servers: Callable[[str], 
     assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 404
 
 
+async def test_what_a_model_server_answers_changes_nothing_in_a_browser(stand: Stand) -> None:
+    """Its owner wrote it, and it is at the address of the hub."""
+    hostile = {
+        "Content-Type": "text/html",
+        "Content-Security-Policy": "default-src *",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Set-Cookie": "_xsrf=mine; Path=/",
+        "Clear-Site-Data": '"cookies"',
+        "Service-Worker-Allowed": "/",
+        "Access-Control-Allow-Origin": "https://elsewhere.example",
+        "Access-Control-Allow-Credentials": "true",
+    }
+    server = Web(lambda path, headers: (200, hostile, b"<script>"))
+    try:
+        await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={1: (server.url,)}))
+        for revision in ({}, {"X-Modelyard-Revision": "1"}):
+            said = (await stand.caller.get("/serve/ada/churn/", headers=revision)).headers
+            assert said.get_list("content-security-policy")[0].startswith("sandbox allow-scripts ")
+            assert "allow-same-origin" not in said["content-security-policy"]
+            assert said.get_list("x-content-type-options") == ["nosniff"]
+            gone = {"cross-origin-opener-policy", "set-cookie", "clear-site-data", "service-worker-allowed"}
+            assert not gone & set(said)
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        for origin, allowed in (("null", "null"), ("https://elsewhere.example", None)):
+            preflight = await stand.caller.options("/serve/ada/churn/v2", headers=asked | {"Origin": origin})
+            assert preflight.headers.get("access-control-allow-origin") == allowed
+            assert "access-control-allow-credentials" not in preflight.headers
+    finally:
+        server.close()
+
+
 async def test_no_server_is_unavailable_and_a_new_one_is_used(stand: Stand, servers: Callable[[str], Web]) -> None:
     await stand.publish(EndpointRoute(*KEY, weights={1: 100}, servers={}))
     assert (await stand.caller.get("/serve/ada/churn/v2")).status_code == 503

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import JsonValue
 
-from harness.runs import spec
+from harness.runs import SMALL, spec
 from modelyard_api.errors import Conflict, InvalidInput, NotFound
 from modelyard_api.results import parse_result
-from modelyard_api.runs import Progress, RunState, RunStatus
+from modelyard_api.runs import NotebookWork, Progress, RunSpec, RunState, RunStatus, ScoreWork
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
 from modelyard_hub.store.store import Store
@@ -185,3 +185,20 @@ async def test_runs_are_found_by_what_they_recorded(store: Store, asked: str, fo
 def test_what_is_no_question_is_refused(asked: str) -> None:
     with pytest.raises(InvalidInput):
         parse_result(asked)
+
+
+async def test_runs_are_found_by_what_people_call_them(store: Store) -> None:
+    score = ScoreWork(model="churn", data="/in", output="/out")
+    specs = [
+        spec(),  # of the notebook train.ipynb
+        spec(name="Train"),
+        spec(name="train_1"),
+        spec(notebook=NotebookWork(path="daily/train.ipynb", snapshot="0" * 64, kernel="python3")),
+        spec(notebook=NotebookWork(path="retrain.ipynb", snapshot="0" * 64, kernel="python3")),
+        RunSpec(kind="score", score=score, resources=SMALL),
+        RunSpec(kind="score", score=score, resources=SMALL, name="train"),
+    ]
+    runs = [await store.submit_run("ada", one, created_by="ada") for one in specs]
+    for name in ("train", "Train", "train_1", "trai_", "churn", "%"):
+        found = await store.list_runs(RunQuery(name=name))
+        assert [run.id for run in reversed(found)] == [run.id for run in runs if run.spec.called == name], name

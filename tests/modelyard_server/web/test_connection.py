@@ -25,6 +25,7 @@ class Application:
     def __init__(self, size: int = 2) -> None:
         self.size = size
         self.asked: list[Request] = []
+        self.refused: list[tuple[bytes, bytes, int]] = []
         self.held: asyncio.Event | None = None
 
     def admit(self, request: Request) -> Answer | None:
@@ -39,7 +40,8 @@ class Application:
         await held.wait()
         return answer
 
-    def malformed(self, status: int, detail: str) -> Answer:
+    def malformed(self, request: Request, status: int, detail: str) -> Answer:
+        self.refused.append((request.method, request.target, status))
         return Answer(status, detail.encode(), last=True)
 
 

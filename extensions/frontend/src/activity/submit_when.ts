@@ -1,4 +1,4 @@
-// When a notebook is to run: now, or by a cron line, which is read out before it is saved.
+// When a notebook is to run: now, by a cron line, which is read out before it is saved, or for new files.
 import { moment, ownZone, same, zones } from "../batch/times";
 import { type Fields, make, type Said, words } from "./submit_fields";
 
@@ -42,7 +42,17 @@ export class When {
     this.chosen = fields.choice(place, "when", "When", [
       ["now", "Now, once"],
       ["schedule", "On a schedule"],
+      ["files", "When new files arrive in a folder or bucket"],
     ]);
+    const watched = make("div", "", place);
+    watched.hidden = true;
+    this.fields.text(
+      watched,
+      "on_files",
+      "Folder or bucket",
+      "",
+      "an absolute path, or s3://bucket/key; the parameter files gets the list of what is new",
+    );
     this.inside = make("div", "", place);
     this.inside.className = "yard-submit-when";
     this.inside.hidden = true;
@@ -65,9 +75,10 @@ export class When {
     this.read.className = "yard-submit-read";
     this.read.setAttribute("role", "status");
     this.chosen.onchange = () => {
-      this.inside.hidden = !this.scheduled;
+      this.inside.hidden = !this.timed;
+      watched.hidden = this.chosen.value !== "files";
       changed();
-      if (this.scheduled) void this.look();
+      this.again();
     };
     this.often.onchange = () => {
       if (this.often.value) cron.value = this.often.value;
@@ -82,19 +93,25 @@ export class When {
       };
   }
 
+  /** Whether it makes a schedule, of times or of files. */
   get scheduled(): boolean {
+    return this.chosen.value !== "now";
+  }
+
+  private get timed(): boolean {
     return this.chosen.value === "schedule";
   }
 
   /** What the form sends of it. */
   get values(): object {
     if (!this.scheduled) return {};
+    if (!this.timed) return { on_files: this.fields.value("on_files") };
     return { cron: this.fields.value("cron"), time_zone: this.fields.value("time_zone") };
   }
 
   /** Read the line out once more. */
   again(): void {
-    if (this.scheduled) void this.look();
+    if (this.timed) void this.look();
   }
 
   private async look(): Promise<void> {

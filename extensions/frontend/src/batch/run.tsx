@@ -14,6 +14,8 @@ export interface Row {
   said: string;
   cell: number;
   cells: number;
+  /** Of the rows that are scored, where that is known. */
+  share?: number | null;
   output: string;
   elapsed: number | null;
   expected: number | null;

@@ -81,27 +81,27 @@ function State({ row }: { row: Row }) {
   );
 }
 
-/** Cell x of n, how long so far, how long earlier runs took, and what it said last. */
+/** Cell x of n or the share of the rows, how long so far, how long earlier runs took, and what it said last. */
 function Progress({ row }: { row: Row }) {
   const took = row.elapsed === null ? "" : duration(row.elapsed);
   const usual = row.live && row.expected ? ` of about ${duration(row.expected)}` : "";
   const cells = row.cells ? `cell ${row.cell} of ${row.cells}` : "";
-  const running = row.live && row.cells > 0;
+  const known = row.cells > 0 || typeof row.share === "number";
+  const running = row.live && row.state !== "queued";
   return (
     <>
       {[cells, took + usual].filter(Boolean).join(" · ")}
-      {running && <Bar label={`Progress of ${row.name}`} fraction={fraction(row)} />}
+      {running && known && <Bar label={`Progress of ${row.name}`} fraction={fraction(row)} />}
       {running && row.output && (
-        <div>
-          <code class="my-last">{row.output}</code>
-        </div>
+        <div>{row.cells ? <code class="my-last">{row.output}</code> : <small class="my-dim">{row.output}</small>}</div>
       )}
     </>
   );
 }
 
-/** By time where earlier runs tell it, else by cells; never full before its end. */
+/** By rows; else by time where earlier runs tell it, else by cells; never full before its end. */
 export function fraction(row: Row): number {
+  if (typeof row.share === "number") return Math.min(0.98, row.share);
   const byTime = row.expected && row.elapsed !== null ? row.elapsed / row.expected : null;
   return Math.min(0.98, byTime ?? Math.max(0, row.cell - 1) / row.cells);
 }

@@ -18,7 +18,15 @@ export interface ScheduleRow {
   next: number[];
   last: { id: string; state: string; due: number | null } | null;
   missed: { due: number; count: number; message: string } | null;
+  /** What keeps triggers from starting runs now. */
+  troubles: { trigger: "files" | "drift" | "version"; since: number; message: string }[];
 }
+
+const LOOKED_AT = {
+  files: "New files cannot be seen",
+  drift: "Drift cannot be seen",
+  version: "New versions cannot be seen",
+};
 
 /** What the kernel says of a cron line: when it is due, or which of the two fields is wrong. */
 type Read = { words: string; next: number[] } | { field: string; said: string };
@@ -102,6 +110,19 @@ function When({ row }: { row: ScheduleRow }) {
           </small>
         </>
       )}
+      <Troubles row={row} />
+    </>
+  );
+}
+
+function Troubles({ row }: { row: ScheduleRow }) {
+  return (
+    <>
+      {row.troubles.map((one) => (
+        <p key={one.trigger} class="my-note my-bad" role="status">
+          ⚠ {LOOKED_AT[one.trigger]} since {moment(one.since)}: {one.message}
+        </p>
+      ))}
     </>
   );
 }
@@ -157,6 +178,7 @@ function OpenedSchedule(given: { model: Model; row: ScheduleRow; disabled: boole
           <Button label="Keep it" onClick={() => setSure(false)} />
         </fieldset>
       )}
+      <Troubles row={row} />
       <Tabs label={`Parts of ${row.key}`} tabs={tabs} />
     </section>
   );

@@ -24,6 +24,9 @@ export class Refused extends Error {
 /** The page is at the root of its endpoint, with or without a slash at the end. */
 export const base = (): string => location.origin + location.pathname.replace(/\/+$/, "");
 
+/** `owner/name` of the endpoint, where the router has it. */
+export const place = (): string => /^\/serve\/([a-z0-9-]+\/[a-z0-9-]+)\/*$/.exec(location.pathname)?.[1] ?? "";
+
 async function call(path: string, key: string, body?: string): Promise<Response> {
   // Neither cookies nor a page that was kept: what an endpoint answers depends on the key alone.
   const init: RequestInit = { credentials: "omit", cache: "no-store", headers: {} };

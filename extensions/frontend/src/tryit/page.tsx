@@ -1,7 +1,7 @@
 // The page that an endpoint shows to a browser: a form made from its signature that makes real calls.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { body, type Described, NotJson, type Problem, type Typed } from "./ask";
-import { type Answered, ask, base, type Found, look, Refused } from "./calls";
+import { type Answered, ask, base, type Found, look, place, Refused } from "./calls";
 import { Rows, Tensors } from "./form";
 import { curl, python } from "./snippets";
 import { Answer, Copied, Said } from "./views";
@@ -87,13 +87,43 @@ function Key({ busy, onOpen }: { busy: boolean; onOpen: (key: string) => void })
         />
       </label>
       <p id="about-key" class="soft">
-        Its owner makes keys, in the endpoint's panel under “Call it”. What you type stays in this page's memory and
-        goes to this endpoint alone; a reload forgets it.
+        What you type stays in this page's memory and goes to this endpoint alone; a reload forgets it.
       </p>
       <button type="submit" class="primary" disabled={!typed.trim() || busy}>
         {busy ? "Looking…" : "Open"}
       </button>
+      <NoKey />
     </form>
+  );
+}
+
+/** Being signed in is not enough: this page has no part in that, for it comes from the model's own server. */
+function NoKey() {
+  const at = place();
+  const name = `try-it-${new Date()
+    .toISOString()
+    .slice(5, 16)
+    .replaceAll(/[^0-9]/g, "")}`; // a name is taken once
+  const line = `import modelyard as yard\nprint(yard.endpoint("${at}").create_key("${name}", expires_in=86400).secret)`;
+  return (
+    <details>
+      <summary>I have no key</summary>
+      <p class="soft">
+        Whoever owns the endpoint makes keys, alone or with their group. If that is not you, ask
+        {at ? ` ${at.split("/")[0]}` : " them"} for one.
+      </p>
+      {at ? (
+        <>
+          <p class="soft">
+            One for a day is made at the hub, by the button “Key for a day” of{" "}
+            <a href={`/services/modelyard/#${at.replace("/", "--")}`}>this endpoint</a>, or in a notebook:
+          </p>
+          <Copied label="Lines for a notebook" text={line} />
+        </>
+      ) : (
+        <p class="soft">It is done in a notebook, in the endpoint's panel under “Call it”.</p>
+      )}
+    </details>
   );
 }
 

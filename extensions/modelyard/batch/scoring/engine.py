@@ -27,6 +27,8 @@ from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.scoring.stream import Start, Step, pieces, scored
 from modelyard_api.errors import Conflict, InvalidInput, ModelFailed, StorageFull
 from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
+from modelyard_api.runs import Progress as RunProgress
+from modelyard_api.runs import rows_in_words
 from modelyard_api.scoring import ScoreOptions, ScoreReport
 from modelyard_server.dataplane import DataPlane, load
 from modelyard_server.manifest import read_manifest
@@ -47,10 +49,7 @@ class Progress:
 
     def in_words(self) -> str:
         """In one line."""
-        of = f" of {self.total:,}" if self.total else ""
-        left = f", about {(self.total - self.rows) / self.rate:,.0f} s left" if self.total and self.rate else ""
-        bad = f", {self.rejected:,} rejected" if self.rejected else ""
-        return f"{self.rows:,}{of} rows, {self.rate:,.0f} a second{bad}{left}"
+        return rows_in_words(RunProgress(rows=self.rows, rejected=self.rejected, total=self.total, rate=self.rate))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def run(order: RunOrder, reporter: Reporter) -> int:
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
             made, tracked = asyncio.run(_prepare(order, reporter, Path(folder), stopped))
             report = score(_order(order, made, Path(folder, made[1]), reporter, stopped))
+        if order.run.spec.shards:
+            reporter.progress(shards=1, shards_done=1)
         if report is not None:
             _record(report)
             if order.run.spec.shards:
@@ -57,6 +59,8 @@ def run(order: RunOrder, reporter: Reporter) -> int:
         reporter.fail(_reason(error), str(error))
     except ValidationError as error:
         reporter.fail(CANNOT_SCORE, f"score.options: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
+    if status == "FAILED" and order.run.spec.shards and _fails_first(order):
+        tracked = asyncio.run(_track(order, reporter))
     if tracked is not None:
         reporter.write()
         asyncio.run(_close(order, reporter, tracked, status))
@@ -132,6 +136,17 @@ async def _nobody() -> None:
     return None
 
 
+def _fails_first(order: RunOrder) -> bool:
+    """Of shards that fail in one attempt the first one tells MLflow; where the output cannot say which, that is 0."""
+    work = order.run.spec.score
+    assert work is not None, "the kind says so"
+    try:
+        place = open_place(placed(work.output, order.run.due or order.run.created_at, order.run.id))
+        return shards.fail_first(place, order.run.id, order.attempt)
+    except (ModelyardError, OSError):
+        return _shard()[0] == 0
+
+
 async def _track(order: RunOrder, reporter: Reporter) -> Tracked | None:
     async with AsyncClient() as client:
         tracked = await begin(client, order)
@@ -158,7 +173,8 @@ def _order(
     assert work is not None, "the kind says so"
 
     def tell(progress: Progress) -> None:
-        reporter.progress(last_output=progress.in_words())
+        done = {"rows": progress.rows, "rejected": progress.rejected, "total": progress.total}
+        reporter.progress(last_output=progress.in_words(), rate=round(progress.rate, 1), **done)
         print(progress.in_words(), flush=True)  # noqa: T201
 
     at = order.run.due or order.run.created_at

@@ -81,6 +81,11 @@ def begin_shard(
     return ended, claim
 
 
+def fail_first(place: Place, run: str, attempt: int) -> bool:
+    """Whether no other shard of that attempt has said that it failed; of two that ask at once one is told so."""
+    return place.swap(f"{SHARDS}/{run}-{attempt}-failed.json", "{}", None)
+
+
 def tell_shard(place: Place, order: Together, times: Mapping[str, float]) -> list[dict[str, float]] | None:
     """Say that a shard is done; what all of them say, where none is missing."""
     # Names of their own: a run that has been overtaken writes over nothing of the other's.

@@ -23,6 +23,7 @@ from modelyard_hub.spawner.starts.holding import hold, prefer
 from modelyard_hub.spawner.starts.looking import Look
 from modelyard_hub.spawner.starts.routes import announce, until_open, withdraw
 from modelyard_hub.spawner.starts.telling import REPEAT, NotStarted, event
+from modelyard_hub.spawner.starts.watching import LASTING
 from modelyard_hub.spawner.starts.wide import AWAY, Wide
 
 RESERVE = 20
@@ -290,6 +291,10 @@ class ExplainedSpawner(HomeSpawner):
     def _there(self) -> Any:
         """The pod of this server's name, as the hub's own watch has it."""
         return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+
+    async def _start_reflector(self, kind: str, reflector_class: Any, replace: bool = False, **fields: Any) -> Any:
+        """See KubeSpawner's."""
+        return await super()._start_reflector(kind, LASTING[reflector_class], replace, **fields)
 
     def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""

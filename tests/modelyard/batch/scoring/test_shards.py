@@ -15,7 +15,7 @@ from modelyard.batch.scoring.engine import Order, score
 from modelyard.batch.scoring.entry import fetch
 from modelyard.batch.scoring.places import FolderPlace, Place, put_text
 from modelyard.batch.scoring.report import commit
-from modelyard.batch.scoring.shards import Together, agreed, begin_shard, tell_shard
+from modelyard.batch.scoring.shards import Together, agreed, begin_shard, fail_first, tell_shard
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, ModelRef, ScoreReport
 
@@ -99,6 +99,23 @@ def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tm
     assert ended is not None
     assert ended.rows == 1000
     assert shard(0) == ended, "once all is done"
+
+
+def test_of_shards_that_fail_at_once_one_tells(place: FolderPlace) -> None:
+    start, told = threading.Barrier(8), list[bool]()
+
+    def fail() -> None:
+        start.wait()
+        told.append(fail_first(place, "a", 1))
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [False] * 7 + [True]
+    assert fail_first(place, "a", 2), "a further attempt"
+    assert began(place, 0, "b"), "and nothing is in the way of another run"
 
 
 def test_a_run_goes_on_from_one_that_is_dead_and_one_that_is_not_ends(place: FolderPlace) -> None:
