@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+Kind = Literal["d", "i"]
 Flat = dict[str, NDArray[Any]]
 """Numbers of tensors by name, not shaped yet."""
 
@@ -23,9 +24,10 @@ _MANY = 2048
 """Values of each tensor, from which on they have the bytes that `fast` gives simdjson anyway: -0 is no -0.0 to it."""
 _NAMES = 16
 _ROWS = re.compile(rb'"data"\s*:\s*\[\s*\[')
-_KINDS = {"FP64": "d", "FP32": "d"} | dict.fromkeys(
-    ("INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32"), "i"
-)
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("FP64", "FP32"), "d"),
+    **dict.fromkeys(("INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32"), "i"),
+}
 
 
 def parsed(text: bytes, read: Callable[[Any], T]) -> T:
@@ -40,7 +42,7 @@ def parsed(text: bytes, read: Callable[[Any], T]) -> T:
     return found
 
 
-def numbers(array: Any, kind: str = "d") -> NDArray[Any]:
+def numbers(array: Any, kind: Kind = "d") -> NDArray[Any]:
     """All numbers of an array, in order, as 64-bit floats (`d`) or whole numbers (`i`)."""
     if not isinstance(array, simdjson.Array):
         raise TypeError("no list")
