@@ -62,26 +62,42 @@ class ScoreOptions(BaseModel):
         return self
 
 
+UNSURE = "unsure"
+"""What is said of a column whose index is above 0.1 as it may be by chance in so few rows."""
+
+
 class Drifted(BaseModel):
     """One column's drift: its population stability index, and the shares that it is made of, by bin."""
 
     psi: float
-    verdict: Annotated[str, Field(description="stable (below 0.1), moved (below 0.25), drifted")]
+    verdict: Annotated[
+        str, Field(description="stable (below 0.1), moved (below 0.25), drifted; unsure: too few rows to tell")
+    ]
     bins: tuple[str, ...] = ()
     expected: tuple[float, ...] = ()
     seen: tuple[float, ...] = ()
+
+    def in_words(self) -> str:
+        """The index, what is made of it, and the bin that changed most."""
+        said = f"{self.psi:.2f}, {self.verdict}"
+        changes = [(abs(s - e), b, e, s) for b, e, s in zip(self.bins, self.expected, self.seen, strict=True)]
+        if not changes:
+            return said
+        _, name, expected, seen = max(changes)
+        return f"{said}: {name!r} is {seen:.0%} of the rows, {expected:.0%} in training"
 
 
 class ScoreReport(BaseModel):
     """`_manifest.json`: which files hold the answers, and what came of the rows. `seconds` and `rate` (rows a second)
     are of the process that ended it, of `shards` together from the first one's begin to the last one's end; `resumed`
-    rows had been scored by earlier ones."""
+    rows had been scored by earlier ones. `tag` is in the names of all of its files."""
 
     format: int = 1
     model: str
     version: str
     flavor: str
     plan: str
+    tag: str = ""
     run: str = ""
     files: tuple[str, ...] = ()
     rejects: tuple[str, ...] = ()
@@ -103,10 +119,19 @@ class ScoreReport(BaseModel):
         said = (
             f"{self.scored:,} of {self.rows:,} rows scored, {self.rejected:,} rejected, {self.rate:,.0f} rows a second"
         )
-        moved = [f"{name} ({found.psi:.2f})" for name, found in self.drift.items() if found.verdict != "stable"]
-        if moved:
-            return f"{said}; drift: {', '.join(moved[:5])}"
-        return f"{said}; {self.drift_note or 'no drift'}"
+        moved = [
+            f"{name} ({found.in_words()})"
+            for name, found in self.drift.items()
+            if found.verdict not in ("stable", UNSURE)
+        ]
+        told = [f"drift by population stability index, from 0.25 drifted: {', '.join(moved[:5])}"] if moved else []
+        told += [self.drift_note] if self.drift_note else []
+        return "; ".join([said, *(told or ["no drift"])])
+
+    @property
+    def indexes(self) -> dict[str, float]:
+        """The columns' indexes, of which something can be made."""
+        return {name: found.psi for name, found in self.drift.items() if found.verdict != UNSURE}
 
 
 @dataclass(frozen=True)

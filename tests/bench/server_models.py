@@ -24,22 +24,24 @@ IMAGE = (3, 296, 296)
 
 def write_models(folder: Path, names: tuple[str, ...] = ("lr", "hgb", "sk")) -> None:
     """`lr`, `hgb`, and `sk`, which ONNX has no operators for: a folder each with a package of thirty columns; a pickle
-    without column names for the peers."""
+    fitted on an array, without column names, for the peers. `ska` is `sk` fitted on an array for ours, too."""
     data = load_breast_cancer(as_frame=True)
     frame, target = data.data, data.target
+    last = LogisticRegression(max_iter=1000)
     for name, model in (
         ("lr", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
         ("hgb", HistGradientBoostingClassifier(random_state=0)),
-        ("sk", make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(max_iter=1000))),
+        *((name, make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), last)) for name in ("sk", "ska")),
     ):
         if name not in names:
             continue
-        _package(model.fit(frame, target), frame, folder / name)
-        joblib.dump(model.fit(np.asarray(frame), target), folder / f"{name}.joblib")
+        rows = frame.to_numpy() if name == "ska" else frame
+        _package(model.fit(rows, target), rows, folder / name)
+        joblib.dump(model.fit(frame.to_numpy(), target), folder / f"{name}.joblib")
 
 
-def _package(model: object, frame: pd.DataFrame, folder: Path) -> None:
-    built = build(model, frame.head(5), directory=folder)
+def _package(model: object, rows: pd.DataFrame | np.ndarray, folder: Path) -> None:
+    built = build(model, rows[:5], directory=folder)
     print(f"{folder.name}: {built.flavor}")
 
 

@@ -1,13 +1,14 @@
 """The model server against the floor and against other servers: one machine, one load, turn by turn.
 
-python tests/bench/server_speed.py [--peers DIR] [--seconds 3] [--rounds 3] [--models lr,hgb,sk]
+python tests/bench/server_speed.py [--peers DIR] [--seconds 3] [--rounds 3] [--models lr,hgb,sk,ska]
 
 The server is bound to one core and `wrk` to another; each figure is the median of the rounds, and a round asks each
 server in turn: what else the machine does hits all alike. The floors are a bare ASGI application (uvicorn) and a
 bare RSGI one (granian) that parse, call ONNX Runtime and serialize: no checks, no access, no metrics. `DIR` holds
 the peers' environments (`server_peers.py`). `sk` is a model that ONNX has no operators for: ours runs it in a process
-of its own, on the same core, and there is no floor. On a shared machine the processor's time per request tells more
-than the rate.
+of its own, on the same core, and there is no floor. The peers' models are fitted on arrays, ours on a frame, as in most
+notebooks; `ska` is `sk` fitted on an array for ours, too. On a shared machine the processor's time per request tells
+more than the rate.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from harness.collector import collecting
 from harness.packages import write_onnx
 from modelyard_server.app import App
 from modelyard_server.dataplane import load
+from modelyard_server.loading import Loaded
 from modelyard_server.pace import Pace
 from modelyard_server.settings import ServerSettings
 from modelyard_server.watch.access_log import AccessLog
@@ -73,7 +74,7 @@ async def main() -> None:
         plane = load(Path(folder) / "onnx")
         settings = ServerSettings(package=Path(folder), endpoint="penguins", open=True)
         of_few = settings.model_copy(update={"trace_share": 0.01})
-        app = App(settings, plane, Pace(1e-4, 1e-6))
+        app = App(settings, Loaded(plane, Pace(1e-4, 1e-6), "1"))
         log = AccessLog(os.open(os.devnull, os.O_WRONLY))
         few, all_ = Traces(of_few, url), Traces(settings, url)
         how: dict[str, Application] = {

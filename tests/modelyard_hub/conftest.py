@@ -1,12 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from harness import postgres
 from harness.claims import Claims, claims_of
 from harness.fake_cluster import fake_cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    with postgres.server() as server:
+        yield server
 
 
 @pytest.fixture

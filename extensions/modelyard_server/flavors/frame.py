@@ -1,4 +1,4 @@
-"""A table's columns as the pandas frame that the notebook's model was called with."""
+"""A table's columns as the pandas frame that the notebook's model was called with, or as the array that it holds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def frame(signature: Signature, columns: Columns) -> Any:
     if isinstance(columns, Block) and all(spec.dtype == "float64" and not spec.categories for spec in signature.inputs):
         return pd.DataFrame(writable(columns.matrix), columns=list(columns), copy=False)
     return pd.DataFrame({spec.name: _series(spec, columns[spec.name]) for spec in signature.inputs}, copy=False)
+
+
+def array(signature: Signature, columns: Columns) -> NDArray[Any]:
+    """What numpy makes of the frame, for a table of numbers: the same values, types and order in memory."""
+    if isinstance(columns, Block):
+        return writable(columns.matrix)
+    sides = [columns[spec.name] for spec in signature.inputs]
+    whole = np.empty((len(sides), len(sides[0])), np.result_type(*sides))
+    for row, side in zip(whole, sides, strict=True):
+        row[:] = side
+    return whole.T
 
 
 def _series(spec: TensorSpec, column: NDArray[Any]) -> Any:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from modelyard_api.models import PackageManifest
 from modelyard_server.flavors.base import Columns, Model
-from modelyard_server.flavors.estimator import EstimatorModel
 from modelyard_server.flavors.frame import frame
 
 
@@ -36,6 +35,8 @@ def load(manifest: PackageManifest, directory: Path, threads: int) -> Model:
     flavors = yaml.safe_load((directory / "MLmodel").read_text())["flavors"]
     if "sklearn" in flavors:
         from mlflow.sklearn import load_model
+
+        from modelyard_server.flavors.estimator import EstimatorModel  # with all of scikit-learn
 
         return EstimatorModel(manifest, load_model(str(directory)))
     from mlflow.pyfunc import load_model as load_pyfunc

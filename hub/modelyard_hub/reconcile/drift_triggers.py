@@ -111,7 +111,8 @@ class DriftTriggers:
         key = f"drift/{scoring.id}/{schedule.created_at.timestamp():.0f}"
         run = await self._schedules.start_once(schedule, spec_for(schedule, worst), key, "drift", apart)
         if run is not None:
-            log.info("schedule %s: run %s for drift in scoring %s: %s", schedule.key, run.id, scoring.id, worst)
+            told = (schedule.key, run.id, scoring.id, wanted.threshold, worst)
+            log.info("schedule %s: run %s for drift in scoring %s, indexes above %s: %s", *told)
         return run
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
@@ -39,8 +40,14 @@ class Schedules(Protocol):
 
     async def new_files(self, schedule: Schedule, mark: NewFile, files: Sequence[NewFile]) -> frozenset[str] | None: ...
 
+    async def watched_since(self, schedule: Schedule) -> datetime: ...
+
     async def start_for_files(
-        self, schedule: Schedule, files: Sequence[NewFile], spec: Callable[[Sequence[NewFile]], RunSpec]
+        self,
+        schedule: Schedule,
+        files: Sequence[NewFile],
+        spec: Callable[[Sequence[NewFile], Sequence[str]], RunSpec],
+        beginning: str | None = None,
     ) -> Run | None: ...
 
     async def note(self, schedule: Schedule, what: Skipped) -> None: ...
@@ -131,13 +138,15 @@ class FileTriggers:
         named = [NewFile(digest=digest, location=one.location) for digest, one in files.items()]
         fresh = await self._schedules.new_files(schedule, mark, named)
         if fresh is None:
-            there = [file for file in named if files[file.digest].since <= schedule.updated_at]
+            since = await self._schedules.watched_since(schedule)
+            there = [file for file in named if files[file.digest].since <= since]
             await self._schedules.begin_files(schedule, mark, there)
             fresh = await self._schedules.new_files(schedule, mark, named) or frozenset()
         chosen = [] if paused else self._settled(schedule, wanted, {digest: files[digest] for digest in fresh})
         if not chosen:
             return None
-        run = await self._schedules.start_for_files(schedule, chosen, lambda mine: spec_for(schedule, mine))
+        beginning = root_of(chosen[0].location) if schedule.spec.run.score is not None else None
+        run = await self._schedules.start_for_files(schedule, chosen, partial(spec_for, schedule), beginning)
         if run is not None:
             log.info("schedule %s: run %s for %d new files", schedule.key, run.id, len(chosen))
         return run
@@ -173,24 +182,44 @@ class FileTriggers:
             await self._schedules.note(schedule, Skipped(due=now, reason=reason, message=message))
 
 
-def spec_for(schedule: Schedule, files: Sequence[NewFile]) -> RunSpec:
-    """What runs for files: a notebook with their list, a scoring with the one of them."""
+def spec_for(schedule: Schedule, files: Sequence[NewFile], before: Sequence[str] = ()) -> RunSpec:
+    """What runs for files: a notebook with their list, a scoring with the one of them. `before`: see `stems`."""
     run, wanted = schedule.spec.run, schedule.spec.on_files
     assert wanted is not None, "it is a run for files"
     if run.score is not None:
         return run.model_copy(
-            update={"score": run.score.model_copy(update=filled(run, files[0].location, wanted.location))}
+            update={"score": run.score.model_copy(update=filled(run, files[0].location, wanted.location, before))}
         )
     return run.model_copy(update={"parameters": {**run.parameters, wanted.parameter: [f.location for f in files]}})
 
 
-def filled(run: RunSpec, location: str, watched: str) -> dict[str, str]:
-    """Data and output of a scoring, with `{file}` and, without watched folder and ending, `{stem}` filled in."""
+def filled(run: RunSpec, location: str, watched: str, before: Sequence[str] = ()) -> dict[str, str]:
+    """Data and output of a scoring, with `{file}` and `{stem}` filled in. `before`: see `stems`."""
     assert run.score is not None, "it is a scoring"
-    below = location.removeprefix(f"{watched.removeprefix('file://').rstrip('/')}/").lstrip("/")
-    stem = _ENDING.sub("", below) or below
+    stem = stems([*before, location], watched)[location]
     places = {"data": run.score.data, "output": run.score.output}
     return {key: text.replace("{file}", location).replace("{stem}", stem) for key, text in places.items()}
+
+
+def stems(locations: Iterable[str], watched: str) -> dict[str, str]:
+    """What `{stem}` is for each file, no two alike: where it lies below the watched folder, without its ending, or with
+    it where one before has that stem. So `x.csv` has `x`, and `x.parquet` that comes later has `x.parquet`."""
+    folder, found = f"{watched.removeprefix('file://').rstrip('/')}/", dict[str, str]()
+    taken = set[str]()
+    for location in locations:
+        below = location.removeprefix(folder).lstrip("/")
+        wanted = itertools.chain((_ENDING.sub("", below) or below, below), (f"{below}-{n}" for n in itertools.count(2)))
+        if location not in found:
+            found[location] = next(stem for stem in wanted if stem not in taken)
+            taken.add(found[location])
+    return found
+
+
+def root_of(location: str) -> str:
+    """What the locations begin with of all files whose stems could be like that of this one."""
+    while (shorter := _ENDING.sub("", location)) not in (location, "") and not shorter.endswith("/"):
+        location = shorter
+    return location
 
 
 def mark_of(wanted: OnFiles) -> NewFile:

@@ -222,9 +222,9 @@ def _apart() -> Json:
             # Browsers show no page that has both this and a sandbox, which keeps it from its opener as well.
             "Cross-Origin-Opener-Policy": "",
             # What would change the browser's state for the hub's pages.
-            "Set-Cookie": "",
-            "Clear-Site-Data": "",
-            "Service-Worker-Allowed": "",
+            **dict.fromkeys(
+                ("Set-Cookie", "Clear-Site-Data", "Service-Worker-Allowed", "NEL", "Report-To", "Alt-Svc"), ""
+            ),
         },
         "accessControlAllowOriginList": ["null"],
         "accessControlAllowMethods": ["GET", "POST"],

@@ -3,6 +3,7 @@ transaction."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -10,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, insert, select
 
 from modelyard_api.errors import NotFound
-from modelyard_api.schedules import NewFile, Schedule
+from modelyard_api.schedules import NewFile, OnFiles, Schedule
 from modelyard_hub.store.tables import schedule_files, schedules
 
 _TOGETHER = 500
@@ -46,8 +47,34 @@ def take(connection: Connection, schedule_id: int, files: Sequence[NewFile], run
         connection.execute(insert(schedule_files), rows)
 
 
+def watch(connection: Connection, schedule_id: int, wanted: OnFiles, now: datetime) -> None:
+    """Keep since when that place is watched, unless it is kept already."""
+    mark = _since(wanted)
+    if not taken(connection, schedule_id, [mark.digest]):
+        take(connection, schedule_id, [mark], None, now)
+
+
+def watched_since(connection: Connection, schedule_id: int, wanted: OnFiles) -> datetime | None:
+    """Since when that place is watched; None for a schedule that is older than this is kept."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.digest == _since(wanted).digest)
+    return connection.execute(select(schedule_files.c.at).where(mine)).scalar_one_or_none()
+
+
+def _since(wanted: OnFiles) -> NewFile:
+    text = "\0".join(("since", wanted.location, wanted.pattern, str(wanted.changed)))
+    return NewFile(digest=hashlib.sha256(text.encode()).hexdigest(), location="")
+
+
+def had_runs(connection: Connection, schedule_id: int, beginning: str) -> list[str]:
+    """Locations of files that had a run, the first one first, of those whose location begins so."""
+    mine = (schedule_files.c.schedule_id == schedule_id) & schedule_files.c.run.is_not(None)
+    mine &= schedule_files.c.location.startswith(beginning, autoescape=True)
+    found = select(schedule_files.c.location).where(mine).order_by(schedule_files.c.at, schedule_files.c.digest)
+    return list(connection.execute(found).scalars())
+
+
 def begin_again(connection: Connection, schedule_id: int) -> None:
-    """Forget which places were begun, so that what is there at the next look is not new."""
+    """Forget which places were begun and since when, so that what is there now is not new."""
     mine = (schedule_files.c.schedule_id == schedule_id) & (schedule_files.c.location == "")
     connection.execute(delete(schedule_files).where(mine))
 

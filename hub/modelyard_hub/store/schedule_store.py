@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from modelyard_api.endpoints import EventKind
 from modelyard_api.errors import Conflict, StaleWrite
 from modelyard_api.runs import Run, RunSpec
-from modelyard_api.schedules import NewFile, Schedule, ScheduleSpec, Skipped, Trouble
+from modelyard_api.schedules import CatchUp, NewFile, Schedule, ScheduleSpec, Skipped, Trouble
 from modelyard_hub.store import file_rows, history_rows, run_rows, schedule_rows
 from modelyard_hub.store.database import Database
 from modelyard_hub.store.feed import Feed
@@ -42,6 +42,7 @@ class ScheduleStore:
 
         def change(connection: Connection) -> Schedule:
             made = schedule_rows.create(connection, (owner, name), spec, actor, self._now())
+            _watch(connection, made, self._now())
             self._audit(connection, actor, "schedule.create", made)
             return made
 
@@ -57,8 +58,7 @@ class ScheduleStore:
             if before.spec == spec and before.runs_as == actor.who:
                 return before
             after = schedule_rows.write(connection, before, spec, actor, self._now())
-            if before.spec.on_files and spec.on_files and before.spec.on_files.changed != spec.on_files.changed:
-                file_rows.begin_again(connection, file_rows.number(connection, after))
+            _watch(connection, after, self._now(), before)
             self._audit(connection, actor, "schedule.write", after)
             return after
 
@@ -73,6 +73,7 @@ class ScheduleStore:
                 return before
             spec = before.spec.model_copy(update={"paused": paused})
             after = schedule_rows.write(connection, before, spec, Actor(before.runs_as), self._now())
+            _watch(connection, after, self._now(), before)
             self._audit(connection, actor, "schedule.pause" if paused else "schedule.resume", after)
             return after
 
@@ -190,11 +191,25 @@ class ScheduleStore:
 
         return await self._database.read(look)
 
+    async def watched_since(self, schedule: Schedule) -> datetime:
+        """Since when the place of its files is watched, pauses or not. NotFound."""
+
+        def look(connection: Connection) -> datetime:
+            wanted, number = schedule.spec.on_files, file_rows.number(connection, schedule)
+            return (wanted and file_rows.watched_since(connection, number, wanted)) or schedule.updated_at
+
+        return await self._database.read(look)
+
     async def start_for_files(
-        self, schedule: Schedule, files: Sequence[NewFile], spec: Callable[[Sequence[NewFile]], RunSpec]
+        self,
+        schedule: Schedule,
+        files: Sequence[NewFile],
+        spec: Callable[[Sequence[NewFile], Sequence[str]], RunSpec],
+        beginning: str | None = None,
     ) -> Run | None:
-        """A run for those of the files that none has, and the note that it has them, in one transaction. None where
-        all have one. Conflict where runs may not overlap, and one has not ended; NotFound."""
+        """A run for those of the files that none has, and the note that it has them, in one transaction. `spec` makes
+        it of them, and of the locations that had one before and begin with `beginning`, the first one first. None
+        where all have one. Conflict where runs may not overlap, and one has not ended; NotFound."""
 
         def change(connection: Connection) -> tuple[Run | None, builtins.list[StoredEvent]]:
             _alone(connection, schedule)
@@ -203,7 +218,9 @@ class ScheduleStore:
             mine = [file for file in files if file.digest not in known]
             if not mine:
                 return None, []
-            run, events = _submit(connection, schedule, spec(mine), None, Actor(schedule.runs_as, "files"), now)
+            before = [] if beginning is None else file_rows.had_runs(connection, number, beginning)
+            made = spec(mine, before)
+            run, events = _submit(connection, schedule, made, None, Actor(schedule.runs_as, "files"), now)
             file_rows.take(connection, number, mine, run.id, now)
             return run, events
 
@@ -245,6 +262,22 @@ def _alone(connection: Connection, schedule: Schedule) -> None:
             f"a run of the schedule {schedule.key} has not ended",
             remedy="Wait until it has, or let its runs overlap.",
         )
+
+
+def _watch(connection: Connection, schedule: Schedule, now: datetime, before: Schedule | None = None) -> None:
+    """What comes from now on is new, where another place is watched than before, or changed files count from now on,
+    or a schedule that catches up with nothing goes on after a pause."""
+    spec, old = schedule.spec, None if before is None else before.spec
+    if spec.on_files is None:
+        return
+    number = file_rows.number(connection, schedule)
+    if before is not None and old is not None and old.on_files is not None:
+        skips = old.paused and not spec.paused and spec.catch_up is CatchUp.skip
+        if skips or old.on_files.changed != spec.on_files.changed:
+            file_rows.begin_again(connection, number)
+        elif old.on_files == spec.on_files:
+            now = before.updated_at  # of one that is older than this is kept
+    file_rows.watch(connection, number, spec.on_files, now)
 
 
 def _newest(connection: Connection, schedule: Schedule, number: int, source: str) -> datetime:

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from harness import postgres
+from harness.instant_tasks import Killed, Plug
 from harness.runs import SMALL
 from harness.schedules import spec
 from modelyard_api.runs import Run, RunSpec, RunState, RunStatus, ScoreWork
-from modelyard_api.schedules import OnDrift
+from modelyard_api.schedules import OnDrift, Schedule
 from modelyard_hub.reconcile.drift_triggers import DriftTriggers
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
@@ -31,10 +33,10 @@ class Place:
     now: datetime
     store: Store
 
-    def triggers(self, store: Store | None = None) -> DriftTriggers:
-        """A hub service's."""
-        store = store or self.store
-        return DriftTriggers(store.schedules, store, lambda: self.now)
+    def triggers(self, store: Store | None = None, plug: Plug | None = None) -> DriftTriggers:
+        """A hub service's, which may be killed."""
+        store, plug = store or self.store, plug or Plug()
+        return DriftTriggers(plug.pulled(store.schedules), plug.pulled(store), lambda: self.now)
 
     async def scored(self, owner: str = "ada", model: str = "models:/churn/3", **results: Any) -> Run:
         """A scoring ends now with these results."""
@@ -61,10 +63,17 @@ class Place:
             await self.store.write_run_status(run.id, RunStatus(state=RunState.succeeded, ended=self.now))
 
 
+BOTH = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """On SQLite, where nothing else is asked for."""
     made = datetime(2026, 11, 27, 9, tzinfo=UTC)
     url = f"sqlite:///{tmp_path}/store.sqlite"
+    if getattr(request, "param", "sqlite") == "postgresql":
+        server: postgres.Postgres = request.getfixturevalue("postgres_server")
+        url = server.database()
     around = Place(url, made, Store(url, now=lambda: around.now))
     await around.store.open()
     wanted = OnDrift(model="ada.churn", threshold=0.25, cool_down=3600, parameter="columns")
@@ -156,15 +165,55 @@ async def test_a_newest_scoring_that_measured_no_drift_is_told_until_one_does(pl
     assert await troubles() == []
 
 
+@dataclass
+class Meeting:
+    """A store's schedules, asked by somebody who sees what was answered last at the very moment when others do."""
+
+    schedules: Any
+    barrier: asyncio.Barrier
+
+    async def newest(self, schedule: Schedule, source: str) -> datetime:
+        found: datetime = await self.schedules.newest(schedule, source)
+        await self.barrier.wait()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.schedules, name)
+
+
+async def unguarded(place: Place) -> None:
+    """Neither a time to cool down nor a run that has not ended keeps two looks apart."""
+    alike = spec(on_drift=OnDrift(model="ada.churn", cool_down=0), overlap=True).model_copy(update={"cron": None})
+    await place.store.schedules.write("ada", "retrain", alike, 1, ADA)
+
+
+@BOTH
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_any_point_a_scoring_starts_one_run(place: Place, after: bool) -> None:
+    await unguarded(place)
+    for turn in range(1, 6):  # list, list_runs, newest, start_once, trouble
+        place.now += timedelta(hours=2)
+        await place.scored(drift={"age": 0.9})
+        with pytest.raises(Killed):
+            await place.triggers(plug=Plug(turn, after)).look()
+        assert len(await place.started()) == turn
+
+
+@BOTH
 async def test_two_hub_services_start_one(place: Place) -> None:
+    await unguarded(place)
     other = Store(place.url, now=lambda: place.now)
     await other.open()
-    place.now += timedelta(seconds=1)
-    await place.scored(drift={"age": 0.9})
-    looks = [place.triggers(store).look() for store in (place.store, other) for _ in range(4)]
-    started = {run.id for found in await asyncio.gather(*looks) for run in found}
-    assert len(started) == 1
-    assert len(await place.started()) == 1
+    for turn in range(1, 6):
+        place.now += timedelta(hours=2)
+        await place.scored(drift={"age": 0.9})
+        barrier = asyncio.Barrier(2)
+        both = [
+            DriftTriggers(Meeting(store.schedules, barrier), store, lambda: place.now) for store in (place.store, other)
+        ]
+        ended = await asyncio.gather(*(one.look() for one in both))
+        assert len({run.id for found in ended for run in found}) == 1
+        assert len(await place.started()) == turn
     await other.close()
 
 

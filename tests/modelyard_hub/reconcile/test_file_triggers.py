@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
+from harness import postgres
 from harness.instant_tasks import Killed, Plug
 from harness.runs import SMALL
 from harness.schedules import spec
 from harness.wait import eventually_async
 from modelyard_api.errors import Unavailable
 from modelyard_api.runs import Run, RunSpec, RunState, RunStatus, ScoreWork
-from modelyard_api.schedules import OnFiles, ScheduleSpec
+from modelyard_api.schedules import CatchUp, OnFiles, ScheduleSpec
 from modelyard_hub.listing import Listed
-from modelyard_hub.reconcile.file_triggers import FileTriggers, filled
+from modelyard_hub.reconcile.file_triggers import FileTriggers, filled, root_of, stems
 from modelyard_hub.run_secrets import StoredSecrets
 from modelyard_hub.settings import Settings
 from modelyard_hub.store.records import Actor
@@ -40,6 +41,7 @@ class Place:
     folder: Path
     store: Store
     places: Places
+    url: str
     now: float = 0.0
 
     def triggers(self, store: Any = None) -> FileTriggers:
@@ -74,17 +76,25 @@ async def nobody(user: str) -> frozenset[str]:
     return frozenset()
 
 
+BOTH = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """On SQLite, where nothing else is asked for."""
     (tmp_path / "in").mkdir()
-    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    if getattr(request, "param", "sqlite") == "postgresql":
+        server: postgres.Postgres = request.getfixturevalue("postgres_server")
+        url = server.database()
+    store = Store(url)
     await store.open()
 
     def no_vault() -> Any:
         raise AssertionError("no run has secrets here")
 
     rule = folder_rule(Settings(home=tmp_path / "home"))
-    yield Place(tmp_path / "in", store, Places(StoredSecrets(store.secrets, no_vault, nobody), rule))
+    yield Place(tmp_path / "in", store, Places(StoredSecrets(store.secrets, no_vault, nobody), rule), url)
     await store.close()
 
 
@@ -299,7 +309,7 @@ async def test_a_place_that_never_answers_is_told_and_holds_up_no_other(place: P
                 await asyncio.Event().wait()
             return await place.places.look(wanted, whose)
 
-    triggers = FileTriggers(place.store.schedules, Silent(), wait=0.2, patience=2)
+    triggers = FileTriggers(place.store.schedules, Silent(), wait=1, patience=4)
     await asyncio.wait_for(triggers.look(), 5)
     place.put("a.csv")
 
@@ -368,6 +378,90 @@ async def test_files_that_come_while_a_new_schedule_is_paused(place: Place) -> N
     assert await place.runs() == [["new.csv"]]
 
 
+@pytest.mark.parametrize("catch_up", list(CatchUp))
+async def test_files_that_come_in_a_pause_before_anybody_looked(place: Place, catch_up: CatchUp) -> None:
+    """The hub service was away from the making of the schedule to the end of the pause."""
+    place.put("old.csv")
+    await asyncio.to_thread(eventually_later, place.folder / "old.csv")
+    await place.watch(settle=0)
+    schedule = await place.store.schedules.get("ada", "in")
+    changed = schedule.spec.model_copy(update={"catch_up": catch_up})
+    await place.store.schedules.write("ada", "in", changed, schedule.generation, ADA)
+    await place.store.schedules.pause("ada", "in", True, ADA)
+    place.put("new.csv")
+    await asyncio.to_thread(eventually_later, place.folder / "new.csv")
+    await place.store.schedules.pause("ada", "in", False, ADA)
+    await asyncio.to_thread(eventually_later, place.folder / "new.csv")
+    await place.triggers().look()
+    assert await place.runs() == ([] if catch_up is CatchUp.skip else [["new.csv"]])
+    place.put("later.csv")
+    await place.triggers().look()
+    assert (await place.runs())[-1:] == [["later.csv"]]
+
+
+async def test_a_pause_that_is_skipped_skips_what_came_in_it_alone(place: Place) -> None:
+    await place.watch(settle=0)
+    triggers = place.triggers()
+    schedule = await place.store.schedules.get("ada", "in")
+    skips = schedule.spec.model_copy(update={"catch_up": CatchUp.skip})
+    schedule = await place.store.schedules.write("ada", "in", skips, schedule.generation, ADA)
+    await triggers.look()
+    place.put("before.csv")
+    await triggers.look()
+    for turn, by_write in enumerate((False, True)):
+        paused = schedule.spec.model_copy(update={"paused": True})
+        schedule = await place.store.schedules.write("ada", "in", paused, schedule.generation, ADA)
+        await triggers.look()
+        place.put(f"in-pause-{turn}.csv", "before.csv")
+        await asyncio.to_thread(eventually_later, place.folder / "before.csv")
+        if by_write:
+            schedule = await place.store.schedules.write("ada", "in", skips, schedule.generation, ADA)
+        else:
+            schedule = await place.store.schedules.pause("ada", "in", False, ADA)
+        await triggers.look()
+        assert await place.runs() == [["before.csv"], *([f"after-{n}.csv"] for n in range(turn))]
+        place.put(f"after-{turn}.csv")
+        await triggers.look()
+    assert await place.runs() == [["before.csv"], ["after-0.csv"], ["after-1.csv"]]
+
+
+async def test_files_of_one_stem_are_scored_to_outputs_of_their_own(place: Place) -> None:
+    work = ScoreWork(model="churn", data="{file}", output="/out/{stem}/{run}")
+    run = RunSpec(kind="score", score=work, resources=SMALL)
+    place.put("x.arrow")
+    watched = OnFiles(location=str(place.folder), settle=0, at_most=1, changed=True)
+    await place.store.schedules.create("ada", "in", ScheduleSpec(run=run, on_files=watched, overlap=True), ADA)
+    await place.triggers().look()
+    seen = list[str]()
+    for turn, name in enumerate(("x.csv", "x.parquet", "deep/x.csv", "x.csv", "x.parquet", "x.arrow")):
+        place.put(name, text="x" * (turn + 2))
+        await place.triggers().look()
+        newest = (await place.store.list_runs(RunQuery(schedule="ada/in", limit=1)))[0].spec.score
+        assert newest is not None
+        assert newest.data == f"{place.folder}/{name}"
+        seen.append(newest.output)
+    stems = ("x", "x.parquet", "deep/x", "x", "x.parquet", "x.arrow")
+    assert seen == [f"/out/{stem}/{{run}}" for stem in stems], "written anew, a file keeps its own"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x.csv", "x.parquet", "x.csv.gz", "x.parquet.csv", "x"),
+        ("x.parquet.csv", "x.parquet", "x.csv", "x"),
+        ("x", "x.csv", "x.CSV", "x.csv.csv.csv"),
+    ],
+)
+def test_no_two_stems_are_alike_and_none_changes(names: tuple[str, ...]) -> None:
+    found = stems([f"/in/{name}" for name in names], "/in")
+    assert len(set(found.values())) == len(names)
+    for count in range(1, len(names)):
+        some = [f"/in/{name}" for name in names[:count]]
+        assert stems(some, "/in").items() <= found.items()
+    assert {root_of(f"/in/{name}") for name in names} == {"/in/x"}
+
+
+@BOTH
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("point", range(1, 13))
 async def test_killed_at_any_point_each_file_has_one_run(place: Place, point: int, after: bool) -> None:
@@ -406,10 +500,11 @@ asyncio.run(main())
 """
 
 
+@BOTH
 async def test_two_hub_services_killed_again_and_again(place: Place, tmp_path: Path) -> None:
     await place.watch(settle=0, at_most=3)
-    url, chance = f"sqlite:///{tmp_path}/store.sqlite", random.Random(7)
-    command = [sys.executable, "-c", CONTROLLER, url, str(tmp_path / "home")]
+    chance = random.Random(7)
+    command = [sys.executable, "-c", CONTROLLER, place.url, str(tmp_path / "home")]
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

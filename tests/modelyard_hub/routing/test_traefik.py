@@ -101,6 +101,9 @@ async def test_what_a_model_server_answers_changes_nothing_in_a_browser(stand: S
         "Set-Cookie": "_xsrf=mine; Path=/",
         "Clear-Site-Data": '"cookies"',
         "Service-Worker-Allowed": "/",
+        "NEL": '{"report_to": "mine", "max_age": 86400}',
+        "Report-To": '{"group": "mine", "max_age": 86400, "endpoints": [{"url": "https://elsewhere.example"}]}',
+        "Alt-Svc": 'h2=":8443"',
         "Access-Control-Allow-Origin": "https://elsewhere.example",
         "Access-Control-Allow-Credentials": "true",
     }
@@ -112,8 +115,8 @@ async def test_what_a_model_server_answers_changes_nothing_in_a_browser(stand: S
             assert said.get_list("content-security-policy")[0].startswith("sandbox allow-scripts ")
             assert "allow-same-origin" not in said["content-security-policy"]
             assert said.get_list("x-content-type-options") == ["nosniff"]
-            gone = {"cross-origin-opener-policy", "set-cookie", "clear-site-data", "service-worker-allowed"}
-            assert not gone & set(said)
+            gone = {"cross-origin-opener-policy", "set-cookie", "clear-site-data", "service-worker-allowed", "nel"}
+            assert not (gone | {"report-to", "alt-svc"}) & set(said)
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
         for origin, allowed in (("null", "null"), ("https://elsewhere.example", None)):
             preflight = await stand.caller.options("/serve/ada/churn/v2", headers=asked | {"Origin": origin})

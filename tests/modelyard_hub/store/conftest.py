@@ -1,16 +1,10 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from harness import postgres
 from modelyard_hub.store.store import Store
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Postgres]:
-    with postgres.server() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -96,12 +96,12 @@ def score(order: Order) -> ScoreReport | None:
         facts = _facts(order, manifest, files)
         plan = fingerprint(facts)
 
-        def query() -> tuple[Place, list[File]]:
-            return sql.result(order.data, order.options, manifest, output)
+        def query(claim: state.Claim) -> tuple[Place, list[File]]:
+            return sql.result(order.data, order.options, manifest, claim)
 
-        def prepare() -> dict[str, Any]:
+        def prepare(claim: state.Claim) -> dict[str, Any]:
             if files is None:
-                query()
+                query(claim)
             return {"version": order.version, "files": [file.path for file in files.files] if files else []}
 
         if together is not None:
@@ -113,7 +113,7 @@ def score(order: Order) -> ScoreReport | None:
         if order.shard[1] == 1:
             state.sweep(output)
         if files is None:
-            files = open_files(*query(), sql.FORMAT)
+            files = open_files(*query(claim), sql.FORMAT)
         return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
 
 
@@ -201,11 +201,7 @@ class _Scoring:
 
     def run(self, together: Together | None = None) -> ScoreReport | None:
         """All of this shard's units, and the report where no other shard's are missing."""
-        records, strangers = done(self._output, self._plan)
-        if strangers:
-            self._claim.check()
-        for name in strangers:
-            self._output.remove(name)
+        records = done(self._output, self._plan, self._claim.tag)
         work = [found for unit in self._units if (found := self._left(unit, records)) is not None]
         if work:
             answerers = self._answerers()
@@ -224,17 +220,17 @@ class _Scoring:
         if told is None:
             return None  # the last one that tells reports
         if any(not self._is_done(unit, records) for unit in self._all):
-            records, _ = done(self._output, self._plan)  # other shards' too
+            records = done(self._output, self._plan, self._claim.tag)  # other shards' too
             if any(not self._is_done(unit, records) for unit in self._all):
                 return None
         report = collect(self._manifest, [r for unit in self._all for r in records[unit.number]], self._reference())
         seconds = max(one["ended"] for one in told) - min(one["began"] for one in told)
         resumed = round(sum(one["resumed"] for one in told))
         about: dict[str, Any] = {"model": self._order.model, "version": self._order.version, "run": self._order.run}
-        about |= {"plan": self._plan, "resumed": resumed, "seconds": round(seconds, 3), "shards": len(told)}
-        about |= {"rate": round(sum(one["scored"] for one in told) / max(seconds, 1e-6), 1)}
-        self._claim.check()
-        commit(self._output, report := report.model_copy(update=about))
+        about |= {"plan": self._plan, "tag": self._claim.tag, "resumed": resumed, "shards": len(told)}
+        rate = sum(one["scored"] for one in told) / max(seconds, 1e-6)
+        about |= {"seconds": round(seconds, 3), "rate": round(rate, 1)}
+        commit(self._claim, report := report.model_copy(update=about))
         return report
 
     def _times(self) -> dict[str, float]:
@@ -282,7 +278,7 @@ class _Scoring:
                     self._close(part, mine)
                     part = None
                 if part is None:
-                    part = Part(self._output, schema, Record(self._plan, number, len(mine)))
+                    part = Part(self._output, schema, Record(self._plan, number, len(mine), tag=self._claim.tag))
                 if step.answered is None:
                     part.record.last = True
                     self._close(part, mine)
@@ -309,7 +305,8 @@ class _Scoring:
     def _close(self, part: Part, mine: list[Record]) -> None:
         self._bear(part, of=self._rows if self._total is None else self._total)
         self._claim.check()
-        mine.append(part.close())
+        mine.append(record := part.close())
+        self._claim.keep(record.paths)
         self._parts += 1
 
     def _bear(self, part: Part, of: int) -> None:

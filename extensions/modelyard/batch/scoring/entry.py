@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from modelyard import recorded
 from modelyard.batch.order import Order as RunOrder
 from modelyard.batch.report import STORAGE_FULL, Reporter
-from modelyard.batch.scoring import shards
+from modelyard.batch.scoring import shards, state
 from modelyard.batch.scoring.engine import Order, Progress, score
 from modelyard.batch.scoring.places import Place, open_place
 from modelyard.batch.scoring.state import Stopped
@@ -91,7 +91,7 @@ async def _prepare(
         try:
             reporter.progress(last_output=f"fetching {wanted.name}")
             output = open_place(placed(work.output, run.due or run.created_at, run.id))
-            version = await fetch(Tracking(client), wanted, folder, output, together)
+            version = await fetch(Tracking(client), wanted, folder, output, run.id, together)
         finally:
             tracked = await begun
         if tracked is not None:
@@ -110,13 +110,12 @@ class Registry(Protocol):
 
 
 async def fetch(
-    tracking: Registry, wanted: ModelRef, folder: Path, output: Place, together: shards.Together | None
+    tracking: Registry, wanted: ModelRef, folder: Path, output: Place, run: str, together: shards.Together | None
 ) -> str:
     """The version whose package is in the folder of its name below `folder` then. Which one is the newest, or what an
-    alias stands for, is what the first shard of a run found, also for one that begins later."""
-    before = None if together is None else await asyncio.to_thread(shards.told_before, output, together.run)
-    version = wanted.version or (before or {}).get("version")
-    version = str(version or await tracking.version(wanted.name, wanted.alias))
+    alias stands for, is what the run's first attempt found, and of its shards the first one, whenever others begin."""
+    before = None if wanted.version else await asyncio.to_thread(state.begun_with, output, run)
+    version = str(wanted.version or before or await tracking.version(wanted.name, wanted.alias))
     # Before the first one has said so: all of them fetch at once, and seldom in vain.
     await _download(tracking, wanted.name, version, folder)
     if together is not None and not wanted.version:
@@ -206,6 +205,6 @@ def _record(report: ScoreReport) -> None:
     for name in ("rows", "scored", "rejected", "rate", "seconds", "resumed", "version", "shards"):
         recorded.record(name, getattr(report, name))
     recorded.record("reasons", report.reasons)
-    recorded.record("drift", {name: found.psi for name, found in report.drift.items()} or report.drift_note)
-    if report.drift:
-        recorded.record("drift_max", max(found.psi for found in report.drift.values()))
+    recorded.record("drift", report.indexes or report.drift_note)
+    if report.indexes:
+        recorded.record("drift_max", max(report.indexes.values()))

@@ -46,11 +46,17 @@ class Record:
     next: int = 0
     last: bool = False
     counts: Counts = field(default_factory=dict)
+    tag: str = ""
 
     @property
     def name(self) -> str:
         """Its file."""
-        return part_name(self.unit, self.part)
+        return part_name(self.unit, self.part, self.tag)
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        """All that is of it: its file, and that of its rejects."""
+        return self.name, f"{REJECTS}/{self.name}"
 
 
 class Part:
@@ -115,10 +121,11 @@ class Part:
 
     def _put_rejects(self) -> None:
         rows = [asdict(reject) for reject in self._rejects]
-        with making(self._place, f"{REJECTS}/{self.record.name}") as (path, file), _full(self.record.name):
+        name, target = self.record.paths
+        with making(self._place, target) as (path, file), _full(name):
             pq.write_table(pa.Table.from_pylist(rows, schema=_REJECT_SCHEMA), file, compression="zstd")
             file.flush()
-            self._place.put(path, f"{REJECTS}/{self.record.name}")
+            self._place.put(path, target)
 
     def abandon(self) -> None:
         """Leave nothing of it."""
@@ -148,22 +155,20 @@ def _of_floats(kind: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 
-def done(place: Place, plan: str) -> tuple[dict[int, list[Record]], list[str]]:
-    """The records of a plan's parts by unit, in order, and the names of parts that are another plan's."""
+def done(place: Place, plan: str, tag: str) -> dict[int, list[Record]]:
+    """The records of a scoring's parts by unit, in order."""
     records: dict[int, list[Record]] = {}
-    strangers = []
     for file in place.files():
-        if parse_part(file.path) is None:
+        known = parse_part(file.path)
+        if known is None or known[2] != tag:
             continue
         try:
             record = read_record(place, file.path)
-        except (FileNotFoundError, NotFound):  # another shard has removed it meanwhile
+        except (FileNotFoundError, NotFound):  # somebody has removed it meanwhile
             continue
-        if record is None or record.plan != plan:
-            strangers.append(file.path)
-        else:
+        if record is not None and record.plan == plan:
             records.setdefault(record.unit, []).append(record)
-    return {unit: _following(found) for unit, found in records.items()}, strangers
+    return {unit: _following(found) for unit, found in records.items()}
 
 
 def _following(found: list[Record]) -> list[Record]:

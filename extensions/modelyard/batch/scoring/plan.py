@@ -12,7 +12,7 @@ from typing import Any
 from modelyard.batch.scoring.sources import Segment
 from modelyard_api.errors import InvalidInput
 
-_NAME = re.compile(r"part-(\d{5})-(\d{4})\.parquet")
+_NAME = re.compile(r"part-(\d{5})-(\d{4})(?:-([0-9a-f]+))?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,18 @@ def fingerprint(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def part_name(unit: int, part: int) -> str:
+def tagged(name: str, tag: str) -> str:
+    """The name of a file that a scoring of that tag makes. (Before there were tags it was the bare name.)"""
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}-{tag}{dot}{ending}" if tag else name
+
+
+def part_name(unit: int, part: int, tag: str = "") -> str:
     """The file of a unit's part."""
-    return f"part-{unit:05d}-{part:04d}.parquet"
+    return tagged(f"part-{unit:05d}-{part:04d}.parquet", tag)
 
 
-def parse_part(path: str) -> tuple[int, int] | None:
+def parse_part(path: str) -> tuple[int, int, str] | None:
     """The opposite; None for any other file."""
     found = _NAME.fullmatch(path)
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(found[1]), int(found[2]), found[3] or "") if found else None

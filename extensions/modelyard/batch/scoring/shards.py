@@ -13,7 +13,6 @@ from modelyard.batch.scoring.state import SHARDS, Claim, Stopped, begin, documen
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import ScoreReport
 
-READY = f"{SHARDS}/ready.json"
 _GLANCE = 0.3
 
 
@@ -28,26 +27,19 @@ class Together:
     overwrite: bool
     stopped: Callable[[], bool]
 
-    @property
-    def mark(self) -> dict[str, Any]:
-        """What all of them have in common, and no others."""
-        return {"run": self.run, "attempt": self.attempt}
-
-
-def told_before(place: Place, run: str) -> dict[str, Any] | None:
-    """What the first shard of a run, of any attempt, has said already."""
-    ready = document(place, READY)
-    return ready if ready is not None and ready.get("run") == run else None
+    def file(self, what: object) -> str:
+        """What one of them tells the others. Their own: nobody whose output was taken over writes over it."""
+        return f"{SHARDS}/{self.run}-{self.attempt}-{what}.json"
 
 
 def agreed(place: Place, order: Together) -> tuple[ScoreReport | None, dict[str, Any] | None]:
     """The run's report where it has ended, else what the first shard says: `version`, `files` and more. All but the
     first one wait for that. Conflict where the output is no longer the run's; Stopped."""
     while True:
-        report, ready = finished(place), told_before(place, order.run)
+        report, ready = finished(place), document(place, order.file("ready"))
         if report is not None and report.run == order.run:
             return report, None
-        if ready is not None and order.mark.items() <= ready.items():
+        if ready is not None:
             return None, ready
         if order.index == 0:
             return None, None
@@ -60,7 +52,7 @@ def agreed(place: Place, order: Together) -> tuple[ScoreReport | None, dict[str,
 
 
 def begin_shard(
-    place: Place, plan: str, facts: Mapping[str, Any], order: Together, prepare: Callable[[], Mapping[str, Any]]
+    place: Place, plan: str, facts: Mapping[str, Any], order: Together, prepare: Callable[[Claim], Mapping[str, Any]]
 ) -> tuple[ScoreReport | None, Claim]:
     """Claim the output together with the other shards of a run: the first one prepares it, and the others wait for
     that, so that none clears away what another one has made. As `state.begin`; also Conflict where what the first one
@@ -71,13 +63,15 @@ def begin_shard(
     if ready is not None:
         if ready["plan"] != plan:
             raise Conflict("the data changed while the shards began", remedy="Score them once they stay as they are.")
-        return None, Claim(place, ready["claim"])
+        claim = Claim(place, ready["claim"])
+        claim.check()
+        return None, claim
     ended, claim = begin(place, plan, facts, run=order.run, overwrite=order.overwrite)
     if ended is None:
         sweep(place)
-        told = prepare()
+        told = prepare(claim)
         claim.check()
-        put_text(place, json.dumps({**told, **order.mark, "plan": plan, "claim": claim.text}), READY)
+        put_text(place, json.dumps({**told, "plan": plan, "claim": claim.text}), order.file("ready"))
     return ended, claim
 
 
@@ -88,8 +82,7 @@ def fail_first(place: Place, run: str, attempt: int) -> bool:
 
 def tell_shard(place: Place, order: Together, times: Mapping[str, float]) -> list[dict[str, float]] | None:
     """Say that a shard is done; what all of them say, where none is missing."""
-    # Names of their own: a run that has been overtaken writes over nothing of the other's.
-    names = [f"{SHARDS}/{order.run}-{order.attempt}-{index}.json" for index in range(order.shards)]
+    names = [order.file(index) for index in range(order.shards)]
     put_text(place, json.dumps(dict(times)), names[order.index])
     told = [one for name in names if (one := document(place, name)) is not None]
     return told if len(told) == order.shards else None

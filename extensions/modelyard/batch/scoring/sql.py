@@ -14,23 +14,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modelyard.batch.scoring.places import File, Place, making
-from modelyard.batch.scoring.state import INPUT
+from modelyard.batch.scoring.plan import tagged
+from modelyard.batch.scoring.state import INPUT, Claim
 from modelyard_api.errors import InvalidInput, Unavailable, Unsupported
 from modelyard_api.models import ColumnKind, PackageManifest, TensorSpec
 from modelyard_api.scoring import DataFormat, ScoreOptions
 
 FORMAT = DataFormat.parquet
-_FILE = f"{INPUT}/query.parquet"
 _ROWS = 20_000
 _GROUP = 200_000
 
 
-def result(query: str, options: ScoreOptions, manifest: PackageManifest, output: Place) -> tuple[Place, list[File]]:
-    """The kept result of the query.
+def result(query: str, options: ScoreOptions, manifest: PackageManifest, claim: Claim) -> tuple[Place, list[File]]:
+    """The kept result of the query, below the output that is claimed.
 
     InvalidInput for a query that the database refuses, and without a URL; Unavailable where it does not answer.
     """
-    kept = output.files(INPUT)
+    output, path = claim.place, f"{INPUT}/{tagged('query.parquet', claim.tag)}"
+    kept = [file for file in output.files(INPUT) if file.path == path]
     if not kept:
         url = os.environ.get(options.sql, "")
         if not url:
@@ -38,14 +39,17 @@ def result(query: str, options: ScoreOptions, manifest: PackageManifest, output:
                 f"the variable {options.sql} with the database's URL is not set",
                 remedy="Give the run a secret: secrets={'NAME OF THE SECRET': '" + options.sql + "'}.",
             )
-        _keep(_rows(url, query), manifest.signature.inputs, output)
-        kept = output.files(INPUT)
+        _keep(_rows(url, query), manifest.signature.inputs, output, path)
+        claim.keep([path])
+        kept = [file for file in output.files(INPUT) if file.path == path]
     return output, kept
 
 
-def _keep(batches: Iterator[tuple[Sequence[str], list[Any]]], inputs: Sequence[TensorSpec], output: Place) -> None:
+def _keep(
+    batches: Iterator[tuple[Sequence[str], list[Any]]], inputs: Sequence[TensorSpec], output: Place, target: str
+) -> None:
     known = {spec.name: spec for spec in inputs}
-    with making(output, _FILE) as (path, file):
+    with making(output, target) as (path, file):
         writer: pq.ParquetWriter | None = None
         for names, rows in batches:
             columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
@@ -58,7 +62,7 @@ def _keep(batches: Iterator[tuple[Sequence[str], list[Any]]], inputs: Sequence[T
         assert writer is not None, "one batch at least, of no rows"
         writer.close()
         file.flush()
-        output.put(path, _FILE)
+        output.put(path, target)
 
 
 def _type(spec: TensorSpec | None, values: Sequence[Any]) -> pa.DataType:

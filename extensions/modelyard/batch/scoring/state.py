@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ SHARDS = "_shards"
 _OURS = (MANIFEST, PROGRESS)
 _TRIES = 5
 _REMEMBERED = 100
+_TAG = 8
 
 
 class Stopped(ModelyardError):
@@ -33,7 +34,9 @@ def finished(place: Place) -> ScoreReport | None:
     """The report of the scoring that ended there; None where none did."""
     text = place.read(MANIFEST)
     with suppress(ValidationError):
-        return None if text is None else ScoreReport.model_validate_json(text)
+        report = None if text is None else ScoreReport.model_validate_json(text)
+        # One that was on its way when another took the output over is not what is there.
+        return None if report is None or _tag(document(place, PROGRESS), report.tag) != report.tag else report
     return None
 
 
@@ -46,9 +49,25 @@ class Claim:
 
     def check(self) -> None:
         """Conflict where somebody has taken the output over: what is written from now on would be in their way."""
+        self.keep(())
+
+    def keep(self, written: Iterable[str]) -> None:
+        """As `check`, after files were written: they may have been on their way when somebody took the output over,
+        and go again where the other one's have other names. (Else it goes on from them.)"""
         found = self.place.read(PROGRESS)
-        if found is None or found.decode(errors="replace") != self.text:
-            _raise_overtaken()
+        text = None if found is None else found.decode(errors="replace")
+        if text == self.text:
+            return
+        if _tag(_parsed(text)) != self.tag:
+            for path in written:
+                self.place.remove(path)
+        _raise_overtaken()
+
+    @property
+    def tag(self) -> str:
+        """In the names of all that the scoring writes, so that it overwrites nothing of another one's; who goes on from
+        its parts has the same."""
+        return _tag(_parsed(self.text))
 
 
 def begin(
@@ -57,9 +76,9 @@ def begin(
     """Claim the output for a plan; the report where that very run has ended before. Conflict says what is there.
 
     What an unfinished scoring of the same plan left stays, to go on from, and the claim is the same: so it is for the
-    shards of one scoring. Another run of the same plan goes on from it too, with a claim of its own: nobody can tell
-    here whether the one before is dead, and if it is not it ends. Of two that begin different ones at once one has the
-    output, the other is refused.
+    shards of one scoring. Another run of the same plan goes on from its parts too, with a claim of its own: nobody can
+    tell here whether the one before is dead, and if it is not it ends. Of two that begin different ones at once one has
+    the output, the other is refused.
     """
     for _ in range(_TRIES):
         text = place.read(PROGRESS)
@@ -80,7 +99,8 @@ def begin(
         if report is not None and not overwrite:
             refuse(report)
         same = report is None and known is not None and known["plan"] == plan
-        if known is not None and not same and not overwrite and any(parse_part(path) for path in there):
+        parts = any(found[2] == _tag(known) for path in there if (found := parse_part(path)) is not None)
+        if known is not None and not same and not overwrite and parts:
             raise Conflict(
                 f"the output holds an unfinished scoring of something else: {_difference(known['facts'], facts)}",
                 remedy="Name another output, or give overwrite=True to begin anew.",
@@ -88,17 +108,29 @@ def begin(
         over = _over(known, run)
         if same and before is not None and over is None:
             return None, Claim(place, before)
-        about = {"plan": plan, "facts": facts, "claim": uuid.uuid4().hex, "run": run, "over": over or []}
-        claim = json.dumps(about, indent=1)
-        if not place.swap(PROGRESS, claim, before):
+        goes_on = same and parts
+        tag = _tag(known) if goes_on else uuid.uuid4().hex[:_TAG]
+        about = {"plan": plan, "facts": facts, "claim": uuid.uuid4().hex, "tag": tag, "run": run, "over": over or []}
+        claim = Claim(place, json.dumps(about, indent=1))
+        if not place.swap(PROGRESS, claim.text, before):
             continue  # somebody has begun meanwhile: looked at anew
-        if same:
-            return None, Claim(place, claim)
+        if goes_on:
+            return None, claim
+        claim.check()  # else the manifest may be that of who has ended it since
         # The manifest first: from then on nobody takes what is left for whole.
         for path in sorted((p for p in there if _is_ours(p) and p != PROGRESS), key=lambda p: p != MANIFEST):
             place.remove(path)
-        return None, Claim(place, claim)
+        return None, claim
     raise Conflict("others begin scorings to the output all the time", remedy="Name an output for each of them.")
+
+
+def begun_with(place: Place, run: str) -> str | None:
+    """The version that a run scores with, as one of its attempts said; None where none has begun."""
+    known = _known((place.read(PROGRESS) or b"").decode(errors="replace"))
+    if known is None or known.get("run", "") != run:
+        return None
+    model = str(known["facts"].get("model", "")).split(" ")  # name, version, digest
+    return model[-2] if len(model) > 2 else None
 
 
 def overtaken(place: Place, run: str) -> None:
@@ -134,6 +166,16 @@ def sweep(place: Place) -> None:
             file.unlink(missing_ok=True)
 
 
+def is_part(path: str) -> bool:
+    """Whether a file is a part, or holds rejects of one, of any scoring."""
+    folder, _, name = path.rpartition("/")
+    return folder in ("", REJECTS) and parse_part(name) is not None
+
+
+def _tag(told: Mapping[str, Any] | None, default: str = "") -> str:
+    return default if told is None else str(told.get("tag", ""))
+
+
 def _known(text: str | None) -> dict[str, Any] | None:
     told = _parsed(text)
     return told if told is not None and "plan" in told and "facts" in told else None
@@ -161,4 +203,4 @@ def _is_ours(path: str) -> bool:
     folder, _, name = path.rpartition("/")
     if folder in (INPUT, SHARDS) or name.startswith((".scoring-", ".lock-")) or path in _OURS:
         return True
-    return folder in ("", REJECTS) and parse_part(name) is not None
+    return is_part(path)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from harness.holding_proxy import holding_proxy
 from harness.packages import write_skops
 from harness.s3 import S3, server
-from harness.scoring import many, scored
+from harness.scoring import many, scored, spawn
 from modelyard.batch.scoring import state
-from modelyard.batch.scoring.places import FolderPlace, Place, S3Place, open_place
+from modelyard.batch.scoring.places import FolderPlace, Place, S3Place, making, open_place, put_text
 from modelyard_api.errors import Conflict
-from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreReport
+from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreOptions, ScoreReport
 
 ROWS = 1200
 
@@ -66,6 +70,131 @@ def test_one_that_is_overtaken_ends_and_leaves_the_other_alone(bucket: str, rows
     found = [pq.read_table(place.open(name)) for name in report.files]
     assert sum(map(len, found)) == ROWS
     assert all("island" in table.column_names for table in found), "nothing of the first one"
+
+
+def whole(bucket: str, run: str) -> None:
+    """What is there is of that run alone."""
+    place = open_place(bucket)
+    report = ScoreReport.model_validate_json(place.read(MANIFEST) or b"")
+    assert (report.run, report.rows) == (run, ROWS)
+    assert sorted(file.path for file in place.files()) == sorted([MANIFEST, PROGRESS, *report.files])
+    found = [pq.read_table(place.open(name)) for name in report.files]
+    assert sum(map(len, found)) == ROWS
+    assert all("island" in table.column_names for table in found)
+
+
+@pytest.mark.parametrize("what", ["part-00003", "_rejects/part-00000", MANIFEST])
+def test_what_is_on_its_way_while_another_one_scores(
+    what: str, s3: S3, bucket: str, tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lands when the other one has ended."""
+    rows = many(ROWS)
+    rows.loc[:5, "island"] = None
+    rows.to_parquet(tmp_path / "rejects.parquet", row_group_size=100)
+    data = tmp_path / ("rejects.parquet" if "rejects" in what else "in.parquet")
+    many(ROWS).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    with holding_proxy(s3.port, rf"PUT /claims/.*/{what}") as proxy, ThreadPoolExecutor(1) as beside:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = beside.submit(scored, data, bucket, package, keys=("id",), part_rows=100, run="first")
+        assert proxy.held.wait(60)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        given = {"keys": ("id", "island"), "part_rows": 100, "overwrite": True, "run": "second"}
+        scored(tmp_path / "in.parquet", bucket, package, **given)
+        proxy.go.set()
+        with pytest.raises(Conflict, match="another scoring has taken the output over"):
+            first.result(60)
+        assert proxy.landed.is_set()
+    whole(bucket, "second")
+
+
+def test_the_result_of_a_query_is_on_its_way_while_another_one_scores(
+    s3: S3, bucket: str, tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two with the same query the first one found nothing yet."""
+    base = tmp_path / "shop.db"
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{base}")
+    with sqlite3.connect(base) as connection:
+        many(1).to_sql("people", connection, index=False)
+    query, given = "SELECT * FROM people", {"keys": ("id", "island"), "part_rows": 100, "sql": "WAREHOUSE"}
+    with holding_proxy(s3.port, "PUT /claims/.*/_input") as proxy, ThreadPoolExecutor(1) as beside:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = beside.submit(scored, query, bucket, package, **given, run="first")
+        assert proxy.held.wait(60)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        with sqlite3.connect(base) as connection:
+            many(ROWS).to_sql("people", connection, index=False, if_exists="replace")
+        asked = iter(range(1000))
+
+        def lands() -> bool:
+            if next(asked) == 3:
+                proxy.go.set()
+                assert proxy.landed.wait(60)
+                place = open_place(bucket)
+                tag = json.loads(place.read(PROGRESS) or b"")["tag"]  # the first one takes its own away meanwhile
+                kept = pq.ParquetFile(place.open(f"{state.INPUT}/query-{tag}.parquet"))
+                assert kept.metadata.num_rows == ROWS, "what the second one reads"
+            return False
+
+        scored(query, bucket, package, **given, run="second", stopped=lands)
+        with pytest.raises(Conflict, match="another scoring has taken the output over"):
+            first.result(60)
+    whole(bucket, "second")
+
+
+@pytest.mark.parametrize("what", ["part-00003", MANIFEST])
+def test_what_a_killed_one_sent_lands_while_another_one_scores(
+    what: str, s3: S3, bucket: str, rows: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holding_proxy(s3.port, rf"PUT /claims/.*/{what}") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = spawn(rows, bucket, package, ScoreOptions(keys=("id",), part_rows=100))
+        assert proxy.held.wait(60)
+        first.kill()
+        first.communicate()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        asked = iter(range(1000))
+
+        def lands() -> bool:
+            if next(asked) == 5:  # in the middle of the second one
+                proxy.go.set()
+                assert proxy.landed.wait(60)
+                assert proxy.status == 200
+                place = open_place(bucket)
+                assert any(what in file.path for file in place.files())
+                assert state.finished(place) is None, "a manifest that is none of the one who has the output"
+            return False
+
+        given = {"keys": ("id", "island"), "part_rows": 100, "overwrite": True, "run": "second"}
+        scored(rows, bucket, package, stopped=lands, **given)
+    whole(bucket, "second")
+
+
+def test_what_was_begun_before_names_had_tags_is_gone_on_with(bucket: str, rows: Path, package: Path) -> None:
+    asked = iter(range(1000))
+    given = {"keys": ("id", "island"), "part_rows": 100, "run": "second"}
+    with pytest.raises(state.Stopped):
+        scored(rows, bucket, package, stopped=lambda: next(asked) >= 5, **given)
+    place = open_place(bucket)
+    claim = json.loads(place.read(PROGRESS) or b"")
+    tag = claim.pop("tag")
+    for file in place.files():  # as it was stored then
+        if tag in file.path:
+            part = pq.ParquetFile(place.open(file.path))
+            told = json.loads(part.metadata.metadata[b"modelyard.scoring"])
+            del told["tag"]
+            with making(place, "x") as (made, content):
+                with pq.ParquetWriter(content, part.schema_arrow) as writer:
+                    writer.write_table(part.read())
+                    writer.add_key_value_metadata({"modelyard.scoring": json.dumps(told)})
+                content.flush()
+                place.put(made, file.path.replace(f"-{tag}", ""))
+            place.remove(file.path)
+    put_text(place, json.dumps(claim), PROGRESS)
+    report = scored(rows, bucket, package, **given)
+    assert report.resumed > 0
+    assert report.files[0] == "part-00000-0000.parquet"
+    whole(bucket, "second")
+    assert scored(rows, bucket, package, **given) == report
 
 
 def test_two_of_the_same_plan_make_the_same(bucket: str, rows: Path, package: Path) -> None:

@@ -78,6 +78,20 @@ def test_every_format_gives_the_same(form: str, package: Path, expected: pd.Data
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([MANIFEST, "_progress.json", *report.files])
 
 
+def test_files_of_one_name_are_told_apart_and_formats_are_not_mixed(package: Path, tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        many(20).assign(id=range(number * 20, number * 20 + 20)).to_csv(tmp_path / "in" / folder / "x.csv", index=False)
+    report = scored(tmp_path / "in", tmp_path / "out", package, keys=("id",))
+    assert len(set(report.files)) == 2
+    assert answers(tmp_path / "out")["id"].astype(int).tolist() == list(range(40))
+    scored(tmp_path / "in", tmp_path / "told", package)
+    assert answers(tmp_path / "told")["file"].unique().tolist() == ["a/x.csv", "b/x.csv"]
+    many(20).to_parquet(tmp_path / "in" / "a" / "x.parquet")
+    with pytest.raises(InvalidInput, match="of several formats: csv, parquet"):
+        scored(tmp_path / "in", tmp_path / "mixed", package)
+
+
 def test_without_keys_answers_say_which_file_and_row_they_are_of(package: Path, tmp_path: Path) -> None:
     many(20).to_csv(tmp_path / "in.csv", index=False)
     scored(tmp_path / "in.csv", tmp_path / "out", package)

@@ -68,6 +68,13 @@ def _skops(rows: pd.DataFrame, folder: Path) -> tuple[PackageManifest, Any]:
     return build(model, X[:5], directory=folder, training=X, trial=False), X
 
 
+def _skops_numbers(rows: pd.DataFrame, folder: Path) -> tuple[PackageManifest, Any]:
+    """Three types, one with gaps: it is asked with an array."""
+    X = rows[["age", "visits", "spend"]]
+    model = HistGradientBoostingClassifier(max_iter=20).fit(X, rows["loyal"])
+    return build(model, X[:50], directory=folder, flavors=(Flavor.skops,), trial=False), X
+
+
 def _pyfunc(rows: pd.DataFrame, folder: Path) -> tuple[PackageManifest, Any]:
     X = rows[["since", "loyal"]]
 
@@ -88,6 +95,7 @@ CASES: dict[str, tuple[Callable[[pd.DataFrame, Path], tuple[PackageManifest, Any
     "onnx": (_onnx, Flavor.onnx),
     "onnx-trees": (_onnx_trees, Flavor.onnx),
     "skops": (_skops, Flavor.skops),
+    "skops-numbers": (_skops_numbers, Flavor.skops),
     "pyfunc": (_pyfunc, Flavor.pyfunc),
     "torch": (_torch, Flavor.torch),
 }

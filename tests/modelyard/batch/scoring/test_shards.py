@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from modelyard.batch.scoring import state
 from modelyard.batch.scoring.engine import Order, score
 from modelyard.batch.scoring.entry import fetch
 from modelyard.batch.scoring.places import FolderPlace, Place, put_text
+from modelyard.batch.scoring.plan import part_name
 from modelyard.batch.scoring.report import commit
 from modelyard.batch.scoring.shards import Together, agreed, begin_shard, fail_first, tell_shard
 from modelyard_api.errors import Conflict
-from modelyard_api.scoring import MANIFEST, PROGRESS, ModelRef, ScoreReport
+from modelyard_api.scoring import MANIFEST, PROGRESS, ModelRef, ScoreOptions, ScoreReport
 
 TOLD = {"version": "3", "files": ["a.parquet"]}
 
@@ -39,15 +41,14 @@ def together(index: int, run: str, overwrite: bool = False) -> Together:
 
 
 def began(place: Place, index: int, run: str, plan: str = "p", overwrite: bool = False) -> state.Claim:
-    report, claim = begin_shard(place, plan, {"data": plan}, together(index, run, overwrite), lambda: TOLD)
+    facts = {"model": "m 3 x", "data": plan}
+    report, claim = begin_shard(place, plan, facts, together(index, run, overwrite), lambda _: TOLD)
     assert report is None
     return claim
 
 
-def report(run: str, plan: str = "p") -> ScoreReport:
-    return ScoreReport(
-        model="m", version="1", plan=plan, run=run, flavor="skops", files=(), rows=0, scored=0, rejected=0
-    )
+def report(run: str, plan: str = "p", tag: str = "") -> ScoreReport:
+    return ScoreReport(model="m", version="1", plan=plan, tag=tag, run=run, flavor="skops")
 
 
 class Models:
@@ -67,7 +68,7 @@ class Models:
 async def test_a_shard_that_begins_later_takes_the_first_ones_version(place: FolderPlace, tmp_path: Path) -> None:
     wanted, models = ModelRef("ada.churn"), Models()
     began(place, 0, "a")
-    assert await fetch(models, wanted, tmp_path, place, together(1, "a")) == "3"
+    assert await fetch(models, wanted, tmp_path, place, "a", together(1, "a")) == "3"
     assert models.fetched == ["3"]
     assert (tmp_path / "3" / "package").read_text() == "3"
 
@@ -79,9 +80,37 @@ async def test_a_shard_that_was_faster_than_the_first_one_takes_its_version(plac
             return "4"
 
     models = Before()
-    assert await fetch(models, ModelRef("ada.churn", alias="champion"), tmp_path, place, together(1, "a")) == "3"
+    assert await fetch(models, ModelRef("ada.churn", alias="champion"), tmp_path, place, "a", together(1, "a")) == "3"
     assert models.fetched == ["4", "3"]
-    assert await fetch(Models(), ModelRef("ada.churn"), tmp_path / "out", place, None) == "4", "one that is alone"
+
+
+@pytest.mark.parametrize("wanted", [ModelRef("ada.churn"), ModelRef("ada.churn", alias="champion")])
+async def test_one_that_is_alone_is_tried_again_with_its_version(
+    place: FolderPlace, tmp_path: Path, wanted: ModelRef
+) -> None:
+    state.begin(place, "p", {"model": "ada.churn 3 x"}, run="a", overwrite=False)
+    assert await fetch(Models(), wanted, tmp_path, place, "a", None) == "3"
+    assert await fetch(Models(), wanted, place.root, place, "b", None) == "4", "another run is not it"
+
+
+def test_a_further_attempt_goes_on_though_a_newer_version_is_there(package: Path, tmp_path: Path) -> None:
+    many(1000).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    data, output = str(tmp_path / "in.parquet"), FolderPlace(tmp_path / "out")
+    options = ScoreOptions(part_rows=100)
+
+    def attempt(number: int, version: str, stops: int) -> ScoreReport | None:
+        asked = iter(range(1000))
+        order = Order(data, str(output.root), package, "ada.penguins", version, options, run="r", attempt=number)
+        return score(replace(order, stopped=lambda: next(asked) >= stops))
+
+    with pytest.raises(state.Stopped):
+        attempt(1, "3", 5)
+    version = state.begun_with(output, "r")
+    assert version == "3"
+    ended = attempt(2, version, 1000)
+    assert ended is not None
+    assert ended.resumed > 0
+    assert attempt(3, version, 1000) == ended, "also one that was killed once all was done"
 
 
 def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tmp_path: Path) -> None:
@@ -120,9 +149,10 @@ def test_of_shards_that_fail_at_once_one_tells(place: FolderPlace) -> None:
 
 def test_a_run_goes_on_from_one_that_is_dead_and_one_that_is_not_ends(place: FolderPlace) -> None:
     first = began(place, 0, "a")
-    put_text(place, "x", "part-00000-0000.parquet")
+    put_text(place, "x", part := part_name(0, 0, first.tag))
     second = began(place, 0, "b")
-    assert (place.root / "part-00000-0000.parquet").exists(), "its parts are gone on from"
+    assert (place.root / part).exists(), "its parts are gone on from"
+    assert second.tag == first.tag
     second.check()
     with pytest.raises(Conflict, match="taken the output over"):
         first.check()
@@ -146,8 +176,8 @@ def test_a_shard_does_not_take_the_one_before_for_its_own(place: FolderPlace) ->
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_no_shard_waits_for_a_run_that_another_one_has_ended(place: FolderPlace, overwrite: bool) -> None:
     began(place, 0, "a")
-    began(place, 0, "b", plan="q", overwrite=True)
-    commit(place, report("b", "q"))
+    claim = began(place, 0, "b", plan="q", overwrite=True)
+    commit(claim, report("b", "q", claim.tag))
     with pytest.raises(Conflict):
         agreed(place, together(1, "a", overwrite))
 
@@ -162,7 +192,7 @@ def test_what_a_run_that_was_overtaken_says_is_not_the_other_ones(place: FolderP
 
 
 def test_a_first_shard_that_is_overtaken_while_it_prepares_calls_no_others(place: FolderPlace) -> None:
-    def prepare() -> dict[str, Any]:
+    def prepare(claim: state.Claim) -> dict[str, Any]:
         began(place, 0, "b")
         return TOLD
 
@@ -196,15 +226,16 @@ def test_files_that_others_move_meanwhile_are_passed_over(tmp_path: Path) -> Non
 def test_two_shards_that_both_end_it_do_no_harm(tmp_path: Path) -> None:
     for turn in range(20):
         place = FolderPlace(tmp_path / str(turn))
+        _, claim = state.begin(place, "p", {}, run="a", overwrite=False)
         for index in range(16):
             put_text(place, "{}", f"{state.SHARDS}/{index}.json")
         errors: list[BaseException] = []
         barrier = threading.Barrier(2)
 
-        def end(place: FolderPlace = place, errors: list[BaseException] = errors, at: Any = barrier) -> None:
+        def end(claim: state.Claim = claim, errors: list[BaseException] = errors, at: Any = barrier) -> None:
             at.wait()
             try:
-                commit(place, report("a"))
+                commit(claim, report("a", tag=claim.tag))
             except BaseException as error:
                 errors.append(error)
 
@@ -214,7 +245,7 @@ def test_two_shards_that_both_end_it_do_no_harm(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert [file.path for file in place.files()] == [MANIFEST]
+        assert [file.path for file in place.files()] == [MANIFEST, PROGRESS]
 
 
 def test_a_temporary_file_that_was_cleared_away_is_said_in_words(place: FolderPlace) -> None:

@@ -164,7 +164,12 @@ def test_drift_is_told_by_column_where_the_package_knows_its_training_rows(tmp_p
     }
     assert moved.drift["plan"].bins == ("basic", "pro", "others", "missing")
     assert moved.drift["plan"].seen[2] == pytest.approx(1 / 3, abs=0.05)
-    assert "drift: " in moved.in_words()
+    said = moved.in_words()
+    assert "drift by population stability index, from 0.25 drifted: plan (" in said
+    assert f"plan ({moved.drift['plan'].psi:.2f}, drifted: " in said
+    assert "age (" in said
+    assert "steady" not in said
+    assert "no drift" in calm.in_words()
 
 
 def test_without_training_rows_there_is_no_drift_and_it_is_said(package: Path, tmp_path: Path) -> None:
