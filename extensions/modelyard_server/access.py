@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jwt
 from pydantic import ValidationError
 
 from modelyard_api.access import ALGORITHM, CALL_AUDIENCE, ISSUER, KEY_PREFIX, Access, Claims
@@ -88,6 +87,8 @@ class Guard:
 
 
 def _verify(access: Access, bearer: str) -> Claims:
+    import jwt  # late: it and cryptography are a seventh of a start
+
     for public_key in access.public_keys:
         try:
             payload = jwt.decode(

@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import orjson
@@ -34,9 +35,15 @@ from modelyard_server.web.listener import Listener
 from modelyard_server.web.messages import Answer, Request
 from modelyard_server.workers.pool import Pool
 
+if TYPE_CHECKING:
+    from modelyard_server.exposition import Exposition
+
 _log = logging.getLogger(__name__)
 _PROBLEM = PROBLEM_MEDIA_TYPE.encode()
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+_COMES_ALONG = 16 * 1024
+"""Bytes of a body that is there as soon as its head: while the queue is full it is taken and forgotten, so that its
+connection is kept, for a new one costs more. What is longer is not waited for."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class App:
         self._listener: Listener | None = None
         self.not_served: Callable[[], str] = lambda: ""
         """Why another version that was asked for is not served; empty where none was, or it is."""
+        self._full: tuple[float, Answer] | None = None
         self._take(loaded)
 
     def _take(self, loaded: Loaded) -> None:
@@ -93,6 +101,12 @@ class App:
     async def close(self) -> None:
         await self._predictor.close()
 
+    @cached_property
+    def _exposition(self) -> Exposition:
+        from modelyard_server.exposition import Exposition
+
+        return Exposition(self._metrics)
+
     def admit(self, request: Request) -> Answer | None:
         """Refuses by the head alone what would be refused anyway: its body is never read."""
         self._told(request)
@@ -108,6 +122,8 @@ class App:
             encoding = request.headers.get(b"content-encoding", b"identity").lower()
             if encoding not in (b"identity", b"gzip"):
                 raise Unsupported(f"content encoding {encoding.decode('latin-1')[:80]!r}", remedy="Send gzip or none.")
+            if self._predictor.full and (int(length) > _COMES_ALONG or b"transfer-encoding" in request.headers):
+                return self._counted(request, self._busy())
         except ModelyardError as error:
             return self._counted(request, _answer(error))
         except Exception as error:
@@ -121,6 +137,8 @@ class App:
         try:
             if invoked is None:
                 return self._get(request)
+            if self._predictor.full:
+                return self._counted(request, self._busy())
             answer = self._predictor.answer(request, invoked=invoked)
         except ModelyardError as error:
             answer = _answer(error) if error.status != 500 else _failed(request, error)
@@ -140,6 +158,14 @@ class App:
         answer = _answer(error, last=True)
         answer.reason = detail
         return answer
+
+    def _busy(self) -> Answer:
+        """That the queue is full, made once a second: under too much load what is refused must cost little."""
+        now = time.monotonic()
+        if self._full is None or now - self._full[0] > 1:
+            self._full = now, _answer(self._predictor.too_many())
+        said = self._full[1]
+        return Answer(said.status, said.body, said.kind, said.headers)
 
     async def _later(self, request: Request, coming: Awaitable[Answer], predictor: Predictor) -> Answer:
         predictor.began()
@@ -187,7 +213,7 @@ class App:
                 self._pool.ready()
             return Answer(200, b'{"ready":true}')
         if path == "/metrics" and b"x-forwarded-for" not in request.headers:
-            return Answer(200, self._metrics.text(), _TEXT)
+            return Answer(200, self._exposition.text(), _TEXT)
         if path == page.PATH:
             return page.answer(request)
         self._guard.check(request.headers.get(b"authorization"))

@@ -107,16 +107,21 @@ class Batcher:
         """Requests in the queue."""
         return len(self._queue)
 
-    def admit(self) -> None:
-        """Raises Unavailable when the queue is full."""
-        if len(self._queue) >= self._max_queue:
-            raise Unavailable(f"{self._max_queue} requests are waiting already", retry_after=self._until_empty())
+    @property
+    def full(self) -> bool:
+        """Whether no more requests may wait."""
+        return len(self._queue) >= self._max_queue
+
+    def too_many(self) -> Unavailable:
+        """What one that would have to is refused with."""
+        return Unavailable(f"{self._max_queue} requests are waiting already", retry_after=self._until_empty())
 
     async def predict(self, columns: Columns, wanted: Wanted = None, record: Record | None = None) -> Outputs:
         """Outputs for checked columns, at least the wanted. Raises ModelFailed; Unavailable when the queue is full.
 
         Cancelled, it leaves the queue: who left takes nobody's place there."""
-        self.admit()
+        if self.full:
+            raise self.too_many()
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(columns, rows(columns), answer, wanted, record=record)
         self._queue.append(waiting)

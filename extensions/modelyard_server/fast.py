@@ -7,7 +7,7 @@ wrong if anything is. What both ways take, they take alike.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ import simdjson
 from numpy.typing import NDArray
 
 from modelyard_api.models import ColumnKind, Signature, TensorSpec
+from modelyard_server import simd
 from modelyard_server.binary import Tail
 from modelyard_server.block import Block
 from modelyard_server.flavors.base import Columns
@@ -61,6 +62,8 @@ class Split(msgspec.Struct, gc=False):
     data: msgspec.Raw
 
 
+Beside = Tail | simd.Flat | None
+"""What has the data of tensors that do not carry them themselves."""
 _ABSENT = msgspec.Raw()
 
 
@@ -82,6 +85,7 @@ _INTS = msgspec.json.Decoder(list[int])
 _TEXTS = msgspec.json.Decoder(list[str])
 _BOOLS = msgspec.json.Decoder(list[bool])
 _UNREAD = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError, RuntimeError)
+_OTHER = (*_UNREAD, KeyError)
 
 
 class Reader:
@@ -100,12 +104,26 @@ class Reader:
 
     def v2(self, raw: bytes, tail: Tail | None = None) -> tuple[Columns, Ask] | None:
         """Columns and the rest of a request; `tail`: the binary tensors that follow its JSON."""
+        if tail is None and len(raw) >= _LARGE and (found := self._flat(raw)) is not None:
+            return found
         try:
             ask = _ASK.decode(raw)
             columns = self._tensors(ask.inputs, tail)
             if tail is not None and columns is not None:
                 tail.end()
         except _UNREAD:
+            return None
+        return None if columns is None else (columns, ask)
+
+    def _flat(self, raw: bytes) -> tuple[Columns, Ask] | None:
+        """The same in one pass, where it can be read so."""
+        try:
+            found = simd.request(raw)
+            if found is None:
+                return None
+            ask = msgspec.convert(found[0], Ask)
+            columns = self._tensors(ask.inputs, found[1])
+        except _OTHER:
             return None
         return None if columns is None else (columns, ask)
 
@@ -161,14 +179,14 @@ class Reader:
         typed = _cast(array, self._targets[0])
         return None if typed is None else {self._specs[0].name: typed}
 
-    def _tensors(self, tensors: list[Tensor], tail: Tail | None) -> Columns | None:
+    def _tensors(self, tensors: list[Tensor], beside: Beside) -> Columns | None:
         if not all(_is_shape(tensor.shape) for tensor in tensors):
             return None
         if len(tensors) == 1 and (self._tensor or tensors[0].name not in self._names):
             tensor = tensors[0]
             if not self._matrix or tensor.name != ("input" if not self._tensor else self._specs[0].name):
                 return None
-            array = _numbers(tensor, tail)
+            array = _numbers(tensor, beside)
             return None if array is None else self.matrix(array)
         if self._tensor or len(tensors) != len(self._specs):
             return None
@@ -178,7 +196,7 @@ class Reader:
             place = self._names.get(tensor.name)
             if place is None or tensor.name in columns or tensor.shape not in ([count], [count, 1]) or not count:
                 return None
-            column = self._column(self._specs[place], self._targets[place], tensor, tail)
+            column = self._column(self._specs[place], self._targets[place], tensor, beside)
             if column is None or len(column) != count:
                 return None
             columns[tensor.name] = column
@@ -186,11 +204,9 @@ class Reader:
             return Block(self._names, np.column_stack([columns[name] for name in self._names]))
         return {name: columns[name] for name in self._names}
 
-    def _column(
-        self, spec: TensorSpec, target: np.dtype[Any], tensor: Tensor, tail: Tail | None
-    ) -> NDArray[Any] | None:
+    def _column(self, spec: TensorSpec, target: np.dtype[Any], tensor: Tensor, beside: Beside) -> NDArray[Any] | None:
         if spec.kind is ColumnKind.number:
-            array = _numbers(tensor, tail)
+            array = _numbers(tensor, beside)
             return None if array is None else _cast(array.reshape(-1), target)
         if tensor.parameters and "binary_data_size" in tensor.parameters:
             return None
@@ -227,11 +243,7 @@ def _decimals(raw: msgspec.Raw) -> NDArray[Any]:
     text = bytes(memoryview(raw))
     if text.find(b"[", 1) >= 0:
         return _table(raw)
-    # A parser of its own: one that is used again refuses while anything of its last document is alive.
-    numbers: Any = simdjson.Parser().parse(text)
-    if not isinstance(numbers, simdjson.Array):
-        raise TypeError("no list")
-    return np.frombuffer(numbers.as_buffer(of_type="d"), dtype=np.float64)
+    return simd.parsed(text, simd.numbers)
 
 
 def _table(raw: msgspec.Raw) -> NDArray[Any]:
@@ -239,14 +251,16 @@ def _table(raw: msgspec.Raw) -> NDArray[Any]:
     if memoryview(raw).nbytes < _LARGE:
         return np.array(_TABLE.decode(raw), dtype=np.float64)
     text = bytes(memoryview(raw))
-    parsed: Any = simdjson.Parser().parse(text)
-    if not isinstance(parsed, simdjson.Array):
+    return simd.parsed(text, lambda rows: _matrix(rows, text.count(b"[")))
+
+
+def _matrix(rows: Any, lists: int) -> NDArray[Any]:
+    if not isinstance(rows, simdjson.Array):
         raise TypeError("no list")
-    rows: Any = parsed
-    widths = {len(row) for row in rows}
-    if len(widths) != 1 or text.count(b"[") != len(rows) + 1:
+    widths = {len(row) for row in cast(list[Any], rows)}
+    if len(widths) != 1 or lists != len(rows) + 1:
         raise ValueError("rows differ in length")
-    return np.frombuffer(rows.as_buffer(of_type="d"), dtype=np.float64).reshape(len(rows), widths.pop())
+    return simd.numbers(rows).reshape(len(rows), widths.pop())
 
 
 def _target(spec: TensorSpec) -> str:
@@ -258,18 +272,19 @@ def _is_shape(shape: list[int]) -> bool:
     return len(shape) <= _DIMENSIONS and all(0 <= n <= _ELEMENTS for n in shape)
 
 
-def _numbers(tensor: Tensor, tail: Tail | None) -> NDArray[Any] | None:
+def _numbers(tensor: Tensor, beside: Beside) -> NDArray[Any] | None:
     """An array of finite numbers, as the datatype that was sent says."""
     kind = _FLOAT.get(tensor.datatype)
+    flat = beside[tensor.name] if isinstance(beside, dict) else None
     if tensor.parameters and "binary_data_size" in tensor.parameters:
-        return None if tail is None else _sent(tensor, tensor.parameters["binary_data_size"], tail)
+        return _sent(tensor, tensor.parameters["binary_data_size"], beside) if isinstance(beside, Tail) else None
     if kind is not None:
         with np.errstate(over="ignore"):
-            array: NDArray[Any] = _decimals(tensor.data).astype(kind, copy=False)
+            array = (_decimals(tensor.data) if flat is None else flat).astype(kind, copy=False)
         if kind.itemsize == 4 and not np.isfinite(array).all():
             return None
     elif tensor.datatype in _WHOLE:
-        array = np.array(_INTS.decode(tensor.data), dtype=np.int64)
+        array = np.array(_INTS.decode(tensor.data), dtype=np.int64) if flat is None else flat
         if tensor.datatype != "INT64":
             limits = np.iinfo(tensor.datatype.lower())
             if array.size and (array.min() < limits.min or array.max() > limits.max):

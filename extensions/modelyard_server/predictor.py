@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from modelyard_api.errors import ModelyardError
+from modelyard_api.errors import ModelyardError, Unavailable
 from modelyard_server.batching import Batcher, Here
 from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
 from modelyard_server.flavors.base import Outputs, Wanted
@@ -70,12 +70,21 @@ class Predictor:
             await self._pool.close()
         await self._batcher.close()
 
+    @property
+    def full(self) -> bool:
+        """Whether a request is refused unread, as it would have to wait and the queue is full."""
+        return self._pace.never and self._batcher.full
+
+    def too_many(self) -> Unavailable:
+        """What it is refused with."""
+        return self._batcher.too_many()
+
     def admit(self) -> None:
         """Raises Unavailable when the queue is full, or no process of the model is there."""
         if self._pool is not None:
             self._pool.admit()
-        if self._pace.never:
-            self._batcher.admit()  # unread: under too much load, what is refused must cost little
+        if self.full:
+            raise self.too_many()
 
     async def exchange(
         self,

@@ -25,9 +25,18 @@ from harness.model_server import free_port  # noqa: E402
 
 SERVER_CORE, LOAD_CORE = "0", "1"
 SCRIPT = """
-local f = io.open(os.getenv("BODY"), "rb"); wrk.body = f:read("*a"); f:close()
 wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
 local n = os.getenv("HEAD"); if n ~= "" then wrk.headers["Inference-Header-Content-Length"] = n end
+local asked, at = {}, 0
+function init()
+  local path = os.getenv("BODY")
+  local f = io.open(path, "rb")
+  while f do
+    asked[#asked + 1] = wrk.format(nil, nil, nil, f:read("*a")); f:close()
+    f = io.open(path .. "." .. #asked, "rb")
+  end
+end
+function request() at = at % #asked + 1; return asked[at] end
 function done(s, l, r)
   local e = s.errors
   io.write(string.format('RESULT {"count": %d, "rate": %.1f, "p50": %.3f, "p99": %.3f, "bad": %d}\\n', s.requests,

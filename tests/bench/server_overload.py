@@ -6,7 +6,7 @@ The model takes milliseconds a row and gains nothing by batches. First the peak:
 get answered. Then, with the server as it is, `--times` that rate as requests that wait for nobody (each is sent when
 its moment has come, on a connection that is free, or a new one), for `--seconds`; then half of the peak, to see when
 it has recovered. Printed: answers with 200 a second, over the peak; how the rest was refused, and how fast; the
-latency of the accepted; the longest queue. The server has one core, the callers the other.
+latency of the accepted; the longest queue; what a refusal costs. The server has one core, the callers the other.
 """
 
 from __future__ import annotations
@@ -151,10 +151,20 @@ class Meter:
     def __init__(self, process: psutil.Process) -> None:
         self._process = process
         self._start, self._spent = time.perf_counter(), spent(process)
+        self._looped = self._loop()
 
     def rates(self, count: int) -> tuple[float, float]:
         """A second of the wall, and of the processor."""
         return count / (time.perf_counter() - self._start), count / (spent(self._process) - self._spent)
+
+    @property
+    def looped(self) -> float:
+        """Seconds of the processor of the event loop's thread."""
+        return self._loop() - self._looped
+
+    def _loop(self) -> float:
+        seconds = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/schedstat").read_text().split()[0]
+        return int(seconds) / 1e9
 
 
 async def measured(port: int, process: psutil.Process, arguments: argparse.Namespace) -> None:
@@ -162,7 +172,9 @@ async def measured(port: int, process: psutil.Process, arguments: argparse.Names
     callers = Callers(port)
     await callers.closed(2, 32)
     meter = Meter(process)
-    peak, peak_cpu = meter.rates((await callers.closed(10, 32)).count(200))
+    peaked = (await callers.closed(10, 32)).count(200)
+    peak, peak_cpu = meter.rates(peaked)
+    accepted = meter.looped / peaked
     print(f"peak: {peak:.0f} /s with 32 connections, {peak_cpu:.0f} for a second of the processor", flush=True)
     lengths: list[float] = []
 
@@ -175,6 +187,7 @@ async def measured(port: int, process: psutil.Process, arguments: argparse.Names
     meter = Meter(process)
     seen = await callers.open(arguments.seconds, arguments.times * peak)
     good, good_cpu = meter.rates(seen.count(200))  # also those that were accepted and answered afterwards
+    refused = (meter.looped - accepted * seen.count(200)) / max(seen.count(503), 1)
     watching.cancel()
     after = Seen()
     await callers.ask(after)
@@ -185,6 +198,8 @@ async def measured(port: int, process: psutil.Process, arguments: argparse.Names
     print(f"  latency of these: p50 {seen.p(200, 50):.0f} ms, p99 {seen.p(200, 99):.0f} ms; queue {max(lengths):.0f}")
     print(f"  503: {seen.count(503)}, with Retry-After {seen.retry}; other answers {others}")
     print(f"  latency of these: p50 {seen.p(503, 50):.1f} ms, p99 {seen.p(503, 99):.1f} ms")
+    print(f"  the event loop's processor time: {accepted * 1e6:.0f} µs for one accepted at the peak, ", end="")
+    print(f"{refused * 1e6:.0f} for one refused, connections and scrapes included")
     calm = await callers.open(5, peak / 2)
     print(
         f"a request right after: {after.p(200, 50):.0f} ms; then half of the peak for 5 s: {calm.count(200)} of ",

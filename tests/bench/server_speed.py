@@ -29,24 +29,37 @@ from server_models import write_models
 from server_peers import peers
 from sklearn.datasets import load_breast_cancer
 
+BODIES = 8
+
+
+def some_rows(n: int, which: int = 0) -> np.ndarray:
+    """Rows like the data's, none like another: who asks for a thousand has a thousand."""
+    rng = np.random.default_rng(which)
+    rows = np.resize(load_breast_cancer().data, (n, 30))
+    return np.round(rows * (1 + 0.05 * rng.normal(size=rows.shape)), 4)
+
 
 def payloads(folder: Path) -> None:
-    """Bodies of one row and of a thousand."""
-    X, _ = load_breast_cancer(return_X_y=True)
+    """Bodies of one row and of a thousand, several of these, which are asked in turns."""
     for n in (1, 1000):
-        rows = np.resize(X, (n, 30))
-        tensor = {"name": "input", "shape": [n, 30], "datatype": "FP64"}
-        asked = {"outputs": [{"name": "label"}]}
-        whole = {"inputs": [tensor | {"data": rows.ravel().tolist()}]}
-        (folder / f"v2-{n}").write_text(json.dumps(whole | asked))
-        (folder / f"peer-{n}").write_text(json.dumps(whole).replace('"input"', '"predict"'))
-        for payload, key in (("v1", "instances"), ("rows", "rows"), ("input", "input"), ("inputs", "inputs")):
-            (folder / f"{payload}-{n}").write_text(json.dumps({key: rows.tolist()}))
-        raw = rows.astype("<f8").tobytes()
-        head = {"inputs": [tensor | {"parameters": {"binary_data_size": len(raw)}}]}
-        said = json.dumps(head | asked | {"parameters": {"binary_data_output": True}}).encode()
-        (folder / f"v2bin-{n}").write_bytes(said + raw)
-        (folder / f"v2bin-{n}.head").write_text(str(len(said)))
+        for which in range(BODIES if n > 1 else 1):
+            _payloads(folder, some_rows(n, which), f".{which}" if which else "")
+
+
+def _payloads(folder: Path, rows: np.ndarray, end: str) -> None:
+    n = len(rows)
+    tensor = {"name": "input", "shape": [n, 30], "datatype": "FP64"}
+    asked = {"outputs": [{"name": "label"}]}
+    whole = {"inputs": [tensor | {"data": rows.ravel().tolist()}]}
+    (folder / f"v2-{n}{end}").write_text(json.dumps(whole | asked))
+    (folder / f"peer-{n}{end}").write_text(json.dumps(whole).replace('"input"', '"predict"'))
+    for payload, key in (("v1", "instances"), ("rows", "rows"), ("input", "input"), ("inputs", "inputs")):
+        (folder / f"{payload}-{n}{end}").write_text(json.dumps({key: rows.tolist()}))
+    raw = rows.astype("<f8").tobytes()
+    head = {"inputs": [tensor | {"parameters": {"binary_data_size": len(raw)}}]}
+    said = json.dumps(head | asked | {"parameters": {"binary_data_output": True}}).encode()
+    (folder / f"v2bin-{n}{end}").write_bytes(said + raw)
+    (folder / f"v2bin-{n}{end}.head").write_text(str(len(said)))
 
 
 def servers(folder: Path, model: str, environments: Path | None) -> Iterator[Server]:
@@ -75,9 +88,7 @@ def _floors(folder: Path, model: str, environments: Path | None) -> Iterator[Ser
 
 def measured(folder: Path, model: str, arguments: argparse.Namespace) -> None:
     """All servers of one model, in turns."""
-    expected = (
-        joblib.load(folder / f"{model}.joblib").predict(np.resize(load_breast_cancer().data, (1000, 30))).tolist()
-    )
+    expected = joblib.load(folder / f"{model}.joblib").predict(some_rows(1000)).tolist()
     cases = [(kind, int(c)) for kind in ("1",) for c in arguments.connections.split(",")]
     cases += [] if arguments.short else [("1000", 4), ("1000bin", 4)]
     with ExitStack() as stack:

@@ -129,8 +129,9 @@ async def test_who_leaves_frees_his_place(tmp_path: Path) -> None:
     row = {"input": np.ones((1, 3))}
     asks = [asyncio.create_task(batcher.predict(row)) for _ in range(2)]
     await asyncio.sleep(0)
+    assert batcher.full
     with pytest.raises(Unavailable):
-        batcher.admit()
+        await batcher.predict(row)
     asks[1].cancel()
     await asyncio.wait(asks)
     assert batcher.waiting == 0

@@ -141,6 +141,28 @@ def test_predicts_nothing_for_callers_who_left(server: httpx.Client, leave: Call
     assert said("modelyard_predict_seconds_count") == ran + 2
 
 
+def test_a_full_queue_waits_for_no_long_body(server: httpx.Client) -> None:
+    def said(line: str) -> bool:
+        return line in server.get("/metrics").text
+
+    head = b"POST /invocations HTTP/1.1\r\nhost: x\r\n%b\r\n"
+    waiting = [raw(server, ask(0.5)) for _ in range(5)]
+    try:
+        eventually(lambda: said("modelyard_queued 4.0"), what="the queue is full")
+        long = [head % b"content-length: 20000\r\n", head % b"transfer-encoding: chunked\r\n"]
+        for sent, kept in [*((one, False) for one in long), (ask(0.1), True)]:
+            with raw(server, sent) as connection:
+                answer = connection.recv(2000)
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 1\r\n" in answer
+                assert (b"connection: close\r\n" not in answer) == kept
+        assert said("modelyard_queued 4.0")
+    finally:
+        for connection in waiting:
+            connection.close()
+    eventually(lambda: said("modelyard_in_flight 0.0"), what="nothing is under way")
+
+
 def test_who_asks_again_before_he_has_his_answer_has_both(server: httpx.Client) -> None:
     with raw(server, ask(0.3)) as connection:
         eventually(lambda: "modelyard_in_flight 1.0" in server.get("/metrics").text, what="it is under way")

@@ -199,6 +199,7 @@ def test_importing_the_server_draws_in_nothing_heavy() -> None:
     code = "import modelyard_server.__main__, modelyard_server.trial, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"mlflow", "pandas", "sklearn", "torch", "onnxruntime", "skops"} & set(loaded)
+    assert not {"jwt", "cryptography", "prometheus_client"} & set(loaded)  # they come once it is ready
 
 
 def token(**changes: Any) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from modelyard_api.models import MISSING_TEXT, PackageManifest
 from modelyard_server.block import Block
 from modelyard_server.device import Device, onnx_device, onnx_providers
+from modelyard_server.flavors import trees
 from modelyard_server.flavors.base import Columns, labels
 
 _DTYPES: dict[str, type[Any]] = {
@@ -43,9 +44,10 @@ class OnnxModel:
         self._table = manifest.signature.layout == "table"
         self._outputs = [output.name for output in manifest.signature.outputs]
         self._classes = manifest.classes
+        self._leading = trees.leading_column(directory / manifest.path) if len(self._inputs) == 1 else None
 
     def predict(self, columns: Columns) -> dict[str, NDArray[Any]]:
-        raw = self._session.run(None, self._feeds(columns))
+        raw = self._run(self._feeds(columns))
         outputs = dict(zip(self._outputs, raw, strict=False))
         if "label" in outputs:
             outputs["label"] = labels(outputs["label"], self._classes)
@@ -53,6 +55,14 @@ class OnnxModel:
         if prediction is not None and prediction.ndim == 2 and prediction.shape[1] == 1:
             outputs["prediction"] = prediction[:, 0]
         return outputs
+
+    def _run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        name, rows = next(iter(feeds.items()))
+        if self._leading is None or len(rows) < trees.FROM or rows.ndim != 2 or rows.shape[1] <= self._leading:
+            found: list[NDArray[Any]] = self._session.run(None, feeds)
+            return found
+        rows, places = trees.ordered(rows, self._leading)
+        return [trees.back(array, places) for array in self._session.run(None, {name: rows})]
 
     def _feeds(self, columns: Columns) -> dict[str, NDArray[Any]]:
         if not self._table:
