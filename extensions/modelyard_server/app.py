@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -165,7 +165,7 @@ class App:
         if self._full is None or now - self._full[0] > 1:
             self._full = now, _answer(self._predictor.too_many())
         said = self._full[1]
-        return Answer(said.status, said.body, said.kind, said.headers)
+        return replace(said)
 
     async def _later(self, request: Request, coming: Awaitable[Answer], predictor: Predictor) -> Answer:
         predictor.began()

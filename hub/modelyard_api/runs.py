@@ -167,7 +167,9 @@ class RunSpec(Spec):
         """Whether it is a scoring of a file that is yet to come: `{file}` or `{stem}` is not filled in."""
         if self.score is None:
             return False
-        return any(word in text for word in ("{file}", "{stem}") for text in (self.score.data, self.score.output))
+        query = self.score.options.get("sql")  # may hold braces of its own
+        texts = (self.score.output, "" if query else self.score.data)
+        return any(word in text for word in ("{file}", "{stem}") for text in texts)
 
     @property
     def called(self) -> str:

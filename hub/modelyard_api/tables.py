@@ -115,7 +115,8 @@ def _wide(text: str) -> int:
     """Columns of a terminal that a text takes."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    shown = [c for c in text if unicodedata.category(c) not in ("Mn", "Me")]  # not what stands above or below others
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in shown)
 
 
 def _text(value: Any, *, whole: bool) -> str:

@@ -18,8 +18,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.feature_selection import SelectFromModel
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import all_estimators
 from threadpoolctl import threadpool_limits
 
@@ -127,7 +128,7 @@ def test_every_estimator_that_is_given_an_array(name: str) -> None:
             assert [outputs(model, array(said, given)) for given in asked] == expected
 
 
-FRAMES = {*bare._BY_COLUMN, "FunctionTransformer"}
+FRAMES = {*bare._LOOK_FIRST, "FunctionTransformer"}
 """Of those modules; a FunctionTransformer without a function makes nothing of a frame when it is the last one."""
 
 
@@ -300,3 +301,16 @@ def test_rows_are_prepared_once_for_labels_and_probabilities() -> None:
     )
     assert list(plane) == ["label", "probabilities"]
     assert Counting.asked == before + 1
+
+
+def test_neighbors_that_are_counted_otherwise_for_an_array() -> None:
+    ties = FLOATS.round().clip(0, 3)
+    served, model = both("passthrough", ties, KNeighborsClassifier(5, algorithm="brute", metric="manhattan"))
+    assert served._table is frame
+    same(served, model, ties)
+
+
+def test_a_step_in_place_within_the_last_one_prepares_the_rows_once() -> None:
+    first = make_column_transformer((StandardScaler(), list(FLOATS)))
+    served, model = both(first, FLOATS, make_pipeline(MinMaxScaler(copy=False), LogisticRegression()))
+    same(served, model, FLOATS)

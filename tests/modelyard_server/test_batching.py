@@ -229,7 +229,7 @@ async def test_who_is_refused_is_told_to_wait_as_long_as_the_queue_is(plane: Dat
         asks = [asyncio.create_task(batcher.predict(row)) for _ in range(longest)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable) as refused:
-            batcher.admit()
+            await batcher.predict(row)
         told.append(refused.value.extra["retry_after"])
         await batcher.close()
         await asyncio.wait(asks)

@@ -181,7 +181,7 @@ def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:
 def test_what_hangs_while_it_loads_is_given_up_and_said_and_the_version_before_serves(
     packages: Path, hangs: str
 ) -> None:
-    with serving(packages / "current", open=True, version="", load_timeout=8) as (client, process):
+    with serving(packages / "current", open=True, version="", load_timeout=15) as (client, process):
         caller = Caller(str(client.base_url), [0.0, 1.0, 2.0])
         caller.start()
         point(packages, hangs, process.pid)

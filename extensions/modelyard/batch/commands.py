@@ -106,7 +106,7 @@ def delete_runs(
             raise Conflict(f"run {one.id} has not ended, and nothing is removed", remedy="Cancel it first.")
     print("What goes: record, log, output notebook and results of")  # noqa: T201
     print(printed([_brief(one) for one in found], as_json=False))  # noqa: T201
-    if not yes and not sys.stdin.isatty():
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
         raise typer.BadParameter("nobody can be asked here: say --yes")
     if not yes and not typer.confirm(f"Remove {len(found)} for good?"):
         raise typer.Exit(1)

@@ -27,8 +27,12 @@ _OWN = (
 )
 """Modules of scikit-learn whose estimators make an array of what they are given before all else. A test holds it of
 every class there. Others give the frame to estimators within, or take columns by name."""
-_BY_COLUMN = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
-"""Those take a frame column by column, each with its own type."""
+_LOOK_FIRST = (
+    *("OneHotEncoder", "OrdinalEncoder", "TargetEncoder"),
+    *("KNeighborsClassifier", "RadiusNeighborsClassifier"),
+)
+"""Those look at the frame before: encoders take each column with its own type, and neighbors are counted by another
+algorithm, which settles ties otherwise, where they are asked for with an array."""
 
 
 def forget_names(estimator: Any, signature: Signature) -> bool:
@@ -77,7 +81,7 @@ def _makes_an_array(step: Any) -> bool:
     kind = type(step)
     if not any(f"{kind.__module__}.".startswith(f"sklearn.{own}.") for own in _OWN):
         return False
-    if kind.__name__ in _BY_COLUMN or getattr(step, "is_categorical_", None) is not None:
+    if kind.__name__ in _LOOK_FIRST or getattr(step, "is_categorical_", None) is not None:
         return False
     if kind is FunctionTransformer and not step.validate:
         return False

@@ -42,10 +42,12 @@ class EstimatorModel:
 
 def _divided(estimator: Any) -> tuple[list[Any], Any]:
     """What prepares the rows, once for labels and probabilities, and what answers: no more does a pipeline's `predict`.
-    What is not scikit-learn's own might change the rows when it is asked, so it gets them prepared for each output."""
+    What is not scikit-learn's own, or holds other estimators, might change the rows when it is asked, so it gets them
+    prepared for each output."""
     if type(estimator) is not Pipeline or get_config()["enable_metadata_routing"]:
         return [], estimator
     *first, last = [step for _, step in estimator.steps]
-    if not type(last).__module__.startswith("sklearn."):
+    nested = last.get_params(deep=True).keys() != last.get_params(deep=False).keys()
+    if nested or not type(last).__module__.startswith("sklearn."):
         return [], estimator
     return [step for step in first if step is not None and step != "passthrough"], last

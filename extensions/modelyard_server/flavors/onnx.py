@@ -62,7 +62,11 @@ class OnnxModel:
             found: list[NDArray[Any]] = self._session.run(None, feeds)
             return found
         rows, places = trees.ordered(rows, self._leading)
-        return [trees.back(array, places) for array in self._session.run(None, {name: rows})]
+        found = self._session.run(None, {name: rows})
+        if any(len(array) != len(rows) for array in found):  # it answers something else than rows
+            self._leading = None
+            return self._run(feeds)
+        return [trees.back(array, places) for array in found]
 
     def _feeds(self, columns: Columns) -> dict[str, NDArray[Any]]:
         if not self._table:

@@ -133,14 +133,17 @@ class Service:
             caller = parts.guard.check(said.get("authorization"))
             if record is not None:
                 record.caller = caller
-            self._unread.admit(context.peer())
+            direct = "x-forwarded-for" not in said  # else the connection is a router's, with others' calls on it
+            if direct:
+                self._unread.admit(context.peer())
             parts.predictor.admit()
             raw = await self._message(context, self._patience)
             parts = self._parts()  # another version may have come meanwhile
             if record is not None:
                 record.version = parts.version
             answer = await parts.predictor.exchange(*self._both(raw, parts), len(raw), record)
-            self._unread.keep(context, len(answer))
+            if direct:
+                self._unread.keep(context, len(answer))
             status = 200
             return answer
         except Exception as error:

@@ -241,6 +241,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._drop(answer)
         else:  # it would come before that of an earlier request
+            self._ending = time.perf_counter()
             self._transport.abort()
 
     def _drop(self, answer: Answer) -> None:

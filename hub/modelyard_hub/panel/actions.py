@@ -17,6 +17,7 @@ from modelyard_hub import sessions
 from modelyard_hub.auth import WRITE, require_owner, require_reader, require_scope
 from modelyard_hub.panel.routes import SessionCookie
 from modelyard_hub.parts import Parts, PartsDep, client_address
+from modelyard_hub.store.key_rows import TRY
 from modelyard_hub.store.records import Actor
 
 router = APIRouter(include_in_schema=False, prefix="/actions")
@@ -136,7 +137,7 @@ async def key(
     require_reader(identity, (await parts.store.get(owner, name)).endpoint)
     require_owner(identity, owner, name)
     response.headers["Cache-Control"] = "no-store"
-    wanted = KeyCreate(name=f"try-it-{token_hex(4)}", expires_in=_DAY)
+    wanted = KeyCreate(name=f"{TRY}{token_hex(4)}", expires_in=_DAY)
     return await parts.store.add_key(owner, name, wanted, Actor(identity.username, client_address(request)))
 
 

@@ -88,8 +88,10 @@ class DriftTriggers:
     def _unmeasured(self, schedule: Schedule, wanted: OnDrift, ended: Sequence[Run]) -> Trouble | None:
         """Where the newest scoring cannot say whether there is drift."""
         scoring = newest_scoring(ended, wanted.model)
-        told = None if scoring is None else scoring.status.results.get("drift")
-        if scoring is None or not isinstance(told, str) or (scoring.status.ended or _NEVER) <= schedule.created_at:
+        if scoring is None or (scoring.status.ended or _NEVER) <= schedule.created_at:
+            return None
+        told = scoring.status.results.get("drift")
+        if not told or not isinstance(told, str):
             return None
         return self._trouble(
             "DriftNotMeasured", f"The newest scoring of {wanted.model}, run {scoring.id}, says: {told}"

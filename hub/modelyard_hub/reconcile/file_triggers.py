@@ -208,7 +208,7 @@ def stems(locations: Iterable[str], watched: str) -> dict[str, str]:
     taken = set[str]()
     for location in locations:
         below = location.removeprefix(folder).lstrip("/")
-        wanted = itertools.chain((_ENDING.sub("", below) or below, below), (f"{below}-{n}" for n in itertools.count(2)))
+        wanted = itertools.chain((_ENDING.sub("", below) or below, below), (f"{below}~{n}" for n in itertools.count(2)))
         if location not in found:
             found[location] = next(stem for stem in wanted if stem not in taken)
             taken.add(found[location])
@@ -217,9 +217,11 @@ def stems(locations: Iterable[str], watched: str) -> dict[str, str]:
 
 def root_of(location: str) -> str:
     """What the locations begin with of all files whose stems could be like that of this one."""
-    while (shorter := _ENDING.sub("", location)) not in (location, "") and not shorter.endswith("/"):
+    while True:
+        shorter = re.sub(r"~\d+$", "", _ENDING.sub("", location))
+        if shorter in (location, "") or shorter.endswith("/"):
+            return location
         location = shorter
-    return location
 
 
 def mark_of(wanted: OnFiles) -> NewFile:

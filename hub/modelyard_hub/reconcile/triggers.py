@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -56,16 +57,14 @@ class Triggers:
                 if model not in newest:
                     newest[model] = await self._versions.newest(model)
                 doing = f"starting a run for version {newest[model]} of {model}"
-                run = await self._start(schedule, newest[model])
+                with suppress(Conflict):  # a run of it has not ended
+                    if (run := await self._start(schedule, newest[model])) is not None:
+                        started.append(run)
                 await self._schedules.trouble(schedule, "version", None)
-            except Conflict:
-                continue
             except ModelyardError as error:
                 await self._tell(schedule, doing, error)
             except Exception:  # one schedule's trouble is not the others'
                 log.exception("schedule %s: %s", schedule.key, doing)
-            else:
-                started += [run] if run is not None else []
         return started
 
     async def _tell(self, schedule: Schedule, doing: str, error: ModelyardError) -> None:

@@ -207,6 +207,13 @@ def build(routes: Iterable[EndpointRoute], options: RouterOptions, hub: Iterable
     return {"http": {kind: members for kind, members in kinds.items() if members}}
 
 
+_STATE = (
+    *("Set-Cookie", "Clear-Site-Data", "Service-Worker-Allowed"),
+    *("Strict-Transport-Security", "NEL", "Report-To", "Alt-Svc"),
+)
+"""Headers that change a browser's state for the hub's pages, too."""
+
+
 def _apart() -> Json:
     """Headers of all that model servers answer: their owners' code may answer a page, at the address of the hub itself.
 
@@ -221,10 +228,7 @@ def _apart() -> Json:
             "Referrer-Policy": "no-referrer",
             # Browsers show no page that has both this and a sandbox, which keeps it from its opener as well.
             "Cross-Origin-Opener-Policy": "",
-            # What would change the browser's state for the hub's pages.
-            **dict.fromkeys(
-                ("Set-Cookie", "Clear-Site-Data", "Service-Worker-Allowed", "NEL", "Report-To", "Alt-Svc"), ""
-            ),
+            **dict.fromkeys(_STATE, ""),
         },
         "accessControlAllowOriginList": ["null"],
         "accessControlAllowMethods": ["GET", "POST"],

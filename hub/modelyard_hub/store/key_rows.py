@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from modelyard_api.access import KEY_PREFIX, KeyHash
@@ -16,9 +16,19 @@ from modelyard_api.errors import Conflict, NotFound
 from modelyard_hub.store.records import Actor, StoredEndpoint
 from modelyard_hub.store.tables import endpoints, keys
 
+TRY = "try-it-"
+"""What names of keys begin with that are made for a day, to try an endpoint."""
+MOST = 200
+"""Keys of an endpoint: its model servers read all of them again after each change."""
+
 
 def add(connection: Connection, record: StoredEndpoint, request: KeyCreate, actor: Actor, now: datetime) -> Key:
-    """A new key with its secret; Conflict when the name is taken."""
+    """A new key with its secret; Conflict when the name is taken, or there are too many. Those that were made to try
+    the endpoint, and have expired, are forgotten."""
+    here = keys.c.endpoint_id == record.id
+    connection.execute(delete(keys).where(here, keys.c.name.startswith(TRY), keys.c.expires_at < now))
+    if (connection.execute(select(func.count()).where(here)).scalar() or 0) >= MOST:
+        raise Conflict(f"the endpoint has {MOST} keys", remedy="Take back those that nobody uses any more.")
     mine = (keys.c.endpoint_id == record.id) & (keys.c.name == request.name)
     if connection.execute(select(keys.c.id).where(mine)).first() is not None:
         raise _taken(request.name)

@@ -248,6 +248,7 @@ async def test_a_scoring_is_checked_before_it_is_queued(yard: Yard) -> None:
 
     assert (await asked()).status_code == 201
     assert (await asked(model="models:/churn@champion", options={"sql": "DB_URL"}, data="SELECT 1")).status_code == 201
+    assert (await asked(options={"sql": "DB_URL"}, data="SELECT row #>> '{file}' FROM t")).status_code == 201
     for work, words in (
         ({"model": "models:/churn/9"}, "no version 9; it has 1, 2, 3, 4"),
         ({"model": "models:/churn/two"}, "names no model version"),

@@ -450,6 +450,7 @@ async def test_files_of_one_stem_are_scored_to_outputs_of_their_own(place: Place
         ("x.csv", "x.parquet", "x.csv.gz", "x.parquet.csv", "x"),
         ("x.parquet.csv", "x.parquet", "x.csv", "x"),
         ("x", "x.csv", "x.CSV", "x.csv.csv.csv"),
+        ("x.csv", "x", "x~2.csv"),
     ],
 )
 def test_no_two_stems_are_alike_and_none_changes(names: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from harness.api import FolderRegistry
 from harness.schedules import spec
 from modelyard_api.errors import Unavailable
 from modelyard_api.runs import Run, RunState, RunStatus
-from modelyard_api.schedules import Schedule
+from modelyard_api.schedules import Schedule, Trouble
 from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.run_rows import RunQuery
@@ -44,6 +44,12 @@ async def test_each_new_version_has_one_run(tmp_path: Path) -> None:
     assert await look() == [{"version": 3}]
     registry.add("ada.churn", "4")
     assert await look() == [{"version": 3}], "they may not overlap"
+    (check,) = (one for one in await first.schedules.list() if one.name == "check")
+    trouble = Trouble(trigger="version", reason="Unavailable", message="MLflow is away", since=datetime.now(UTC))
+    assert await first.schedules.trouble(check, "version", trouble)
+    await look()
+    (check,) = (one for one in await first.schedules.list() if one.name == "check")
+    assert not check.status.troubles, "it has passed, while a run waits for its turn"
     (run,) = await first.list_runs(RunQuery(schedule="ada/check"))
     await first.write_run_status(run.id, RunStatus(state=RunState.failed))
     assert await look() == [{"version": 3}, {"version": 4}]

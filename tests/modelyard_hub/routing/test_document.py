@@ -109,6 +109,7 @@ def test_the_whole_document() -> None:
                             "Set-Cookie": "",
                             "Clear-Site-Data": "",
                             "Service-Worker-Allowed": "",
+                            "Strict-Transport-Security": "",
                             "NEL": "",
                             "Report-To": "",
                             "Alt-Svc": "",

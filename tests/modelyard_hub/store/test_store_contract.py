@@ -9,6 +9,7 @@ import pytest
 from harness.specs import packages, spec
 from modelyard_api.endpoints import EndpointStatus, Event, EventKind, KeyCreate
 from modelyard_api.errors import Conflict, InvalidInput, InvalidTraffic, NotFound, StaleWrite
+from modelyard_hub.store.key_rows import MOST
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
 
@@ -194,6 +195,18 @@ async def test_keys_are_kept_as_digests_only(store: Store) -> None:
     assert await store.key_hashes("ada", "nothing") == ()
     with pytest.raises(NotFound):
         await store.list_keys("ada", "nothing")
+
+
+async def test_keys_to_try_an_endpoint_are_forgotten_and_there_are_not_too_many(store: Store) -> None:
+    await store.create("ada", "churn", spec(), packages(1), ADA)
+    for name, seconds in (("try-it-1", 0), ("try-it-2", 3600), ("ci", 0)):
+        await store.add_key("ada", "churn", KeyCreate.model_construct(name=name, expires_in=seconds), ADA)
+    await store.add_key("ada", "churn", KeyCreate(name="try-it-3", expires_in=3600), ADA)
+    assert [key.name for key in await store.list_keys("ada", "churn")] == ["try-it-2", "ci", "try-it-3"]
+    for number in range(3, MOST):
+        await store.add_key("ada", "churn", KeyCreate(name=f"k{number}"), ADA)
+    with pytest.raises(Conflict, match=f"has {MOST} keys"):
+        await store.add_key("ada", "churn", KeyCreate(name="more"), ADA)
 
 
 async def test_every_change_is_audited(store: Store) -> None:

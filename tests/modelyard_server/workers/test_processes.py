@@ -277,7 +277,7 @@ def test_a_model_that_never_gets_ready_ends_the_server_in_time_which_answers_mea
 def test_a_restart_that_hangs_while_it_loads_is_ended_and_tried_again(tmp_path: Path) -> None:
     write_moody(tmp_path / "p")
     stuck = tmp_path / "p" / PYTHON_FILES / "stuck"
-    with serving(tmp_path / "p", open=True, load_timeout=8) as (client, process):
+    with serving(tmp_path / "p", open=True, load_timeout=15) as (client, process):
         stuck.touch()
         child(psutil.Process(process.pid)).kill()
         eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 1, what="it is started again")

@@ -203,6 +203,7 @@ class _Scoring:
         """All of this shard's units, and the report where no other shard's are missing."""
         records = done(self._output, self._plan, self._claim.tag)
         work = [found for unit in self._units if (found := self._left(unit, records)) is not None]
+        self._order.tell(self._progress())  # also of a shard that has nothing left to do
         if work:
             answerers = self._answerers()
             # In this order: what scores ends before what it reads is closed under it.

@@ -141,9 +141,10 @@ def _fails_first(order: RunOrder) -> bool:
     assert work is not None, "the kind says so"
     try:
         place = open_place(placed(work.output, order.run.due or order.run.created_at, order.run.id))
-        return shards.fail_first(place, order.run.id, order.attempt)
+        first = shards.fail_first(place, order.run.id, order.attempt)
     except (ModelyardError, OSError):
-        return _shard()[0] == 0
+        first = None
+    return _shard()[0] == 0 if first is None else first
 
 
 async def _track(order: RunOrder, reporter: Reporter) -> Tracked | None:

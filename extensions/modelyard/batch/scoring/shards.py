@@ -9,9 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.batch.scoring.places import Place, put_text
-from modelyard.batch.scoring.state import SHARDS, Claim, Stopped, begin, document, finished, overtaken, refuse, sweep
+from modelyard.batch.scoring.state import (
+    SHARDS,
+    Claim,
+    Stopped,
+    begin,
+    document,
+    finished,
+    overtaken,
+    refuse,
+    sweep,
+)
 from modelyard_api.errors import Conflict
-from modelyard_api.scoring import ScoreReport
+from modelyard_api.scoring import PROGRESS, ScoreReport
 
 _GLANCE = 0.3
 
@@ -75,8 +85,13 @@ def begin_shard(
     return ended, claim
 
 
-def fail_first(place: Place, run: str, attempt: int) -> bool:
-    """Whether no other shard of that attempt has said that it failed; of two that ask at once one is told so."""
+def fail_first(place: Place, run: str, attempt: int) -> bool | None:
+    """Whether no other shard of that attempt has said that it failed; of two that ask at once one is told so.
+
+    None where the output is not that run's: nothing is written there then.
+    """
+    if (document(place, PROGRESS) or {}).get("run") != run:
+        return None
     return place.swap(f"{SHARDS}/{run}-{attempt}-failed.json", "{}", None)
 
 

@@ -107,7 +107,11 @@ def begin(
             )
         over = _over(known, run)
         if same and before is not None and over is None:
-            return None, Claim(place, before)
+            claim = Claim(place, before)
+            if MANIFEST in there:  # of what was there before: a kill came before it was removed
+                claim.check()
+                place.remove(MANIFEST)
+            return None, claim
         goes_on = same and parts
         tag = _tag(known) if goes_on else uuid.uuid4().hex[:_TAG]
         about = {"plan": plan, "facts": facts, "claim": uuid.uuid4().hex, "tag": tag, "run": run, "over": over or []}

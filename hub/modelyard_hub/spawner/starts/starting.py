@@ -293,8 +293,12 @@ class ExplainedSpawner(HomeSpawner):
         return self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
 
     async def _start_reflector(self, kind: str, reflector_class: Any, replace: bool = False, **fields: Any) -> Any:
-        """See KubeSpawner's."""
-        return await super()._start_reflector(kind, LASTING[reflector_class], replace, **fields)
+        """See KubeSpawner's, which takes one that was refused at its first list for one that watches."""
+        try:
+            return await super()._start_reflector(kind, LASTING[reflector_class], replace, **fields)
+        except Exception:
+            self.reflectors.pop(self._get_reflector_key(kind), None)
+            raise
 
     def wide_view(self) -> Wide:
         """One for all spawners of a process, and of an event loop."""

@@ -11,7 +11,10 @@ from typing import Any
 from kubespawner.reflector import ResourceReflector
 from kubespawner.spawner import EventReflector, PodReflector
 
-from modelyard_hub.spawner.starts.away import AGAIN, again, words
+from modelyard_hub.backoff import Backoff
+from modelyard_hub.spawner.starts.away import again, words
+
+BACKOFF = Backoff(first=1.0, cap=10.0)
 
 
 class Lasting(ResourceReflector):  # type: ignore[misc]  # KubeSpawner is untyped
@@ -23,13 +26,12 @@ class Lasting(ResourceReflector):  # type: ignore[misc]  # KubeSpawner is untype
             try:
                 version = await super()._list_and_update(resource_version)
             except Exception as error:
-                if not self.first_load_future.done():
+                if not again(error) and not self.first_load_future.done():
                     raise  # who starts the watch is told
-                again(error)
                 failures += 1
                 if failures == 1:
                     self.log.warning("The cluster does not tell its %s, it is asked again: %s", self.kind, words(error))
-                await asyncio.sleep(AGAIN)
+                await asyncio.sleep(BACKOFF.delay(failures))
                 resource_version = "0"
             else:
                 if failures:

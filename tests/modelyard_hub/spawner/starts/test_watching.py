@@ -13,14 +13,16 @@ from kubespawner.clients import load_config
 from harness.fake_cluster import FakeCluster, cut, fake_cluster, refuse
 from harness.pod_spawner import spawner
 from harness.wait import eventually_async
+from modelyard_hub.backoff import Backoff
 from modelyard_hub.spawner.kubernetes import COMPONENT, PodSpawner
-from modelyard_hub.spawner.starts import watching
+from modelyard_hub.spawner.starts import away, watching
 
 
 @pytest.fixture
 async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeCluster]:
-    monkeypatch.setattr(watching, "AGAIN", 0.01)
+    monkeypatch.setattr(watching, "BACKOFF", Backoff(first=0.01, cap=0.01))
     monkeypatch.setattr(PodSpawner, "reflectors", {})
+    monkeypatch.setattr(away, "_last", {})  # one for all of a process
     async with fake_cluster() as made:
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(made.kubeconfig(tmp_path)))
         load_config.cache_clear()  # else it is the cluster of an earlier test
@@ -40,13 +42,13 @@ async def test_a_cluster_that_was_away_for_long_is_watched_again(cluster: FakeCl
     await put(cluster, "before")
     await made._start_watching_pods()
     assert made.pod_reflector.pods.keys() == {"yard/before"}
-    away = [refuse(503, "it starts"), refuse(403, "it has not read its rules"), cut] * 5
-    cluster.faults["GET pods"] = away
+    faults = [refuse(503, "it starts"), refuse(403, "it has not read its rules"), cut] * 5
+    cluster.faults["GET pods"] = faults
     await put(cluster, "meanwhile")
     cluster.cut()
 
     async def sees(name: str) -> bool:
-        return f"yard/{name}" in made.pod_reflector.pods and not away
+        return f"yard/{name}" in made.pod_reflector.pods and not faults
 
     await eventually_async(lambda: sees("meanwhile"), timeout=10, what="what came meanwhile is seen")
     await put(cluster, "after")
@@ -58,4 +60,14 @@ async def test_one_that_refuses_from_the_start_says_so(cluster: FakeCluster, tmp
     made = spawner(tmp_path)
     with pytest.raises(ApiException):
         await made._start_watching_pods()
-    assert made.pod_reflector.first_load_future.exception().status == 403, "who waits for it beside is told, too"
+    await put(cluster, "there")
+    await made._start_watching_pods()
+    assert made.pod_reflector.pods.keys() == {"yard/there"}, "the next one begins anew"
+
+
+async def test_one_that_is_away_when_the_hub_starts_is_waited_for(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.faults["GET pods"] = [cut, refuse(503, "it starts")]
+    made = spawner(tmp_path)
+    await put(cluster, "there")
+    await made._start_watching_pods()
+    assert made.pod_reflector.pods.keys() == {"yard/there"}
