@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from harness.model_server import free_port, serving
 from harness.packages import write_onnx
 
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+_DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
 _INITIAL_WINDOW = 4
 _END_STREAM, _END_HEADERS = 1, 4
 
@@ -41,12 +41,12 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return struct.pack(">I", len(body))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + body
 
 
-def call(stream: int, method: str, message: bytes) -> bytes:
+def call(stream: int, method: str, message: bytes, **metadata: str) -> bytes:
     """A whole call, its head as literals."""
     pairs = {":method": "POST", ":scheme": "http", ":path": f"/{method}", ":authority": "x", "te": "trailers"}
     head = b"".join(
         b"\0%c%b%c%b" % (len(name), name.encode(), len(value), value.encode())
-        for name, value in (pairs | {"content-type": "application/grpc"}).items()
+        for name, value in (pairs | {"content-type": "application/grpc"} | metadata).items()
     )
     body = struct.pack(">BI", 0, len(message)) + message
     return frame(_HEADERS, _END_HEADERS, stream, head) + frame(_DATA, _END_STREAM, stream, body)
@@ -81,6 +81,23 @@ def test_who_takes_no_answer_is_cut_off_and_nobody_else(package: Path) -> None:
                     pass
         stub.ModelInfer(infer(2), timeout=20)
         assert set(channel_states) <= {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE}
+
+
+def test_a_routers_connection_is_not_cut_for_one_of_its_callers(package: Path) -> None:
+    """Others have calls on it."""
+    port, message = free_port(), infer(2).SerializeToString()
+    with serving(package, open=True, grpc_port=port, patience=1), unreading(port) as router, unreading(port) as caller:
+        router.sendall(call(1, INFER, message, **{"x-forwarded-for": "192.0.2.7"}))
+        came = b""
+        while b"grpc" not in came:
+            came += router.recv(65536)
+        caller.sendall(call(1, INFER, message))
+        while caller.recv(65536):  # cut, so the other one has had its time as well
+            pass
+        router.sendall(frame(_PING, 0, 0, b"12345678"))
+        while b"12345678" not in came:
+            came += (got := router.recv(65536))
+            assert got, "it was cut"
 
 
 def test_a_connection_with_many_answers_to_read_is_asked_to_read_them_first(package: Path) -> None:
