@@ -194,7 +194,7 @@ def test_what_hangs_while_it_loads_is_given_up_and_said_and_the_version_before_s
         finally:
             caller.ended.set()
             caller.join()
-        assert said.startswith("the model was not loaded within 8 s (MODELYARD_SERVER_LOAD_TIMEOUT)")
+        assert said.startswith("the model was not loaded within 15 s (MODELYARD_SERVER_LOAD_TIMEOUT)")
         assert set(caller.seen) == {"no", ("ready", 200)}
         point(packages, "two", process.pid)
         eventually(lambda: version(client) == "two", what="the next one is served")

@@ -288,7 +288,7 @@ def test_a_restart_that_hangs_while_it_loads_is_ended_and_tried_again(tmp_path: 
         assert slowest < 4, "neither waits for the model"
         eventually(lambda: metric(client, "modelyard_worker_restarts_total") == 2, what="it is ended")
         said = client.get("/v2/health/ready").json()["detail"]
-        assert "the model was not loaded within 8 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in said
+        assert "the model was not loaded within 15 s (MODELYARD_SERVER_LOAD_TIMEOUT)" in said
         stuck.unlink()
         eventually(lambda: ready(client), what="it is up again")
         assert ask(client, 0.0).json() == {"predictions": [0.0]}
