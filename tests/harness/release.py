@@ -68,6 +68,10 @@ class Release:
         values = json.dumps({**self.values(), **changed})
         self.helm("upgrade", "--install", NAME, str(CHART), "--values", "-", "--wait", "--timeout", "8m", input=values)
 
+    def reached(self) -> bool:
+        """Whether its router reaches the hub: a Service leads to a pod only a moment after that is ready."""
+        return httpx.get(f"{self.url}/hub/health", verify=False, timeout=5).status_code < 500
+
     def helm(self, *arguments: str, input: str | None = None) -> str:
         """Run helm in the namespace."""
         command = [str(self.cluster.helm), "--kubeconfig", str(self.cluster.kubeconfig), "--namespace", self.namespace]
@@ -197,6 +201,7 @@ def release(cluster: Cluster, namespace: str, *objects: dict[str, Any], **extra:
             cluster.apply(*objects, namespace=namespace)
         installed = Release(cluster, namespace, extra)
         installed.install()
+        eventually(installed.reached, timeout=30, what="the router reaches the hub")
         yield installed
     finally:
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
