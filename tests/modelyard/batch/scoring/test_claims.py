@@ -294,3 +294,17 @@ def test_nobody_is_alone_with_somebody_else(tmp_path: Path) -> None:
     assert together == [1]
     assert sum(turns) > 100
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seen"]
+
+
+def test_a_manifest_that_a_kill_left_is_gone_with_the_next_attempt(tmp_path: Path) -> None:
+    """It came between the claim and the removal: nobody takes the old rows for the new ones."""
+    place = FolderPlace(tmp_path / "out")
+    _, claim = state.begin(place, "p", {}, run="a", overwrite=True)
+    put_text(
+        place,
+        ScoreReport(model="m", version="1", plan="p", tag="old", run="b", flavor="skops").model_dump_json(),
+        MANIFEST,
+    )
+    again = state.begin(place, "p", {}, run="a", overwrite=True)
+    assert again == (None, claim)
+    assert place.read(MANIFEST) is None
