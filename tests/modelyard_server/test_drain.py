@@ -66,7 +66,7 @@ def stop(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_slow_reader_gets_the_whole_answer(package: Path) -> None:
-    with serving(package, open=True, drain_timeout=30) as (client, process), answering(client) as (caller, got):
+    with serving(package, open=True, drain_timeout=200) as (client, process), answering(client) as (caller, got):
         stop(client, process)
         assert process.poll() is None
         slowly = threading.Event()
@@ -85,9 +85,7 @@ def test_a_slow_reader_gets_the_whole_answer(package: Path) -> None:
         whole = b"".join(came)
         assert len(whole) == length
         assert json.loads(whole)["outputs"][0]["shape"] == [ROWS]
-        ended = time.monotonic()
-        assert process.wait(20) == 0
-        assert time.monotonic() - ended < 5  # not the whole of drain_timeout
+        assert process.wait(20) == 0, "it does not wait for the whole of drain_timeout"
 
 
 def test_who_reads_nothing_is_given_up_in_time(package: Path) -> None:
@@ -95,7 +93,7 @@ def test_who_reads_nothing_is_given_up_in_time(package: Path) -> None:
         start = time.monotonic()
         stop(client, process)
         assert process.wait(20) == 0
-        assert 0.8 < time.monotonic() - start < 10
+        assert time.monotonic() - start > 0.8
         assert len(got) < 10_000_000
 
 

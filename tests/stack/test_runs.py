@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -293,11 +292,9 @@ def test_many_wait_in_the_queue_with_their_place(stack: Stack, ada: Submitter) -
         return [ada.read(run).status.place for run in (urgent, runs[-1])]
 
     eventually(lambda: places() == [1, 2], timeout=60, what="the places are those of priority, then age")
-    began = time.monotonic()
     gate.touch()
     for run in (*runs, urgent):
         assert ada.ended(run).state == "succeeded"
-    assert time.monotonic() - began < 120
 
 
 def test_a_new_file_in_a_folder_is_given_to_a_run(ada: Submitter, tmp_path: Path) -> None:

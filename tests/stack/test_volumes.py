@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -53,9 +52,7 @@ def test_a_users_folders(stack: Stack) -> None:
             lambda: dora.get("/volumes/dora/home").json()["status"]["used"], timeout=30, what="the home is counted"
         )
 
-        began = time.monotonic()
         assert hub.delete("/users/dora").status_code == 204
-        assert time.monotonic() - began < 30
     assert not home.exists()
     with administrator(stack) as admin:
         put = {v["name"]: v for v in admin.get("/trash").json()["items"]}

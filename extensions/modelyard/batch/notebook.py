@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import config, recorded
+from modelyard.batch import late
 from modelyard.batch.hidden import redactor
 from modelyard.batch.inputs import Refused, check_kernel, fetch, read_notebook
 from modelyard.batch.order import Order
@@ -22,6 +23,15 @@ from modelyard.errors import InvalidParameter
 from modelyard.snapshots import declared_by, name_language
 from modelyard_api.parameters import check
 from modelyard_api.runs import Failure
+
+late.import_papermill()
+
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.engines import papermill_engines  # noqa: E402
+from papermill.exceptions import PapermillException, PapermillExecutionError  # noqa: E402
+from papermill.execute import execute_notebook  # noqa: E402
+
+from modelyard.batch.engine import Engine, Stopped, write_notebook  # noqa: E402
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _TRACEBACK = 20_000
@@ -105,13 +115,6 @@ def _papermill(order: Order, reporter: Reporter, path: Path, notebook: Any, kern
 
 def _executed(order: Order, reporter: Reporter, places: tuple[Path, Path], notebook: Any, kernel: str) -> str:
     """`places`: of the notebook among its files, and of what papermill makes of it."""
-    from nbclient.exceptions import DeadKernelError
-    from papermill.engines import papermill_engines
-    from papermill.exceptions import PapermillException, PapermillExecutionError
-    from papermill.execute import execute_notebook
-
-    from modelyard.batch.engine import Engine, Stopped, write_notebook
-
     papermill_engines.register("modelyard", Engine)
     kills = oom_kills()
     source = Path("source.ipynb").absolute()  # papermill takes braces in a name for parameters

@@ -1,38 +1,18 @@
 """What JupyterHub and JupyterLab import or do at the start of a notebook server, and a server needs later or never.
 
-Nothing is left out. A module that is late is imported when something of it is used; what only a few functions need
-stands here by name. Each entry says what uses it. Where a library changes so that an entry does not fit any more, its
-module is imported as ever, and the start takes longer: `tests/modelyard/singleuser/test_late.py` tells.
+How, and why nothing is left out: `modelyard.late`. `tests/modelyard/singleuser/test_late.py` tells where a library
+changed.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-
-class Late(ModuleType):
-    """A module that is imported when an attribute of it is used, but for those in `known`."""
-
-    def __init__(self, name: str, known: Mapping[str, Any]) -> None:
-        super().__init__(name)
-        self.__dict__.update(known)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(real(self.__name__), name)
-
-
-def real(name: str) -> ModuleType:
-    """The module itself, imported now where it was late."""
-    if isinstance(sys.modules.get(name), Late):
-        del sys.modules[name]
-    return import_module(name)
+from modelyard.late import SCHEMAS, modules
 
 
 class Health:
@@ -43,12 +23,6 @@ class DatabaseError(Exception):
     """In the place of SQLAlchemy's, which JupyterHub's own handlers catch: a server has no database."""
 
 
-def _valid(term: str, value: str) -> bool:
-    return bool(real("rfc3987_syntax").is_valid_syntax(term, value))
-
-
-# A second of building a grammar, for the check of `iri` in a JSON schema.
-SCHEMAS: Mapping[str, Mapping[str, Any]] = {"rfc3987_syntax": {"is_valid_syntax": _valid}}
 # JupyterHub's pages and database, for names in modules that servers share with it.
 HUB: Mapping[str, Mapping[str, Any]] = {
     "jupyterhub.handlers": {},
@@ -58,19 +32,6 @@ HUB: Mapping[str, Mapping[str, Any]] = {
     "sqlalchemy": {},
     "sqlalchemy.exc": {"SQLAlchemyError": DatabaseError},
 }
-
-
-@contextmanager
-def modules(names: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """Within, whoever imports these gets them late. Afterwards others import them as ever."""
-    made = {name: Late(name, known) for name, known in names.items() if name not in sys.modules}
-    sys.modules.update(made)
-    try:
-        yield
-    finally:
-        for name, module in made.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
 
 
 def import_hub() -> None:

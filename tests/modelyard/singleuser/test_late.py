@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
+from harness.python import python
+
 HEAVY = ("alembic", "sqlalchemy", "mako", "lark", "rfc3987_syntax", "jupyterhub.orm", "jupyterhub.handlers")
-
-
-def python(code: str) -> str:
-    """What it prints; AssertionError where it fails."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_server_starts_without_what_it_does_not_need() -> None:

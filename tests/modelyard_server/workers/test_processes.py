@@ -64,13 +64,9 @@ def test_a_slow_or_busy_call_keeps_nothing_else_waiting(server: tuple[httpx.Clie
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(ask, client, -8.0)  # holds the interpreter's lock of its process, for seconds
         eventually(lambda: metric(client, "modelyard_in_flight") == 1, what="it is asked")
-        slowest = 0.0
         for path in ("/v2/health/live", "/v2/health/ready", "/metrics", "/v2/models/penguins") * 5:
-            began = time.perf_counter()
             assert client.get(path).status_code == 200
-            slowest = max(slowest, time.perf_counter() - began)
         assert not coming.done(), "the model was at work all the while"
-        assert slowest < 1
         assert coming.result().json() == {"predictions": [-8.0]}
 
 
@@ -246,9 +242,8 @@ def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
 def test_several_processes_work_side_by_side(package: Path) -> None:
     with serving(package, open=True, workers=2) as (client, process), ThreadPoolExecutor(2) as pool:
         eventually(lambda: metric(client, "modelyard_workers") == 2, what="both are up")
-        began = time.perf_counter()
-        assert [a.status_code for a in pool.map(lambda _: ask(client, 1.0), range(2))] == [200, 200]
-        assert time.perf_counter() - began < 1.9
+        # Each waits until the other one has begun.
+        assert [a.status_code for a in pool.map(lambda _: ask(client, -11.0), range(2))] == [200, 200]
         crashing = pool.submit(ask, client, -2.0)
         assert crashing.result().status_code == 500
         assert ready(client), "the other one is up"
