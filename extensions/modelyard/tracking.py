@@ -86,11 +86,14 @@ class Tracking:
         """A run by its id; NotFound."""
         return _run((await self._get("runs/get", run_id=run_id))["run"])
 
-    async def start(self, experiment: str, name: str, started: float | None = None) -> TrackedRun:
+    async def start(
+        self, experiment: str, name: str, started: float | None = None, tags: Mapping[str, str] | None = None
+    ) -> TrackedRun:
         """A new run in the experiment of that id."""
         begun = int(1000 * (started or time.time()))
-        tags = [{"key": "mlflow.user", "value": (await self._client.me()).username}]
-        body = {"experiment_id": experiment, "run_name": name, "start_time": begun, "tags": tags}
+        all_tags = {"mlflow.user": (await self._client.me()).username, **(tags or {})}
+        given = [{"key": key, "value": value} for key, value in all_tags.items()]
+        body = {"experiment_id": experiment, "run_name": name, "start_time": begun, "tags": given}
         return _run((await self._post("runs/create", body))["run"])
 
     async def finish(self, run: TrackedRun, status: str = "FINISHED", ended: float | None = None) -> None:

@@ -29,6 +29,7 @@ from modelyard_hub.reconcile.run_loop import Queue, RunController
 from modelyard_hub.reconcile.run_steps import RunOptions, RunSteps
 from modelyard_hub.reconcile.schedules import Clockwork
 from modelyard_hub.reconcile.sweep import Keep, Sweeper
+from modelyard_hub.reconcile.telling import Teller
 from modelyard_hub.reconcile.triggers import Triggers
 from modelyard_hub.registry import MlflowRegistry
 from modelyard_hub.routing.document import RouterOptions
@@ -41,6 +42,7 @@ from modelyard_hub.settings import Settings
 from modelyard_hub.signing import Signer, load_or_make
 from modelyard_hub.store.records import Actor
 from modelyard_hub.store.store import Store
+from modelyard_hub.tracking import MlflowRuns
 from modelyard_hub.vault import Vault, open_vault, reseal
 from modelyard_hub.volumes.base import Disks
 from modelyard_hub.volumes.keeper import Audit, Keeper
@@ -79,6 +81,9 @@ def create_app(settings: Settings, hub: HubEnv, *, runtime: Runtime | None = Non
             stack.push_async_callback(_end, batch)
             sweeper = asyncio.create_task(_sweeper(parts).run(), name="sweep")
             stack.push_async_callback(_end, sweeper)
+            mlflow = MlflowRuns(parts.http, settings.mlflow_url, signer.service_token)
+            teller = asyncio.create_task(Teller(parts.store, mlflow).run(), name="telling")
+            stack.push_async_callback(_end, teller)
             triggers = asyncio.create_task(Triggers(parts.store.schedules, parts.registry).run(), name="triggers")
             stack.push_async_callback(_end, triggers)
             files = asyncio.create_task(FileTriggers(parts.store.schedules, parts.places).run(), name="files")

@@ -1,4 +1,4 @@
-"""The model registry: a registered version in, its files out. The only module that talks to MLflow."""
+"""The model registry: a registered version in, its files out. What MLflow is told of runs: `tracking.py`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class MlflowRegistry:
             answer = await self._http.get(f"{self._url}/{_PATH}/{what}", params=query, headers=headers)
         except httpx.HTTPError as error:
             raise Unavailable("MLflow does not answer, so the model version cannot be looked up") from error
-        code = _error_code(answer)
+        code = error_code(answer)
         if code == "RESOURCE_DOES_NOT_EXIST":
             return None
         if code == "INVALID_PARAMETER_VALUE":
@@ -103,7 +103,8 @@ class MlflowRegistry:
         return document
 
 
-def _error_code(answer: httpx.Response) -> str:
+def error_code(answer: httpx.Response) -> str:
+    """MLflow's word for what is wrong; empty where nothing is, or where something else answered."""
     if answer.status_code < 400:
         return ""
     try:

@@ -237,6 +237,34 @@ def notes(stack: Stack) -> set[str]:
         return {t["note"] for t in hub.get("/users/ada/tokens").raise_for_status().json()["api_tokens"]}
 
 
+def test_a_killed_run_is_failed_in_mlflow_too(stack: Stack, ada: Submitter) -> None:
+    run = ada.submit(WAITS.format(gate=str(ada.folder / "never")))
+    ada.until(run, "waiting")
+    for process in psutil.process_iter(["cmdline"]):  # the run's, its kernel, and what keeps its time
+        if _of(process, run.id):
+            process.kill()
+    ended = ada.ended(run)
+    assert ended.state == "failed", ended.status
+    told = eventually(lambda: _in_mlflow(stack, ada.read(run).status.mlflow_run_id), timeout=30, what="MLflow is told")
+    assert told["info"]["status"] == "FAILED"
+    assert {tag["key"]: tag["value"] for tag in told["data"]["tags"]}["modelyard.reason"] == ended.status.reason
+
+
+def _of(process: psutil.Process, run_id: str) -> bool:
+    try:
+        return process.environ().get("MODELYARD_RUN") == run_id
+    except psutil.Error:
+        return False
+
+
+def _in_mlflow(stack: Stack, run_id: str) -> dict[str, Any] | None:
+    """The run as MLflow has it, once it has ended there."""
+    headers = {"Authorization": f"Bearer {stack.token('ada')}"}
+    found = httpx.get(f"{stack.url}/mlflow/api/2.0/mlflow/runs/get", params={"run_id": run_id}, headers=headers)
+    told: dict[str, Any] = found.raise_for_status().json()["run"]
+    return None if told["info"]["status"] == "RUNNING" else told
+
+
 def kill_the_service(stack: Stack) -> None:
     """Also where it was killed a moment ago, and is being started again."""
 

@@ -1,4 +1,5 @@
-"""One MLflow run for each run: parameters and recorded numbers. A run goes on without.
+"""One MLflow run for each attempt of a run: parameters and recorded numbers. A run goes on without, and the hub service
+makes it at the end; so it does for shards.
 
 Not the output notebook: whoever signed in reads MLflow, and what a run made is its owner's. A tag names the run.
 """
@@ -14,6 +15,7 @@ from modelyard.batch.report import Reporter
 from modelyard.client import AsyncClient
 from modelyard.errors import ModelyardError
 from modelyard.tracking import TrackedRun, Tracking
+from modelyard_api.runs import TRACKED_ATTEMPT, TRACKED_RUN
 
 _PATIENCE = 10.0
 _LONGEST = 1000
@@ -30,7 +32,9 @@ async def begin(client: AsyncClient, order: Order) -> Tracked | None:
         async with asyncio.timeout(_PATIENCE):
             tracking = Tracking(client)
             experiment = await tracking.experiment(f"{order.run.owner}/{order.run.spec.called}")
-            return Tracked(await tracking.start(experiment, f"{order.run.spec.called} {order.run.id}"))
+            # From its first moment on: by these the hub service finds it, which ends it where this process cannot.
+            tags = {TRACKED_RUN: order.run.id, TRACKED_ATTEMPT: str(order.attempt)}
+            return Tracked(await tracking.start(experiment, f"{order.run.spec.called} {order.run.id}", tags=tags))
     except (ModelyardError, TimeoutError) as error:
         print(f"MLflow is not told of this run: {error or 'no answer'}", flush=True)  # noqa: T201
         return None
@@ -41,7 +45,7 @@ async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked:
     results = reporter.results
     numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
     params = {k: str(v) for k, v in order.parameters.items()}
-    tags = {"modelyard.run": order.run.id, "modelyard.attempt": str(order.attempt)}
+    tags = dict[str, str]()
     if reporter.reason:
         tags["modelyard.reason"] = reporter.reason
     if order.run.spec.score is not None and reporter.message:

@@ -50,7 +50,6 @@ def together(reports: Sequence[RunReport]) -> RunReport:
         reason=first.reason,
         message=first.message,
         peak_memory=max((report.peak_memory or 0 for report in reports), default=0) or None,
-        mlflow_run_id=next((report.mlflow_run_id for report in reports if report.mlflow_run_id), ""),
     )
 
 

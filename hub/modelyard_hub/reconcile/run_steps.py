@@ -193,7 +193,7 @@ class RunSteps:
         run = action.stored.run
         left = await self._left(action)
         status, not_before = settle(run, action.attempt, left, datetime.now(UTC))
-        await self._store.write_run_status(run.id, status, not_before)
+        await self._store.write_run_status(run.id, status, not_before, tell=True)
         if action.task is not None:
             await self._runtime.delete(action.task.name)
         if action.stored.token_id is not None:

@@ -117,13 +117,16 @@ class RunMethods:
         done, _ = await self._database.write(change, lambda done: self._feed.publish(done[1]))
         return done
 
-    async def write_run_status(self, run_id: str, status: RunStatus, not_before: datetime | None = None) -> bool:
-        """What is observed of a run; `not_before`: its next attempt. False where it has ended, and stays as it was."""
+    async def write_run_status(
+        self, run_id: str, status: RunStatus, not_before: datetime | None = None, *, tell: bool = False
+    ) -> bool:
+        """What is observed of a run; `not_before`: its next attempt; `tell`: an attempt is over, and MLflow is to be
+        told. False where it has ended, and stays as it was."""
 
         def change(connection: Connection) -> tuple[bool, builtins.list[StoredEvent]]:
             now = self._now()
             before = run_rows.find(connection, run_id)
-            if before is None or not run_rows.write_status(connection, run_id, status, not_before, now):
+            if before is None or not run_rows.write_status(connection, run_id, status, not_before, now, tell):
                 return False, []
             if (before.run.status.state, before.run.status.attempt) == (status.state, status.attempt):
                 return True, []  # progress is not told one by one

@@ -181,10 +181,11 @@ def lock(connection: Connection, run_id: str) -> StoredRun | None:
 
 
 def write_status(
-    connection: Connection, run_id: str, status: RunStatus, not_before: datetime | None, now: datetime
+    connection: Connection, run_id: str, status: RunStatus, not_before: datetime | None, now: datetime, tell: bool
 ) -> bool:
     """Put what is observed in place of what was; False where the run has ended, and stays as it was."""
     values = {"state": status.state.value, "status": status.model_dump(mode="json"), "not_before": not_before}
+    values |= {"tell_at": now} if tell else {}
     where = (runs.c.id == run_id) & runs.c.state.in_(OPEN)
     return connection.execute(update(runs).where(where).values(**values, updated_at=now)).rowcount == 1
 

@@ -31,6 +31,7 @@ from modelyard_hub.store.removal_store import RemovalStore
 from modelyard_hub.store.run_methods import RunMethods
 from modelyard_hub.store.schedule_store import ScheduleStore
 from modelyard_hub.store.secret_store import SecretStore
+from modelyard_hub.store.telling_store import TellingStore
 
 _HUB_ROUTES = "hub-routes"
 
@@ -58,6 +59,8 @@ class Store(RunMethods):
         """Names of secrets, and their values as the vault sealed them."""
         self.removal = RemovalStore(self._database, self._feed, now)
         """Runs that are to go."""
+        self.telling = TellingStore(self._database, self._feed, now)
+        """Runs of which MLflow is to be told."""
 
     async def open(self) -> None:
         """Connect and migrate to the newest schema."""

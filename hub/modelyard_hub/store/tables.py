@@ -217,6 +217,7 @@ runs = Table(
     Column("group", String(63)),
     Column("member", String(63)),
     Column("removing", Boolean, nullable=False, server_default=false()),
+    Column("tell_at", UtcDateTime),
     UniqueConstraint("owner", "idempotency_key"),
     UniqueConstraint("schedule", "due"),
     Index(None, "state", "number"),
@@ -226,5 +227,6 @@ runs = Table(
     Index(None, "removing", "number"),
     Index(None, "schedule", "number"),
     Index(None, "token_id"),
+    Index(None, "tell_at"),
     sqlite_autoincrement=True,
 )

@@ -15,9 +15,9 @@ def report(said: str = "", **members: object) -> RunReport:
 
 
 def test_results_are_those_of_the_one_that_ended_it_and_memory_is_the_most() -> None:
-    last = report("30 of 30 rows", results={"rows": 90}, peak_memory=7, mlflow_run_id="m")
+    last = report("30 of 30 rows", results={"rows": 90}, peak_memory=7)
     made = together([report("10 of 30 rows", peak_memory=9), last, RunReport()])
-    assert (made.results, made.peak_memory, made.mlflow_run_id) == ({"rows": 90}, 9, "m")
+    assert (made.results, made.peak_memory) == ({"rows": 90}, 9)
     assert (made.progress.elapsed, made.reason) == (3.0, "")
 
 

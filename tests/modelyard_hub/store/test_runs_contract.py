@@ -52,6 +52,46 @@ async def test_of_two_submits_with_one_key_one_is_a_run(store_url: str) -> None:
         await asyncio.gather(first.close(), second.close())
 
 
+async def test_of_two_that_tell_of_a_run_one_does(store_url: str) -> None:
+    now = DUE
+    first, second = (Store(store_url, now=lambda: now) for _ in "12")
+    await asyncio.gather(first.open(), second.open())
+    try:
+        runs = [await first.submit_run("ada", spec()) for _ in range(3)]
+        for run in runs:
+            await first.write_run_status(run.id, RunStatus(state=RunState.running))
+        assert await first.telling.take(timedelta(minutes=1)) is None
+        for run in runs:
+            await first.write_run_status(run.id, RunStatus(state=RunState.succeeded), tell=True)
+        taken = await asyncio.gather(*(s.telling.take(timedelta(minutes=1)) for s in (first, second) for _ in range(4)))
+        assert sorted(one[0].id for one in taken if one) == sorted(run.id for run in runs)
+        now += timedelta(minutes=1)
+        again = await second.telling.take(timedelta(minutes=1))
+        assert again is not None, "who took it was killed, or MLflow away"
+        run, until = again
+        assert not await first.telling.told(run.id, until - timedelta(minutes=1), "late")
+        assert await second.telling.told(run.id, until, "m")
+        assert (await first.get_run(run.id)).run.status == RunStatus(state=RunState.succeeded, mlflow_run_id="m")
+        assert not await second.telling.told(run.id, until, "m")
+        assert not await second.telling.told("nothing", until, "m")
+    finally:
+        await asyncio.gather(first.close(), second.close())
+
+
+async def test_of_a_run_that_goes_on_only_what_was_to_be_told_is_forgotten(store: Store) -> None:
+    run = await store.submit_run("ada", spec(retries=2))
+    for attempt in (1, 2):
+        await store.write_run_status(run.id, RunStatus(attempt=attempt), tell=True)
+        if attempt == 1:
+            taken = await store.telling.take(timedelta(minutes=1))
+            assert taken is not None
+    assert not await store.telling.told(run.id, taken[1], "m"), "another attempt has ended since"
+    again = await store.telling.take(timedelta(minutes=1))
+    assert again is not None
+    assert await store.telling.told(run.id, again[1], "m")
+    assert (await store.get_run(run.id)).run.status == RunStatus(attempt=2), "its next attempt has one of its own"
+
+
 async def test_a_due_time_of_a_schedule_has_one_run(store_url: str) -> None:
     first, second = Store(store_url), Store(store_url)
     await asyncio.gather(first.open(), second.open())

@@ -48,8 +48,6 @@ def run(order: RunOrder, reporter: Reporter) -> int:
             reporter.progress(shards=1, shards_done=1)
         if report is not None:
             _record(report)
-            if order.run.spec.shards:
-                tracked = asyncio.run(_track(order, reporter))
         print("this shard is done, others are not" if report is None else report.in_words(), flush=True)  # noqa: T201
         status = "FINISHED"
     except Stopped as error:
@@ -59,8 +57,6 @@ def run(order: RunOrder, reporter: Reporter) -> int:
         reporter.fail(_reason(error), str(error))
     except ValidationError as error:
         reporter.fail(CANNOT_SCORE, f"score.options: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
-    if status == "FAILED" and order.run.spec.shards and _fails_first(order):
-        tracked = asyncio.run(_track(order, reporter))
     if tracked is not None:
         reporter.write()
         asyncio.run(_close(order, reporter, tracked, status))
@@ -86,7 +82,7 @@ async def _prepare(
     index, of = _shard()
     together = shards.Together(index, of, run.id, order.attempt, overwrite, stopped.is_set) if of > 1 else None
     async with AsyncClient() as client:
-        # Of shards the one that ends it tells MLflow.
+        # Of shards the hub service tells MLflow, which sees how all of them end.
         begun = asyncio.create_task(_nobody() if run.spec.shards else begin(client, order))
         try:
             reporter.progress(last_output=f"fetching {wanted.name}")
@@ -133,26 +129,6 @@ async def _download(tracking: Registry, name: str, version: str, folder: Path) -
 
 async def _nobody() -> None:
     return None
-
-
-def _fails_first(order: RunOrder) -> bool:
-    """Of shards that fail in one attempt the first one tells MLflow; where the output cannot say which, that is 0."""
-    work = order.run.spec.score
-    assert work is not None, "the kind says so"
-    try:
-        place = open_place(placed(work.output, order.run.due or order.run.created_at, order.run.id))
-        first = shards.fail_first(place, order.run.id, order.attempt)
-    except (ModelyardError, OSError):
-        first = None
-    return _shard()[0] == 0 if first is None else first
-
-
-async def _track(order: RunOrder, reporter: Reporter) -> Tracked | None:
-    async with AsyncClient() as client:
-        tracked = await begin(client, order)
-    if tracked is not None:
-        reporter.tracked(tracked.run.id)
-    return tracked
 
 
 def _shard() -> tuple[int, int]:

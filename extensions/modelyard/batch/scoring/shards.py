@@ -21,7 +21,7 @@ from modelyard.batch.scoring.state import (
     sweep,
 )
 from modelyard_api.errors import Conflict
-from modelyard_api.scoring import PROGRESS, ScoreReport
+from modelyard_api.scoring import ScoreReport
 
 _GLANCE = 0.3
 
@@ -83,16 +83,6 @@ def begin_shard(
         claim.check()
         put_text(place, json.dumps({**told, "plan": plan, "claim": claim.text}), order.file("ready"))
     return ended, claim
-
-
-def fail_first(place: Place, run: str, attempt: int) -> bool | None:
-    """Whether no other shard of that attempt has said that it failed; of two that ask at once one is told so.
-
-    None where the output is not that run's: nothing is written there then.
-    """
-    if (document(place, PROGRESS) or {}).get("run") != run:
-        return None
-    return place.swap(f"{SHARDS}/{run}-{attempt}-failed.json", "{}", None)
 
 
 def tell_shard(place: Place, order: Together, times: Mapping[str, float]) -> list[dict[str, float]] | None:

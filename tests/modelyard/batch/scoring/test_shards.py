@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from modelyard.batch.scoring.entry import fetch
 from modelyard.batch.scoring.places import FolderPlace, Place, put_text
 from modelyard.batch.scoring.plan import part_name
 from modelyard.batch.scoring.report import commit
-from modelyard.batch.scoring.shards import Together, agreed, begin_shard, fail_first, tell_shard
+from modelyard.batch.scoring.shards import Together, agreed, begin_shard, tell_shard
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, ModelRef, ScoreOptions, ScoreReport
 
@@ -129,26 +128,6 @@ def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tm
     assert ended is not None
     assert ended.rows == 1000
     assert shard(0) == ended, "once all is done"
-
-
-def test_of_shards_that_fail_at_once_one_tells(place: FolderPlace) -> None:
-    assert fail_first(place, "a", 1) is None, "nothing is written where the output is another's, or nobody's yet"
-    assert not place.files()
-    assert began(place, 0, "a")
-    start, told = threading.Barrier(8), list[bool | None]()
-
-    def fail() -> None:
-        start.wait()
-        told.append(fail_first(place, "a", 1))
-
-    threads = [threading.Thread(target=fail) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert Counter(told) == {False: 7, True: 1}
-    assert fail_first(place, "a", 2), "a further attempt"
-    assert began(place, 0, "b"), "and nothing is in the way of another run"
 
 
 def test_a_run_goes_on_from_one_that_is_dead_and_one_that_is_not_ends(place: FolderPlace) -> None:
