@@ -34,7 +34,7 @@ def answers(output: Path) -> pd.DataFrame:
     return pq.read_table(output).to_pandas()
 
 
-def spawn(data: Path, output: Path | str, package: Path, options: ScoreOptions) -> subprocess.Popen[bytes]:
+def spawn(data: Path | str, output: Path | str, package: Path, options: ScoreOptions) -> subprocess.Popen[bytes]:
     """`python -m modelyard.batch.scoring`."""
     command = [sys.executable, "-m", "modelyard.batch.scoring", str(data), str(output)]
     command += ["--package", str(package), "--model", "ada.penguins"]

@@ -54,6 +54,8 @@ def commit(claim: Claim, report: ScoreReport) -> None:
         there = place.read(MANIFEST)  # none, or one that was on its way when the output was taken over
         before = None if there is None else there.decode(errors="replace")
         found = [file.path for file in place.files()]
+        if _ended(place, report):  # by another shard, or by who was given up and is not dead; of the very same rows
+            break
         claim.check()  # so that nothing that was found is of somebody who took it over since
         for path in found:
             if state.is_part(path) and path not in whole:
@@ -69,6 +71,6 @@ def commit(claim: Claim, report: ScoreReport) -> None:
 
 
 def _ended(place: Place, report: ScoreReport) -> bool:
-    """Whether another shard has ended it just now."""
+    """Whether somebody else has ended that very scoring."""
     found = state.finished(place)
     return found is not None and (found.plan, found.run) == (report.plan, report.run)

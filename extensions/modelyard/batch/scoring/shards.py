@@ -81,7 +81,9 @@ def begin_shard(
         sweep(place)
         told = prepare(claim)
         claim.check()
-        put_text(place, json.dumps({**told, "plan": plan, "claim": claim.text}), order.file("ready"))
+        said = json.dumps({**told, "plan": plan, "claim": claim.text})
+        if not place.swap(order.file("ready"), said, None):  # the first shard was started again meanwhile, and said so
+            return begin_shard(place, plan, facts, order, prepare)
     return ended, claim
 
 

@@ -1,9 +1,15 @@
 """Rows out of a database. The result of the query is first kept beside the output, as Parquet: a database gives no
-second reader the same rows, so whoever goes on after a kill reads what was kept."""
+second reader the same rows, so whoever goes on after a kill reads what was kept.
+
+Of two that ask for one scoring, such as an attempt and one before it that was given up and is not dead, each writes a
+file of its own. Which one is scored is in a small file that is written on the condition that there is none.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,14 +21,15 @@ import pyarrow.parquet as pq
 
 from modelyard.batch.scoring.places import File, Place, making
 from modelyard.batch.scoring.plan import tagged
-from modelyard.batch.scoring.state import INPUT, Claim
-from modelyard_api.errors import InvalidInput, Unavailable, Unsupported
+from modelyard.batch.scoring.state import INPUT, Claim, document
+from modelyard_api.errors import Conflict, InvalidInput, Unavailable, Unsupported
 from modelyard_api.models import ColumnKind, PackageManifest, TensorSpec
 from modelyard_api.scoring import DataFormat, ScoreOptions
 
 FORMAT = DataFormat.parquet
 _ROWS = 20_000
 _GROUP = 200_000
+_OWN = 8
 
 
 def result(query: str, options: ScoreOptions, manifest: PackageManifest, claim: Claim) -> tuple[Place, list[File]]:
@@ -30,19 +37,28 @@ def result(query: str, options: ScoreOptions, manifest: PackageManifest, claim: 
 
     InvalidInput for a query that the database refuses, and without a URL; Unavailable where it does not answer.
     """
-    output, path = claim.place, f"{INPUT}/{tagged('query.parquet', claim.tag)}"
-    kept = [file for file in output.files(INPUT) if file.path == path]
-    if not kept:
+    output, pointer = claim.place, f"{INPUT}/{tagged('query.json', claim.tag)}"
+    kept = document(output, pointer)
+    if kept is None:
         url = os.environ.get(options.sql, "")
         if not url:
             raise InvalidInput(
                 f"the variable {options.sql} with the database's URL is not set",
                 remedy="Give the run a secret: secrets={'NAME OF THE SECRET': '" + options.sql + "'}.",
             )
+        path = f"{INPUT}/{tagged(f'query-{uuid.uuid4().hex[:_OWN]}.parquet', claim.tag)}"
         _keep(_rows(url, query), manifest.signature.inputs, output, path)
         claim.keep([path])
-        kept = [file for file in output.files(INPUT) if file.path == path]
-    return output, kept
+        if output.swap(pointer, json.dumps({"path": path}), None):
+            claim.keep([pointer, path])
+        else:
+            output.remove(path)
+        kept = document(output, pointer)
+    found = [file for file in output.files(INPUT) if kept is not None and file.path == kept["path"]]
+    if not found:  # who has the output now has cleared it away
+        claim.check()
+        raise Conflict("the result of the query is not there any more", remedy="Score again.")
+    return output, found
 
 
 def _keep(

@@ -20,6 +20,8 @@ from harness.s3 import S3, server
 from harness.scoring import many, scored, spawn
 from modelyard.batch.scoring import state
 from modelyard.batch.scoring.places import FolderPlace, Place, S3Place, making, open_place, put_text
+from modelyard.batch.scoring.plan import part_name
+from modelyard.batch.scoring.report import commit
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreOptions, ScoreReport
 
@@ -131,7 +133,8 @@ def test_the_result_of_a_query_is_on_its_way_while_another_one_scores(
                 assert proxy.landed.wait(60)
                 place = open_place(bucket)
                 tag = json.loads(place.read(PROGRESS) or b"")["tag"]  # the first one takes its own away meanwhile
-                kept = pq.ParquetFile(place.open(f"{state.INPUT}/query-{tag}.parquet"))
+                chosen = json.loads(place.read(f"{state.INPUT}/query-{tag}.json") or b"")
+                kept = pq.ParquetFile(place.open(chosen["path"]))
                 assert kept.metadata.num_rows == ROWS, "what the second one reads"
             return False
 
@@ -139,6 +142,51 @@ def test_the_result_of_a_query_is_on_its_way_while_another_one_scores(
         with pytest.raises(Conflict, match="another scoring has taken the output over"):
             first.result(60)
     whole(bucket, "second")
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "alive"])
+def test_the_result_of_a_query_that_was_given_up_lands_while_the_next_attempts_score(
+    killed: bool, s3: S3, bucket: str, tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt of the same scoring, in a process of its own; the database gave it other rows."""
+    base = tmp_path / "shop.db"
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{base}")
+    with sqlite3.connect(base) as connection:
+        many(ROWS).assign(id=-1).to_sql("people", connection, index=False)
+    query, given = "SELECT * FROM people", {"keys": ("id", "island"), "part_rows": 100, "sql": "WAREHOUSE"}
+    with holding_proxy(s3.port, "PUT /claims/.*/_input/query.*parquet") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = spawn(query, bucket, package, ScoreOptions(**given))
+        assert proxy.held.wait(60)
+        if killed:
+            first.kill()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        with sqlite3.connect(base) as connection:
+            many(ROWS).to_sql("people", connection, index=False, if_exists="replace")
+        asked = iter(range(1000))
+        with pytest.raises(state.Stopped):
+            scored(query, bucket, package, **given, stopped=lambda: next(asked) >= 3)
+        proxy.go.set()
+        assert proxy.landed.wait(60)
+        report = scored(query, bucket, package, **given)
+        said = first.communicate(timeout=60)[0].decode()
+    place = open_place(bucket)
+    assert ScoreReport.model_validate_json(place.read(MANIFEST) or b"").rows == report.rows == ROWS, said
+    ids = [i for name in report.files for i in pq.read_table(place.open(name)).column("id").to_pylist()]
+    assert sorted(ids) == list(range(ROWS)), said
+
+
+def test_who_ends_it_late_changes_nothing_of_what_is_whole(bucket: str) -> None:
+    place = open_place(bucket)
+    _, claim = state.begin(place, "p", {}, run="a", overwrite=False)
+    parts = tuple(part_name(unit, 0, claim.tag) for unit in range(3))
+    for part in parts:
+        put_text(place, "x", part)
+    about = {"model": "m", "version": "1", "plan": "p", "tag": claim.tag, "run": "a", "flavor": "skops"}
+    commit(claim, ScoreReport.model_validate({**about, "files": parts, "rows": 3}))
+    commit(claim, ScoreReport.model_validate({**about, "files": parts[:1], "rows": 1}))
+    assert ScoreReport.model_validate_json(place.read(MANIFEST) or b"").rows == 3
+    assert {file.path for file in place.files()} == {MANIFEST, PROGRESS, *parts}
 
 
 @pytest.mark.parametrize("what", ["part-00003", MANIFEST])

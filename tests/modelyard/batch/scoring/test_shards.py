@@ -130,6 +130,17 @@ def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tm
     assert shard(0) == ended, "once all is done"
 
 
+def test_a_first_shard_that_was_given_up_says_nothing_over_the_one_in_its_place(place: FolderPlace) -> None:
+    """It has prepared, and is held up before it says so."""
+
+    def prepare(claim: state.Claim) -> dict[str, Any]:
+        began(place, 0, "a")
+        return {**TOLD, "files": ["a.parquet", "b.parquet"]}
+
+    _, claim = begin_shard(place, "p", {"model": "m 3 x", "data": "p"}, together(0, "a"), prepare)
+    assert agreed(place, together(1, "a"))[1] == {**TOLD, "plan": "p", "claim": claim.text}
+
+
 def test_a_run_goes_on_from_one_that_is_dead_and_one_that_is_not_ends(place: FolderPlace) -> None:
     first = began(place, 0, "a")
     put_text(place, "x", part := part_name(0, 0, first.tag))
