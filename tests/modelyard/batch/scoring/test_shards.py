@@ -12,7 +12,7 @@ import pytest
 from harness.packages import write_skops
 from harness.scoring import many
 from modelyard.batch.scoring import state
-from modelyard.batch.scoring.engine import Order, score
+from modelyard.batch.scoring.engine import Order, Progress, score
 from modelyard.batch.scoring.entry import fetch
 from modelyard.batch.scoring.places import FolderPlace, Place, put_text
 from modelyard.batch.scoring.plan import part_name
@@ -128,6 +128,21 @@ def test_a_file_that_came_while_the_shards_began_is_not_scored(package: Path, tm
     assert ended is not None
     assert ended.rows == 1000
     assert shard(0) == ended, "once all is done"
+
+
+def test_a_shard_that_has_nothing_to_do_tells_how_far_it_is(package: Path, tmp_path: Path) -> None:
+    """Without that, all shards together would seem to wait for it, or to know no total."""
+    many(100).to_parquet(tmp_path / "in.parquet", row_group_size=100)  # one unit, which is the first shard's
+    told: dict[int, list[Progress]] = {0: [], 1: []}
+
+    def shard(index: int) -> ScoreReport | None:
+        data, output = str(tmp_path / "in.parquet"), str(tmp_path / "out")
+        return score(Order(data, output, package, "ada.penguins", shard=(index, 2), run="r", tell=told[index].append))
+
+    assert shard(0) is None
+    assert shard(1) is not None
+    ((rows, total),) = [(one.rows, one.total) for one in told[1]]
+    assert (rows, total) == (0, 100)
 
 
 def test_a_first_shard_that_was_given_up_says_nothing_over_the_one_in_its_place(place: FolderPlace) -> None:
