@@ -18,7 +18,8 @@ from modelyard.batch.scoring.answering import Answerer, output_schema
 from modelyard.batch.scoring.drift import Reference
 from modelyard.batch.scoring.intake import Intake
 from modelyard.batch.scoring.parts import Part, Record, done
-from modelyard.batch.scoring.places import File, Place, making, open_data, open_place
+from modelyard.batch.scoring.place import File, Place, making
+from modelyard.batch.scoring.places import open_data, open_place
 from modelyard.batch.scoring.plan import Unit, fingerprint, sharded, units
 from modelyard.batch.scoring.report import collect, commit
 from modelyard.batch.scoring.shards import Together

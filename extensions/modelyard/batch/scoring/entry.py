@@ -18,7 +18,8 @@ from modelyard.batch.order import Order as RunOrder
 from modelyard.batch.report import STORAGE_FULL, Reporter
 from modelyard.batch.scoring import shards, state
 from modelyard.batch.scoring.engine import Order, Progress, score
-from modelyard.batch.scoring.places import Place, open_place
+from modelyard.batch.scoring.place import Place
+from modelyard.batch.scoring.places import open_place
 from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.track import Tracked, begin, finish
 from modelyard.client import AsyncClient

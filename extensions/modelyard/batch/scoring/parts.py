@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from modelyard.batch.scoring.answering import Answered, Reject
 from modelyard.batch.scoring.drift import Counts, add
-from modelyard.batch.scoring.places import Place, making, refusal
+from modelyard.batch.scoring.place import Place, making, refusal
 from modelyard.batch.scoring.plan import parse_part, part_name
 from modelyard_api.errors import NotFound, StorageFull
 from modelyard_api.scoring import REJECTS

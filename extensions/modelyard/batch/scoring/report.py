@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modelyard.batch.scoring import state
 from modelyard.batch.scoring.drift import Counts, Reference, add
 from modelyard.batch.scoring.parts import Record
-from modelyard.batch.scoring.places import Place
+from modelyard.batch.scoring.place import Place
 from modelyard.batch.scoring.state import Claim
 from modelyard_api.errors import Conflict
 from modelyard_api.models import PackageManifest

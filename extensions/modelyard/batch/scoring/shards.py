@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.batch.scoring.places import Place, put_text
+from modelyard.batch.scoring.place import Place, put_text
 from modelyard.batch.scoring.state import (
     SHARDS,
     Claim,

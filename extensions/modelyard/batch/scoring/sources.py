@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from modelyard.batch.scoring.places import File, Place
+from modelyard.batch.scoring.place import File, Place
 from modelyard_api.errors import InvalidInput, Unsupported
 from modelyard_api.scoring import DataFormat
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modelyard.batch.scoring.places import File, Place, making
+from modelyard.batch.scoring.place import File, Place, making
 from modelyard.batch.scoring.plan import tagged
 from modelyard.batch.scoring.state import INPUT, Claim, document
 from modelyard_api.errors import Conflict, InvalidInput, Unavailable, Unsupported

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from modelyard.batch.scoring.places import FolderPlace, Place
+from modelyard.batch.scoring.folder_place import FolderPlace
+from modelyard.batch.scoring.place import Place
 from modelyard.batch.scoring.plan import parse_part
 from modelyard_api.errors import Conflict, ModelyardError
 from modelyard_api.scoring import MANIFEST, PROGRESS, REJECTS, ScoreReport

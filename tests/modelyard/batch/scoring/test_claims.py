@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +18,12 @@ from harness.packages import write_skops
 from harness.s3 import S3, server
 from harness.scoring import many, scored, spawn
 from modelyard.batch.scoring import state
-from modelyard.batch.scoring.places import FolderPlace, Place, S3Place, making, open_place, put_text
+from modelyard.batch.scoring.folder_place import FolderPlace
+from modelyard.batch.scoring.place import Place, making, put_text
+from modelyard.batch.scoring.places import open_place
 from modelyard.batch.scoring.plan import part_name
 from modelyard.batch.scoring.report import commit
+from modelyard.batch.scoring.s3_place import S3Place
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreOptions, ScoreReport
 
@@ -314,34 +316,6 @@ def test_what_is_swapped_is_what_was_seen(kind: str, tmp_path: Path, bucket: str
     assert place.read(PROGRESS) == b"a"
     assert place.swap(PROGRESS, "b", "a") is True
     assert place.read(PROGRESS) == b"b"
-
-
-def test_nobody_is_alone_with_somebody_else(tmp_path: Path) -> None:
-    """The lock file is removed at the end of each turn, just when others have opened it."""
-    place, inside, together = FolderPlace(tmp_path), [0], [0]
-    turns = [0] * 8
-
-    def work(number: int) -> None:
-        for _ in range(400):
-            try:
-                with place.alone("0-of-1"):
-                    inside[0] += 1
-                    turns[number] += 1
-                    together[0] = max(together[0], inside[0])
-                    (tmp_path / "seen").touch()
-                    together[0] = max(together[0], inside[0])
-                    inside[0] -= 1
-            except Conflict:
-                continue
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(turns))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == [1]
-    assert sum(turns) > 100
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen"]
 
 
 def test_a_manifest_that_a_kill_left_is_gone_with_the_next_attempt(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from harness.scoring import many
 from modelyard.batch.scoring import state
 from modelyard.batch.scoring.engine import Order, Progress, score
 from modelyard.batch.scoring.entry import fetch
-from modelyard.batch.scoring.places import FolderPlace, Place, put_text
+from modelyard.batch.scoring.folder_place import FolderPlace
+from modelyard.batch.scoring.place import Place, put_text
 from modelyard.batch.scoring.plan import part_name
 from modelyard.batch.scoring.report import commit
 from modelyard.batch.scoring.shards import Together, agreed, begin_shard, tell_shard
@@ -210,28 +211,6 @@ def test_a_first_shard_that_is_overtaken_while_it_prepares_calls_no_others(place
     began(place, 1, "b").check()
 
 
-def test_files_that_others_move_meanwhile_are_passed_over(tmp_path: Path) -> None:
-    place = FolderPlace(tmp_path)
-    for number in range(200):
-        (tmp_path / f"part-{number}").touch()
-    stop = threading.Event()
-
-    def write(number: int) -> None:
-        while not stop.is_set():
-            put_text(place, "x", f"w-{number}")
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(50):
-            assert len([file for file in place.files() if file.path.startswith("part-")]) == 200
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
 def test_two_shards_that_both_end_it_do_no_harm(tmp_path: Path) -> None:
     for turn in range(20):
         place = FolderPlace(tmp_path / str(turn))
@@ -255,9 +234,3 @@ def test_two_shards_that_both_end_it_do_no_harm(tmp_path: Path) -> None:
             thread.join()
         assert errors == []
         assert [file.path for file in place.files()] == [MANIFEST, PROGRESS]
-
-
-def test_a_temporary_file_that_was_cleared_away_is_said_in_words(place: FolderPlace) -> None:
-    made = place.temporary / ".scoring-x"
-    with pytest.raises(Conflict, match="taken the output over"):
-        place.put(made, PROGRESS)
