@@ -21,7 +21,7 @@ _MOST = 100
 _METRICS = 900
 _KEY, _VALUE = 250, 500
 _AGAIN = (401, 403, 429)
-"""What MLflow refuses for reasons that pass; so does all from 500 on."""
+"""What MLflow refuses for reasons that pass. So does all from 500 on, and what something in its place answers."""
 
 
 class MlflowRuns:
@@ -70,10 +70,11 @@ class MlflowRuns:
         params = {key[:_KEY]: value[:_VALUE] for key, value in list(ending.params.items())[:_MOST]}
         told = {"timestamp": ending.ended, "step": 0}
         metrics = [{"key": k, "value": v, **told} for k, v in list(ending.metrics.items())[:_METRICS]]
-        try:
-            await self._post("runs/log-batch", {"run_id": run_id, "params": _pairs(params), "metrics": metrics})
-        except InvalidInput as error:  # its process gave a parameter another value
-            log.warning("run %s: %s", ending.run, error)
+        for logged in ({"metrics": metrics}, {"params": _pairs(params)}):
+            try:
+                await self._post("runs/log-batch", {"run_id": run_id, **logged})
+            except InvalidInput as error:  # such as of a parameter that its process gave another value
+                log.warning("run %s: %s", ending.run, error)
         await self._post("runs/update", {"run_id": run_id, "status": ending.status, "end_time": ending.ended})
 
     async def _post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class MlflowRuns:
             raise NotFound(f"MLflow has no such thing: {what}")
         if code == "RESOURCE_ALREADY_EXISTS":
             raise Conflict(f"MLflow has it already: {what}")
-        if 400 <= answer.status_code < 500 and answer.status_code not in _AGAIN:
+        if code and 400 <= answer.status_code < 500 and answer.status_code not in _AGAIN:
             raise InvalidInput(f"MLflow refuses {what}: {answer.text[:300]}")
         if answer.status_code != 200:
             raise Unavailable(f"MLflow answered {answer.status_code}, and is told later how runs ended")

@@ -108,8 +108,8 @@ async def test_one_that_a_killed_process_left_is_ended_and_one_that_ended_stays(
     assert await mlflow.runs.tell("ada/left", [ENDED, second]) == left[1]
     runs = {run["info"]["run_id"]: shown(run) for run in await mlflow.there("ada/left")}
     assert set(runs) == set(left)
-    status, params, _, tags = runs[left[0]]
-    assert (status, tags["modelyard.reason"]) == ("FAILED", "Signaled")
+    status, params, metrics, tags = runs[left[0]]
+    assert (status, metrics, tags["modelyard.reason"]) == ("FAILED", {"auc": 0.5}, "Signaled")
     assert params == {"depth": "by the notebook"}, "MLflow changes no parameter, and its end is told without"
     assert (runs[left[1]][0], "modelyard.reason" in runs[left[1]][3]) == ("FINISHED", False)
 
@@ -122,7 +122,7 @@ async def test_one_that_somebody_deleted_is_not_made_again(mlflow: Mlflow) -> No
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at", range(1, 8))
+@pytest.mark.parametrize("at", range(1, 9))
 async def test_cut_at_any_request_there_is_one_in_the_end(mlflow: Mlflow, at: int, after: bool) -> None:
     experiment = f"ada/cut-{at}-{after}"
     mlflow.way.at, mlflow.way.after = at, after
@@ -131,6 +131,12 @@ async def test_cut_at_any_request_there_is_one_in_the_end(mlflow: Mlflow, at: in
     await mlflow.runs.tell(experiment, [ENDED])
     (run,) = await mlflow.there(experiment)
     assert shown(run)[:3] == ("FAILED", {"depth": "3"}, {"auc": 0.5})
+
+
+async def test_what_answers_in_its_place_is_no_refusal(mlflow: Mlflow) -> None:
+    elsewhere = MlflowRuns(mlflow.http, f"{mlflow.url}/nothing/here", mlflow.signer.service_token)
+    with pytest.raises(Unavailable, match="MLflow answered 404"):
+        await elsewhere.tell("ada/elsewhere", [ENDED])
 
 
 async def test_what_mlflow_will_never_take_is_no_trouble_that_passes(mlflow: Mlflow) -> None:
