@@ -51,7 +51,7 @@ export class When {
       "on_files",
       "Folder or bucket",
       "",
-      "an absolute path, or s3://bucket/key; the parameter files gets the list of what is new",
+      "an absolute path, or s3://bucket/key, whose keys are then secrets of the run, in the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the parameter files gets the list of what is new",
     );
     this.inside = make("div", "", place);
     this.inside.className = "yard-submit-when";
