@@ -165,7 +165,9 @@ test("when new files arrive: the folder is asked for, and what is wrong with it 
   press("Save the schedule");
   await vi.waitFor(() => expect(wrong("Folder or bucket")).toBe("there is no folder /lake."));
   answers = [{ schedule: "ada/train", next: [] }];
-  field("Folder or bucket").value = "s3://lake/incoming";
+  expect(document.querySelector("dialog")?.textContent).not.toContain("AWS_SECRET_ACCESS_KEY");
+  type("Folder or bucket", "s3://lake/incoming");
+  expect(document.querySelector("dialog")?.textContent).toContain("AWS_SECRET_ACCESS_KEY");
   press("Save the schedule");
   await vi.waitFor(() => expect(said()).toContain("Schedule ada/train is saved. The tab"));
   expect(asked.at(-1)?.[1]).toMatchObject({ on_files: "s3://lake/incoming", name: "train" });
