@@ -6,20 +6,32 @@ import ast
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from modelyard.errors import InvalidInput, InvalidParameter, ModelyardError
 from modelyard.timetable import Times, label
-from modelyard.unattended import Submission
+from modelyard.unattended import Submission, file_of
 from modelyard_api.parameters import expected
 from modelyard_api.runs import Declared
 
 _FIELD = re.compile(
-    r"(?:spec\.)?(?:run\.)?(name|profile|timeout|retries|priority|environment|cron|time_zone|on_files)\b[^:]*: "
+    r"(?:spec\.)?(?:run\.)?(name|profile|timeout|retries|priority|environment|secrets|cron|time_zone|on_files)\b[^:]*: "
+    r"(?:env: )?"
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Chosen(BaseModel):
+    """A secret, and how the run reads it: by its name with `yard.secret`, as the library does where no more is said;
+    from `variable`; or from a file whose path that variable has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str
+    how: Literal["name", "variable", "path"] = "name"
+    variable: str = ""
 
 
 class Filled(BaseModel):
@@ -36,6 +48,7 @@ class Filled(BaseModel):
     retries: str = ""
     priority: str = ""
     environment: str = ""
+    secrets: tuple[Chosen, ...] = ()
     cron: str | None = None
     time_zone: str = "UTC"
     on_files: str | None = None
@@ -52,6 +65,7 @@ def submission(filled: Filled, declared: tuple[Declared, ...]) -> Submission:
         retries=int(_number(filled.retries, "retries", (0, 20), whole=True) or 0),
         priority=int(_number(filled.priority, "priority", (-100, 100), whole=True) or 0),
         environment=variables(filled.environment),
+        secrets=given(filled.secrets),
     )
 
 
@@ -75,6 +89,25 @@ def variables(text: str) -> dict[str, str]:
         if not equals or not _VARIABLE.fullmatch(name.strip()):
             raise InvalidInput(f"{line!r} is no variable", remedy="Write NAME=value, a line each.", field="environment")
         found[name.strip()] = value
+    return found
+
+
+def given(chosen: tuple[Chosen, ...]) -> list[str | dict[str, str]]:
+    """The secrets, as `yard.submit` takes them."""
+    found: list[str | dict[str, str]] = []
+    taken: dict[str, str] = {}
+    for one in chosen:
+        if one.how == "name":
+            found.append(one.secret)
+            continue
+        variable, field = one.variable.strip(), f"secrets.{one.secret}"
+        if not _VARIABLE.fullmatch(variable):
+            raise InvalidInput(f"{variable!r} is no variable", remedy="Such as DB_URL.", field=field)
+        if variable in taken:
+            raise InvalidInput(f"{variable} has {taken[variable]} already", remedy="Choose another one.", field=field)
+        taken[variable] = one.secret
+        file = {"file": file_of(one.secret)} if one.how == "path" else {}
+        found.append({"secret": one.secret, "env": variable, **file})
     return found
 
 

@@ -21,13 +21,17 @@ from modelyard import timetable, unattended
 from modelyard.client import AsyncClient
 from modelyard.errors import InvalidInput, ModelyardError, NotFound, in_words
 from modelyard.submit_fields import Filled, place_of, shown, submission, times
+from modelyard_api.endpoints import Identity
 from modelyard_api.parameters import expected
 from modelyard_api.profiles import Profile
 from modelyard_api.runs import NotebookWork
+from modelyard_api.secrets import Secret
 
 
-def form(work: NotebookWork, profiles: list[Profile], schedules: list[str]) -> dict[str, Any]:
-    """What is to be asked, as JSON. `schedules`: names that a new one would replace."""
+def form(
+    work: NotebookWork, profiles: list[Profile], schedules: list[str], secrets: list[dict[str, str]]
+) -> dict[str, Any]:
+    """What is to be asked, as JSON. `schedules`: names that a new one would replace. `secrets`: see `offered`."""
     parameters = [
         {"name": one.name, "type": expected(one), "value": shown(one), "help": one.help} for one in work.declared or ()
     ]
@@ -37,7 +41,20 @@ def form(work: NotebookWork, profiles: list[Profile], schedules: list[str]) -> d
         "profiles": [{"name": one.name, "title": one.called} for one in profiles],
         "schedules": schedules,
         "files": [[one.path, one.size] for one in work.files],
+        "secrets": secrets,
     }
+
+
+def offered(secrets: list[Secret], who: Identity) -> list[dict[str, str]]:
+    """Those that `who` may give to a run, named as `yard.submit` takes them: theirs first, then their groups'.
+    Administrators see everybody's, and give only these."""
+    owners = [who.owner, *sorted(who.groups)]
+    return [
+        {"name": one.name if owner == who.owner else f"{owner}/{one.name}", "description": one.description}
+        for owner in owners
+        for one in secrets
+        if one.owner == owner
+    ]
 
 
 class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not followed
@@ -58,9 +75,9 @@ class SubmitHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
             path = notebook_in(self._root, self.get_argument("path"))
             async with AsyncClient() as client:
                 work = (await unattended.taken(client, path)).work
-                owner = (await client.me()).owner
-                known = [one.resource.name for one in await client.schedules(owner)]
-                return form(work, await client.profiles(), known)
+                who = await client.me()
+                known = [one.resource.name for one in await client.schedules(who.owner)]
+                return form(work, await client.profiles(), known, offered(await client.secrets(), who))
 
         async def read() -> Any:
             async with AsyncClient() as client:

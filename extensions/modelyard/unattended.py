@@ -230,7 +230,12 @@ def _uses(secrets: Mapping[str, str] | Sequence[str | Mapping[str, str]]) -> lis
         return [{"secret": secret, "env": variable} for variable, secret in secrets.items()]
     if isinstance(secrets, str):
         raise InvalidInput(f"secrets={secrets!r} is no list", remedy=f"secrets=[{secrets!r}]")
-    return [{"secret": one, "file": one.replace("/", ".")} if isinstance(one, str) else dict(one) for one in secrets]
+    return [{"secret": one, "file": file_of(one)} if isinstance(one, str) else dict(one) for one in secrets]
+
+
+def file_of(secret: str) -> str:
+    """The file that holds a secret in the run, where nobody names another one."""
+    return secret.replace("/", ".")
 
 
 def _json(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -18,17 +19,35 @@ from harness.wait import eventually
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(300)]
 USER = "rosa"
 WORK = """
-import time
-from pathlib import Path
-print("depth is", depth, flush=True)
+import os, time
+import modelyard as yard
+given = yard.secret("warehouse"), os.environ["LAKE"], open(os.environ["KEY"]).read()
+print("depth is", depth, *(value[::-1] for value in given), flush=True)  # as it is, a value would be hidden
 for step in range(600):
     print("step", step, flush=True)
     time.sleep(0.5)
 """
+SECRETS = ("gone", "key", "lake", "warehouse")
+FURTHER = "Timeout, retries, priority, environment, secrets"
 TRAIN = notebook("1 + 1", WORK, "print('never')", parameters="depth = 3\nlabel = 'churn'\nfiles = []\n")
 
 
-def schedule(page: Page) -> None:
+def choose_secrets(form: Locator, api: httpx.Client) -> None:
+    """One that is gone meanwhile is said at the field; the others are read by name, from a variable, from a file."""
+    form.get_by_text(FURTHER).click()
+    for name in SECRETS:
+        form.get_by_label(name, exact=True).check()
+    form.get_by_label("The run reads key").select_option("path")
+    form.get_by_label("The run reads lake").select_option("variable")
+    expect(form.get_by_label("Variable for lake")).to_have_value("LAKE")
+    api.delete(f"/secrets/{USER}/gone").raise_for_status()
+    form.get_by_role("button", name="Submit").click()
+    expect(form.get_by_role("group", name="Secrets")).to_contain_text(f"there is no secret {USER}/gone", timeout=MINUTE)
+    form.page.screenshot(path=SCREENSHOTS / "submit-5.png")
+    form.get_by_label("gone", exact=True).uncheck()
+
+
+def schedule(page: Page, api: httpx.Client) -> None:
     """By the same form: the line is read out before it is saved."""
     page.get_by_role("button", name="Submit…").click()
     form = page.get_by_role("dialog", name="Submit a run")
@@ -39,9 +58,13 @@ def schedule(page: Page) -> None:
     form.get_by_label("Time zone").fill("Asia/Tokyo")
     expect(form.get_by_text("At 02:30 on Monday through Friday")).to_be_visible(timeout=MINUTE)
     expect(form.get_by_role("listitem").filter(has_text="your time")).to_have_count(5, timeout=MINUTE)
+    form.get_by_text(FURTHER).click()
+    form.get_by_label("warehouse", exact=True).check()
     page.screenshot(path=SCREENSHOTS / "submit-3.png")
     form.get_by_role("button", name="Save the schedule").click()
     expect(form).to_contain_text(f"Schedule {USER}/train is saved", timeout=MINUTE)
+    saved = api.get(f"/schedules/{USER}/train").json()["spec"]["run"]["secrets"]
+    assert saved == [{"secret": "warehouse", "env": None, "file": "warehouse"}]
     form.get_by_role("button", name="Close").click()
 
 
@@ -90,10 +113,12 @@ def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     put_notebook(stack, "watch.ipynb", ["import modelyard as yard\nyard.RunsPanel()"], USER)
     (stack.home / "users" / USER / "train.ipynb").write_text(TRAIN)
-    with browser(stack.url) as context:
+    with browser(stack.url) as context, stack.client(USER) as api:
         errors = listen(context)
         page = context.new_page()
         sign_in(page, stack, USER)
+        for name in SECRETS:
+            api.put(f"/secrets/{USER}/{name}", json={"value": f"value of {name}"}).raise_for_status()
         Lab(page, "train.ipynb", USER).open()
         page.get_by_role("button", name="Submit…").click()
         form = page.get_by_role("dialog", name="Submit a run")
@@ -106,11 +131,12 @@ def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
         expect(depth).to_have_attribute("aria-invalid", "true")
         page.screenshot(path=SCREENSHOTS / "submit-1.png")
         depth.fill("7")
+        choose_secrets(form, api)
         form.get_by_role("button", name="Submit").click()
         expect(form).to_contain_text(re.compile(r"Run \w{16} is submitted"), timeout=MINUTE)
         page.screenshot(path=SCREENSHOTS / "submit-2.png")
         form.get_by_role("button", name="Close").click()
-        schedule(page)
+        schedule(page, api)
         watch_folder(page, tmp_path / "incoming")
 
         watch = Lab(page, "watch.ipynb", USER)
@@ -126,7 +152,7 @@ def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
 
         def there() -> bool:
             panel.get_by_role("button", name="Read again").click()
-            return output.get_by_text("depth is 7").is_visible()
+            return output.get_by_text("depth is 7 esuoheraw fo eulav ekal fo eulav yek fo eulav").is_visible()
 
         eventually(there, timeout=60, interval=2, what="what the running cell printed is in the output notebook")
         panel.screenshot(path=SCREENSHOTS / "runs-panel-1.png")
@@ -134,6 +160,7 @@ def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
         expect(panel.get_by_label("Log of train")).to_contain_text("step", timeout=MINUTE)
         panel.get_by_role("tab", name="About").click()
         expect(panel.get_by_role("table", name="Parameters")).to_contain_text("7")
+        expect(panel.get_by_role("table", name="About")).to_contain_text("key as KEY, lake as LAKE, warehouse")
         row.get_by_role("button", name="Cancel…").click()
         row.get_by_role("button", name="Cancel the run").click()
         expect(row).to_contain_text("cancelled", timeout=MINUTE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from harness.runs import notebook
 from modelyard import snapshots
 from modelyard.errors import InvalidInput, InvalidParameter, NotFound
 from modelyard.submit_fields import Filled, place_of, submission, times, values, variables
-from modelyard.submit_form import form, notebook_in
+from modelyard.submit_form import form, notebook_in, offered
+from modelyard_api.endpoints import Identity
 from modelyard_api.profiles import Catalogue
-from modelyard_api.runs import NotebookWork
+from modelyard_api.runs import NotebookWork, SecretUse
+from modelyard_api.secrets import Secret
 
 CELL = "depth = 3  # of the trees\nrate = 0.1\nname = 'churn'\nfast = True\ncolumns = ['a']\nsince = None\n"
 PROFILES = list(
@@ -29,7 +32,8 @@ def work(tmp_path: Path) -> NotebookWork:
 
 
 def test_what_is_asked(work: NotebookWork) -> None:
-    found = form(work, PROFILES, ["nightly"])
+    secrets = [{"name": "warehouse", "description": ""}]
+    found = form(work, PROFILES, ["nightly"], secrets)
     assert found["name"] == "train"
     assert [(one["name"], one["type"], one["value"]) for one in found["parameters"]] == [
         ("depth", "int", "3"),
@@ -43,6 +47,7 @@ def test_what_is_asked(work: NotebookWork) -> None:
     assert found["profiles"] == [{"name": "small", "title": "Small"}]
     assert found["schedules"] == ["nightly"]
     assert ["helpers.py", 6] in found["files"]
+    assert found["secrets"] == secrets
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,60 @@ def test_how_it_runs(work: NotebookWork) -> None:
     assert found.environment == {"A": "1", "B": " x=y"}
     nothing = submission(Filled(path="train.ipynb"), work.declared or ())
     assert (nothing.timeout, nothing.retries, nothing.priority, nothing.environment) == (None, 0, 0, {})
+    assert not nothing.secrets
+
+
+def secret(owner: str, name: str) -> Secret:
+    """As the API lists it."""
+    now = datetime.now(UTC)
+    return Secret(
+        owner=owner, name=name, description=f"of {owner}", version=1, created_by="a", created_at=now,
+        updated_by="a", updated_at=now,
+    )  # fmt: skip
+
+
+def test_secrets_of_the_user_and_their_groups_are_offered() -> None:
+    who = Identity(username="rosa", owner="rosa", groups=("yard", "lake"), admin=True)
+    known = [secret(*key) for key in (("ada", "a"), ("lake", "key"), ("rosa", "b"), ("rosa", "c"), ("yard", "key"))]
+    assert offered(known, who) == [
+        {"name": "b", "description": "of rosa"},
+        {"name": "c", "description": "of rosa"},
+        {"name": "lake/key", "description": "of lake"},
+        {"name": "yard/key", "description": "of yard"},
+    ]
+
+
+def test_how_a_run_reads_its_secrets(work: NotebookWork) -> None:
+    chosen = [
+        {"secret": "team/warehouse"},
+        {"secret": "db", "how": "variable", "variable": " DB_URL "},
+        {"secret": "team/key", "how": "path", "variable": "KEY"},
+    ]
+    filled = Filled.model_validate({"path": "train.ipynb", "secrets": chosen})
+    spec = submission(filled, work.declared or ()).spec({"notebook": work})
+    assert spec.secrets == (
+        SecretUse(secret="team/warehouse", file="team.warehouse"),
+        SecretUse(secret="db", env="DB_URL"),
+        SecretUse(secret="team/key", env="KEY", file="team.key"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "field"),
+    [
+        (["A", "1A"], "'1A' is no variable", "secrets.second"),
+        (["", "A"], "'' is no variable", "secrets.first"),
+        (["A", "A"], "A has first already", "secrets.second"),
+        (["A", "MODELYARD_A"], "MODELYARD_A is not yours to set; choose another variable", "secrets"),
+    ],
+)
+def test_a_secrets_variable_that_is_wrong(work: NotebookWork, variables: list[str], words: str, field: str) -> None:
+    named = zip(("first", "second"), variables, strict=True)
+    chosen = [{"secret": name, "how": "variable", "variable": variable} for name, variable in named]
+    filled = Filled.model_validate({"path": "train.ipynb", "secrets": chosen})
+    with pytest.raises(InvalidInput) as refused:
+        submission(filled, work.declared or ()).spec({"notebook": work})
+    assert place_of(refused.value) == (field, words)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +163,8 @@ def test_what_is_wrong_stands_at_its_field(work: NotebookWork, field: str, text:
     [
         (InvalidInput("spec.cron: 'x' has 1 fields", field="cron"), "cron", "'x' has 1 fields"),
         (InvalidInput("spec.run.environment.A: no"), "environment", "no"),
+        (InvalidInput("spec.secrets: there is no secret rosa/db"), "secrets", "there is no secret rosa/db"),
+        (InvalidInput("spec.run.secrets: there is no secret rosa/db"), "secrets", "there is no secret rosa/db"),
         (InvalidInput("timeout: Input should be greater than 0"), "timeout", "Input should be greater than 0"),
         (InvalidParameter("'depth' is none", field="depth"), "parameters.depth", "'depth' is none"),
         (InvalidInput("the notebook has no kernel"), "", "the notebook has no kernel"),

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { button, type Form } from "../src/activity/submit";
+import { variableFor } from "../src/activity/submit_secrets";
 import { scheduleName } from "../src/activity/submit_when";
 
 const FORM: Form = {
@@ -14,6 +15,10 @@ const FORM: Form = {
     { name: "large", title: "Large" },
   ],
   schedules: ["nightly"],
+  secrets: [
+    { name: "warehouse", description: "" },
+    { name: "team/lake-2", description: "the lake of the team" },
+  ],
   files: [
     ["train.ipynb", 100],
     ["helpers.py", 10],
@@ -88,6 +93,7 @@ test("the notebook is saved, its parameters are asked for, and it is submitted",
     priority: "0",
     environment: "A=1",
     parameters: { depth: "7", fast: false, label: "churn" },
+    secrets: [],
   });
   press("Close");
   expect(document.querySelector("dialog")).toBeNull();
@@ -159,11 +165,75 @@ test("when new files arrive: the folder is asked for, and what is wrong with it 
   press("Save the schedule");
   await vi.waitFor(() => expect(wrong("Folder or bucket")).toBe("there is no folder /lake."));
   answers = [{ schedule: "ada/train", next: [] }];
-  field("Folder or bucket").value = "s3://lake/incoming";
+  expect(document.querySelector("dialog")?.textContent).not.toContain("AWS_SECRET_ACCESS_KEY");
+  type("Folder or bucket", "s3://lake/incoming");
+  expect(document.querySelector("dialog")?.textContent).toContain("AWS_SECRET_ACCESS_KEY");
   press("Save the schedule");
   await vi.waitFor(() => expect(said()).toContain("Schedule ada/train is saved. The tab"));
   expect(asked.at(-1)?.[1]).toMatchObject({ on_files: "s3://lake/incoming", name: "train" });
   expect(asked.at(-1)?.[1]).not.toHaveProperty("cron");
+});
+
+test("secrets: those that are chosen, each read as is said; what is wrong stands there", async () => {
+  await opened();
+  const asks = (name: string) => (field(name).closest("[hidden]") ? "hidden" : "shown");
+  expect(field("warehouse").closest("details")?.hasAttribute("open")).toBe(false);
+  expect(document.querySelector("dialog")?.textContent).toContain("the lake of the team");
+  expect([asks("The run reads warehouse"), asks("Variable for warehouse")]).toEqual(["hidden", "hidden"]);
+  field("warehouse").click();
+  expect([asks("The run reads warehouse"), asks("Variable for warehouse")]).toEqual(["shown", "hidden"]);
+  expect(field("The run reads warehouse").textContent).toContain('by yard.secret("warehouse")');
+  field("team/lake-2").click();
+  const help = () => field("Variable for team/lake-2").parentElement?.querySelector("small:not([hidden])")?.textContent;
+  choose("The run reads team/lake-2", "variable");
+  expect(help()).toBe("");
+  choose("The run reads team/lake-2", "path");
+  expect(help()).toBe("gets the path of the file");
+  expect([asks("Variable for team/lake-2"), field("Variable for team/lake-2").value]).toEqual(["shown", "LAKE_2"]);
+  answers = [{ detail: "'2 LAKE' is no variable", field: "secrets.team/lake-2" }];
+  type("Variable for team/lake-2", "2 LAKE");
+  press("Submit");
+  await vi.waitFor(() => expect(wrong("Variable for team/lake-2")).toBe("'2 LAKE' is no variable."));
+  answers = [{ detail: "there is no secret team/lake-2", remedy: "", field: "secrets" }];
+  type("Variable for team/lake-2", "LAKE");
+  press("Submit");
+  const group = [...document.querySelectorAll("fieldset")].find((one) => one.textContent?.startsWith("Secrets"));
+  const told = () => document.getElementById(group?.getAttribute("aria-describedby") ?? "")?.textContent;
+  await vi.waitFor(() => expect(told()).toBe("there is no secret team/lake-2."));
+  expect([wrong("Variable for team/lake-2"), said()]).toEqual(["", ""]);
+  expect(group?.closest("details")?.hasAttribute("open")).toBe(true);
+  choose("When", "files");
+  answers = [{ schedule: "ada/train", next: [] }];
+  press("Save the schedule");
+  await vi.waitFor(() => expect(said()).toContain("Schedule ada/train is saved"));
+  expect(asked.at(-1)?.[1]).toMatchObject({
+    secrets: [
+      { secret: "warehouse", how: "name" },
+      { secret: "team/lake-2", how: "path", variable: "LAKE" },
+    ],
+  });
+});
+
+test("without secrets it says how to make one", async () => {
+  answers = [{ ...FORM, secrets: [] }];
+  await opened();
+  expect(document.querySelector("fieldset")?.textContent).toContain('You have none. In a cell, yard.set_secret("');
+});
+
+test("a secret that was chosen and then not is not given", async () => {
+  await opened();
+  field("warehouse").click();
+  field("warehouse").click();
+  expect(field("The run reads warehouse").closest("[hidden]")).toBeTruthy();
+  answers = [{ id: "a1b2", name: "train" }];
+  press("Submit");
+  await vi.waitFor(() => expect(said()).toContain("Run a1b2 is submitted"));
+  expect(asked[1]?.[1]).toMatchObject({ secrets: [] });
+});
+
+test("the variable that is offered is one", () => {
+  const cases = { warehouse: "WAREHOUSE", "team/lake-key": "LAKE_KEY", "2nd": "_2ND" };
+  for (const [name, variable] of Object.entries(cases)) expect(variableFor(name)).toBe(variable);
 });
 
 test("a schedule's name is made as the library makes it", () => {

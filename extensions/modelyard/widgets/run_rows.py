@@ -64,6 +64,7 @@ def details(one: Run) -> dict[str, Any]:
         "Schedule": one.schedule or "",
         "Group": one.group or "",
         "Profile": one.spec.profile,
+        "Secrets": ", ".join(use.secret + (f" as {use.env}" if use.env else "") for use in one.spec.secrets),
         "Attempts": str(status.attempt) if status.attempt > 1 else "",
         "Message": status.message,
         "MLflow run": status.mlflow_run_id,

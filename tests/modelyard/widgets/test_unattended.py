@@ -97,7 +97,8 @@ def test_one_that_has_ended_is_deleted(api: Served, browser: None) -> None:
 
 
 def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
-    run = submitted(api, parameters={"depth": 3, "table": "x" * 1000}, group="ada/sweep")
+    secrets = [{"secret": "lake", "file": "lake"}, {"secret": "team/db", "env": "DB_URL"}]
+    run = submitted(api, parameters={"depth": 3, "table": "x" * 1000}, group="ada/sweep", secrets=secrets)
     failure = Failure(cell=2, source="fit(X)", error="ValueError: no rows", traceback="Traceback\n" + "y" * 9000)
     results = {"auc": 0.93}
     told(api, run, RunState.failed, failure=failure, results=results, mlflow_run_id="abc", ended=BEGAN)
@@ -106,7 +107,8 @@ def test_what_is_too_much_for_a_row(api: Served, browser: None) -> None:
     assert len(dict(found["parameters"])["table"]) == 200
     assert found["results"] == [["auc", "0.93"]]
     assert (found["failure"]["cell"], len(found["failure"]["traceback"])) == (2, 8000)
-    assert {"Run": run.id, "Group": "ada/sweep", "MLflow run": "abc"}.items() <= dict(found["facts"]).items()
+    facts = {"Run": run.id, "Group": "ada/sweep", "MLflow run": "abc", "Secrets": "lake, team/db as DB_URL"}
+    assert facts.items() <= dict(found["facts"]).items()
 
 
 def test_pages(api: Served, browser: None) -> None:

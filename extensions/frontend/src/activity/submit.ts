@@ -3,6 +3,7 @@ import { moment } from "../batch/times";
 import { call, NoServer } from "../server";
 import style from "./submit.css";
 import { Fields, make, type Said, words } from "./submit_fields";
+import { type Secret, Secrets } from "./submit_secrets";
 import { type Ask, scheduleName, When } from "./submit_when";
 
 /** What `GET modelyard/submit` answers. */
@@ -13,6 +14,8 @@ export interface Form {
   /** Names of schedules that there are. */
   schedules: string[];
   files: [string, number][];
+  /** Those that a run may be given. */
+  secrets: Secret[];
 }
 
 /** The notebook that is open. */
@@ -90,6 +93,7 @@ interface Made {
 class Filling {
   private fields = new Fields();
   private when: When;
+  private secrets: Secrets;
   private go: HTMLButtonElement;
   private replaced: HTMLElement;
 
@@ -109,7 +113,7 @@ class Filling {
     const sizes = form.profiles.map((one): [string, string] => [one.name, one.title]);
     this.fields.choice(inside, "profile", "Size", sizes);
     this.when = new When(inside, this.fields, ask, () => this.changed());
-    this.more(inside);
+    this.secrets = this.more(inside);
     const others = form.files.filter(([path]) => path !== `${form.name}.ipynb`).map(([path]) => path);
     if (others.length)
       make("p", `These files go with it: ${others.join(", ")}.`, inside).className = "yard-submit-soft";
@@ -136,15 +140,16 @@ class Filling {
     }
   }
 
-  private more(place: HTMLElement): void {
+  private more(place: HTMLElement): Secrets {
     const more = make("details", "", place);
-    make("summary", "Timeout, retries, priority, environment", more).dataset.lmSuppressShortcuts = "true";
+    make("summary", "Timeout, retries, priority, environment, secrets", more).dataset.lmSuppressShortcuts = "true";
     const row = make("div", "", more);
     row.className = "yard-submit-row";
     this.fields.text(row, "timeout", "Timeout (minutes)", "", "of each attempt; empty: none").inputMode = "decimal";
     this.fields.text(row, "retries", "Retries", "0", "attempts after one that failed").inputMode = "numeric";
     this.fields.text(row, "priority", "Priority", "0", "−100 to 100; the higher starts first");
-    this.fields.lines(more, "environment", "Environment", "NAME=value, a line each; secrets do not belong here");
+    this.fields.lines(more, "environment", "Environment", "NAME=value, a line each; what is secret belongs below");
+    return new Secrets(more, this.fields, this.form.secrets);
   }
 
   private changed(): void {
@@ -170,6 +175,7 @@ class Filling {
       path: this.path,
       ...Object.fromEntries(plain.map((name) => [name, this.fields.value(name)])),
       parameters: this.fields.under("parameters."),
+      secrets: this.secrets.values,
       ...this.when.values,
     };
     try {

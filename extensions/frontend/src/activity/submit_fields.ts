@@ -12,7 +12,7 @@ let ids = 0;
 
 /** The fields of one form, by the names that the server has for them. */
 export class Fields {
-  private controls = new Map<string, Control>();
+  private controls = new Map<string, HTMLElement>();
 
   text(place: HTMLElement, name: string, label: string, value = "", help = ""): HTMLInputElement {
     const made = this.add(place, name, label, document.createElement("input"), help);
@@ -39,8 +39,18 @@ export class Fields {
     return made;
   }
 
+  /** Fields that belong together, for what is wrong with none of them alone. */
+  group(place: HTMLElement, name: string, label: string): HTMLFieldSetElement {
+    const made = make("fieldset", "", place);
+    made.className = "yard-submit-field";
+    made.tabIndex = -1;
+    make("legend", label, made);
+    this.told(name, made, made);
+    return made;
+  }
+
   value(name: string): string | boolean {
-    const control = this.controls.get(name);
+    const control = this.controls.get(name) as Control | undefined;
     if (!control) return "";
     return control instanceof HTMLInputElement && control.type === "checkbox" ? control.checked : control.value;
   }
@@ -83,16 +93,24 @@ export class Fields {
     control.dataset.lmSuppressShortcuts = "true";
     around.append(control);
     if (help) make("small", help, around).id = `${id}-help`;
+    const wrong = this.told(name, control, around);
+    if (help) control.setAttribute("aria-describedby", `${wrong.id} ${id}-help`);
+    return control;
+  }
+
+  /** The place for what is wrong with it. */
+  private told(name: string, control: HTMLElement, around: HTMLElement): HTMLElement {
     const wrong = make("small", "", around);
     wrong.className = "yard-submit-wrong";
-    wrong.id = `${id}-wrong`;
-    control.setAttribute("aria-describedby", help ? `${wrong.id} ${id}-help` : wrong.id);
+    ids += 1;
+    wrong.id = `yard-submit-${ids}-wrong`;
+    control.setAttribute("aria-describedby", wrong.id);
     this.controls.set(name, control);
-    return control;
+    return wrong;
   }
 }
 
-function said(control: Control): HTMLElement {
+function said(control: HTMLElement): HTMLElement {
   return control.closest(".yard-submit-field")?.querySelector(".yard-submit-wrong") as HTMLElement;
 }
 

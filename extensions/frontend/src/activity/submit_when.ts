@@ -14,6 +14,8 @@ const LINES: [string, string][] = [
   ["0 * * * *", "every hour"],
   ["", "by a cron line"],
 ];
+const KEYS =
+  "A bucket is listed with keys of yours: give the run two secrets, as the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
 
 /** A text as the name of a schedule, as the library makes it. */
 export function scheduleName(text: string): string {
@@ -46,13 +48,18 @@ export class When {
     ]);
     const watched = make("div", "", place);
     watched.hidden = true;
-    this.fields.text(
+    const where = this.fields.text(
       watched,
       "on_files",
       "Folder or bucket",
       "",
       "an absolute path, or s3://bucket/key; the parameter files gets the list of what is new",
     );
+    const keys = make("p", "", watched);
+    keys.className = "yard-submit-soft";
+    where.oninput = () => {
+      keys.textContent = where.value.trim().startsWith("s3://") ? KEYS : "";
+    };
     this.inside = make("div", "", place);
     this.inside.className = "yard-submit-when";
     this.inside.hidden = true;
