@@ -15,6 +15,8 @@ from typer.main import get_command
 
 from modelyard_hub import doctor
 from modelyard_hub.cli import app
+from modelyard_hub.runtimes.base import UNHEARD
+from modelyard_hub.runtimes.kubernetes import reasons
 from modelyard_hub.service import build
 from modelyard_hub.settings import Settings
 from modelyard_server.settings import ServerSettings
@@ -102,6 +104,14 @@ def test_the_readme_leads_to_every_page() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     for page in DOCS.glob("*.md"):
         assert f"docs/{page.name}" in readme, page.name
+
+
+def test_the_reasons_of_replicas_on_kubernetes_are_documented() -> None:
+    source = Path(reasons.__file__).read_text().split("def of_exit", 1)[0]  # what follows is of tasks and runs
+    said = set(re.findall(r'Cause\((?:reason or )?"(\w+)"', source)) | {UNHEARD, "Unschedulable"}
+    section = (DOCS / "kubernetes.md").read_text().split("## Why a replica does not run", 1)[1].split("\n## ", 1)[0]
+    documented = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
+    assert documented == said
 
 
 def test_what_people_see_when_something_goes_wrong_is_what_the_tests_see() -> None:

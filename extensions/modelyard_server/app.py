@@ -57,6 +57,8 @@ class Parts:
     metrics: Metrics
     predictor: Predictor
     pool: Pool | None
+    not_served: Callable[[], str]
+    """See `App`."""
 
 
 class App:
@@ -81,7 +83,14 @@ class App:
         self._metrics.serves(self._settings.model, loaded.version, model.manifest.flavor)
         self._predictor = Predictor(self._settings, loaded, self._metrics)
         self.parts = Parts(
-            self._settings, loaded.version, model.manifest, self._guard, self._metrics, self._predictor, self._pool
+            self._settings,
+            loaded.version,
+            model.manifest,
+            self._guard,
+            self._metrics,
+            self._predictor,
+            self._pool,
+            lambda: self.not_served(),
         )
         path = f"/v2/models/{self._settings.endpoint}"
         self._models = (path, f"{path}/versions/{loaded.version}")

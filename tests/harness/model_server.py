@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,35 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Process(subprocess.Popen[bytes]):
+    """A server's process."""
+
+    port = 0
+    grpc_port: int | None = None
+
+
+Ports = tuple[int, int | None]
+"""Of HTTP, and of gRPC."""
+
+
+def http_alone() -> Ports:
+    """No gRPC."""
+    return free_port(), None
+
+
+def with_grpc() -> Ports:
+    """Both, anywhere."""
+    return free_port(), free_port()
+
+
+def side_by_side() -> Ports:
+    """gRPC on the port beside, as the hub side starts a server."""
+    port = free_port()
+    while port == 65535:
+        port = free_port()
+    return port, port + 1
+
+
 def command_environment(package: Path, port: int, **settings: object) -> dict[str, str]:
     """The environment of a server of `package` at `port`."""
     known: dict[str, object] = {"package": package, "endpoint": "penguins", "model": "ada.penguins", "port": port}
@@ -39,21 +68,28 @@ def command() -> list[str]:
     return [sys.executable, "-m", "modelyard_server"]
 
 
-def spawn(package: Path, port: int, **settings: object) -> subprocess.Popen[bytes]:
-    """`python -m modelyard_server`, not awaited."""
-    return subprocess.Popen(command(), env=command_environment(package, port, **settings), stderr=subprocess.PIPE)
+def spawn(package: Path, port: int, *, output: Path | None = None, **settings: object) -> Process:
+    """`python -m modelyard_server`, not awaited. `output`: where its standard output goes."""
+    with contextlib.nullcontext() if output is None else output.open("wb") as file:
+        return Process(
+            command(), env=command_environment(package, port, **settings), stdout=file, stderr=subprocess.PIPE
+        )
 
 
-@contextmanager
-def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """A ready server and a client at its root; ended afterwards."""
-    for _ in range(5):  # the port may be taken meanwhile, perhaps by a server of another run, which would answer
-        port = free_port()
-        process = spawn(package, port, **settings)
+@contextlib.contextmanager
+def serving(
+    package: Path, choose: Callable[[], Ports] = http_alone, *, output: Path | None = None, **settings: object
+) -> Iterator[tuple[httpx.Client, Process]]:
+    """A ready server and a client at its root; ended afterwards. `choose`: ports that are free when it is asked."""
+    for _ in range(5):  # one may be taken meanwhile, perhaps by a server of another run, which would answer
+        port, grpc_port = choose()
+        more = {} if grpc_port is None else {"grpc_port": grpc_port}
+        process = spawn(package, port, output=output, **settings, **more)
+        process.port, process.grpc_port = port, grpc_port
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                 eventually(partial(_begun, process, client), timeout=_START, what="the model server is ready")
-                if process.poll() == EXIT_PORT and "grpc_port" not in settings:
+                if process.poll() == EXIT_PORT:
                     continue
                 assert process.poll() is None, process.communicate()[1].decode()
                 yield client, process
@@ -63,28 +99,6 @@ def serving(package: Path, **settings: object) -> Iterator[tuple[httpx.Client, s
                 process.terminate()
             process.communicate(timeout=30)
     raise AssertionError("no port was free")
-
-
-@contextmanager
-def serving_at(package: Path, **settings: object) -> Iterator[httpx.Client]:
-    """A ready server with gRPC on the port beside, as the hub side starts one."""
-    for _ in range(5):  # the port beside may be taken meanwhile
-        port = free_port()
-        if port == 65535:
-            continue
-        process = spawn(package, port, open=True, grpc_port=port + 1, **settings)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                eventually(partial(_begun, process, client), what="ready", timeout=90)
-                if process.poll() == EXIT_PORT:
-                    continue
-                assert process.poll() is None, process.communicate()[1].decode()
-                yield client
-                return
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
-    raise AssertionError("no two ports side by side were free")
 
 
 def _begun(process: subprocess.Popen[bytes], client: httpx.Client) -> bool:

@@ -18,7 +18,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from harness.model_server import free_port, serving, spawn
+from harness.model_server import Process, free_port, serving, spawn, with_grpc
 from harness.packages import pipeline, table, write_onnx, write_skops, write_slow
 from harness.wait import eventually
 from modelyard_api.access import Access, KeyHash
@@ -31,9 +31,9 @@ PROBLEM = "modelyard-problem-bin"
 class Served:
     """A server's both faces."""
 
-    def __init__(self, http: httpx.Client, port: int) -> None:
+    def __init__(self, http: httpx.Client, server: Process) -> None:
         self.http = http
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"127.0.0.1:{server.grpc_port}"
         self.triton = triton.InferenceServerClient(self.address)
         self.channel = grpc.insecure_channel(self.address)
         self.stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
@@ -47,9 +47,8 @@ class Served:
 
 
 def served(package: Path, **settings: object) -> Iterator[Served]:
-    port = free_port()
-    with serving(package, **{"open": True, "grpc_port": port, **settings}) as (http, _):
-        found = Served(http, port)
+    with serving(package, with_grpc, **{"open": True, **settings}) as (http, server):
+        found = Served(http, server)
         yield found
         found.close()
 
@@ -340,9 +339,8 @@ def test_a_key_opens_and_its_absence_is_told(onnx_package: Path, tmp_path: Path)
 def test_batches_drains_and_names_failures(tmp_path: Path) -> None:
     """A slow model: what has begun at SIGTERM is answered; a failure has an id that is in the log."""
     write_slow(tmp_path / "slow")
-    port = free_port()
-    with serving(tmp_path / "slow", open=True, grpc_port=port) as (http, process):
-        found = Served(http, port)
+    with serving(tmp_path / "slow", with_grpc, open=True) as (http, process):
+        found = Served(http, process)
         with pytest.raises(grpc.RpcError) as raised:
             found.stub.ModelInfer(slow(-1.0), timeout=20)
         assert raised.value.code() == grpc.StatusCode.INTERNAL

@@ -22,8 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from harness import model_server
-from harness.model_server import free_port, serving, spawn
+from harness.model_server import Ports, free_port, serving, spawn, with_grpc
 from harness.packages import pipeline, table, write_onnx, write_skops
 from harness.wait import eventually
 from modelyard_api.access import Access, Claims, KeyHash
@@ -329,12 +328,14 @@ def test_exit_codes_name_the_cause(onnx_package: Path, tmp_path: Path) -> None:
     assert unguarded.returncode == 2
 
 
-def test_another_server_at_a_tests_port_is_not_taken_for_its_own(
-    onnx_package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("which", ["http", "grpc"])
+def test_another_server_at_a_tests_port_is_not_taken_for_its_own(onnx_package: Path, which: str) -> None:
     """As where two runs of the tests choose the same port: its answers would be those of another model."""
-    with serving(onnx_package, open=True, version="other") as (other, _):
-        ports = iter((other.base_url.port, free_port()))
-        monkeypatch.setattr(model_server, "free_port", lambda: next(ports))
-        with serving(onnx_package, open=True, version="own") as (client, _):
+    with serving(onnx_package, open=True, version="other") as (_, other):
+        first: list[Ports] = [(other.port, None) if which == "http" else (free_port(), other.port)]
+
+        def choose() -> Ports:
+            return first.pop() if first else with_grpc()
+
+        with serving(onnx_package, choose, open=True, version="own") as (client, _):
             assert client.get("/v2/models/penguins").json()["versions"] == ["own"]

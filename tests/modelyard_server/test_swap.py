@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import grpc
 import httpx
 import numpy as np
 import psutil
@@ -20,9 +21,10 @@ import pytest
 import tritonclient.grpc as triton
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from harness.collector import attributes, collecting
-from harness.model_server import free_port, serving
+from harness.model_server import Process, serving, with_grpc
 from harness.packages import write_moody, write_onnx
 from harness.wait import eventually, eventually_async
 from modelyard_api.models import MANIFEST_PATH, PYTHON_FILES
@@ -30,6 +32,7 @@ from modelyard_api.names import GRPC_SERVICE
 from modelyard_server.dataplane import DataPlane
 from modelyard_server.loading import Loaded
 from modelyard_server.pace import SLOW
+from modelyard_server.rpc.service import NOT_SERVED
 from modelyard_server.swap import Swapper
 
 
@@ -128,16 +131,18 @@ def test_a_call_under_way_is_answered_by_the_model_that_began_it_which_is_then_u
 def test_who_is_told_of_requests_is_told_which_version_answered(
     packages: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
-    told = {"access_log": True, "grpc_port": port, "open": True, "version": ""}
-    with collecting() as collector, serving(packages / "current", otlp_url=collector.url, **told) as (client, process):
+    told = {"access_log": True, "open": True, "version": ""}
+    with (
+        collecting() as collector,
+        serving(packages / "current", with_grpc, otlp_url=collector.url, **told) as (client, process),
+    ):
         for name in ("one", "two", "one"):
             if version(client) != name:
                 point(packages, name, process.pid)
             eventually(lambda: version(client) == name, what=f"{name} is served")  # noqa: B023
             for rows in ([[0.0, 1.0, 2.0]] * 3, [["no number"]]):
                 client.post("/invocations", json={"inputs": rows})
-            ask_over_grpc(port)
+            ask_over_grpc(process)
             text = client.get("/metrics").text
             assert f'modelyard_model_info{{flavor="onnx",model="ada.penguins",version="{name}"}} 1.0' in text
             assert f'nv_inference_count{{model="ada.penguins",version="{name}"}} 4.0' in text
@@ -161,10 +166,10 @@ def test_who_is_told_of_requests_is_told_which_version_answered(
     assert [found for found in traced if found[0] in asked] == wanted
 
 
-def ask_over_grpc(port: int) -> None:
+def ask_over_grpc(server: Process) -> None:
     sent = triton.InferInput("input", [1, 3], "FP64")
     sent.set_data_from_numpy(np.ones((1, 3)))
-    with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
         client.infer("penguins", [sent])
 
 
@@ -175,6 +180,28 @@ def test_what_cannot_be_loaded_changes_nothing(packages: Path) -> None:
         eventually(lambda: version(client) == "slow", what="the next one is served", timeout=60)
         assert client.post("/invocations", json={"inputs": [[0.0]]}).json() == {"predictions": [0.0]}
         assert client.get("/v2/health/ready").status_code == 200
+
+
+def test_why_another_version_is_not_served_is_told_over_grpc_as_over_http(packages: Path) -> None:
+    with (
+        serving(packages / "current", with_grpc, open=True, version="") as (client, process),
+        grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel,
+    ):
+        ask = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelMetadata
+        asked = service_pb2.ModelMetadataRequest(name="penguins")
+
+        def told() -> dict[str, bytes]:
+            return dict(ask.with_call(asked, timeout=20)[1].trailing_metadata())
+
+        assert NOT_SERVED not in told()
+        point(packages, "broken", process.pid)
+        said = eventually(lambda: told().get(NOT_SERVED), what="it is said")
+        described = client.get("/v2/models/penguins").json()
+        assert said.decode() == described["parameters"]["not_served"]
+        assert ask(asked, timeout=20).versions == ["one"]
+        point(packages, "two", process.pid)
+        eventually(lambda: version(client) == "two", what="the next one is served")
+        assert NOT_SERVED not in told()
 
 
 @pytest.mark.parametrize("hangs", ["stuck", "pipe"])

@@ -49,9 +49,12 @@ def package(folder: Path, model: ClassifierMixin | RegressorMixin) -> PackageMan
     ],
     ids=lambda model: type(model).__name__,
 )
-def test_rows_in_order_are_answered_as_they_came(tmp_path: Path, model: ClassifierMixin | RegressorMixin) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_in_order_are_answered_as_they_came(
+    tmp_path: Path, model: ClassifierMixin | RegressorMixin, threads: int
+) -> None:
     told = TELLS if isinstance(model, RegressorMixin) else np.where(TELLS > 0, "yes", "no")
-    loaded = OnnxModel(package(tmp_path, model.fit(ROWS, told)), tmp_path, 1)
+    loaded = OnnxModel(package(tmp_path, model.fit(ROWS, told)), tmp_path, threads)
     assert loaded._leading == 4
     block = Block({f"c{i}": i for i in range(COLUMNS)}, ROWS)
     in_order, few = loaded.predict(block), trees.FROM - 1

@@ -37,20 +37,25 @@ algorithm, which settles ties otherwise, where they are asked for with an array.
 
 def forget_names(estimator: Any, signature: Signature) -> bool:
     """Make a loaded model take arrays as `frame.array` makes them. False: it needs the frame, and is left as it is."""
+    return forget_names_of(list(flat(estimator)), signature)
+
+
+def forget_names_of(steps: list[Any], signature: Signature) -> bool:
+    """As `forget_names`, of a pipeline's steps."""
     if signature.layout != "table" or get_config()["transform_output"] != "default":
         return False
     dtypes = {spec.dtype for spec in signature.inputs}
-    if not dtypes <= set(_NUMBERS) or any(spec.categories for spec in signature.inputs):
+    if not numbers(signature):
         return False
     first: list[Any] = []
-    for step in _flat(estimator):
+    for step in steps:
         first.append(step)
         if type(step) is not FunctionTransformer or step.validate:
             break
         # A narrower column would be computed with its own width, before all become one array.
         if not _by_value(step) or dtypes != {"float64"}:
             return False
-    if not first or not _makes_an_array(first[-1]) or any(_answers_frames(step) for step in first):
+    if not first or not _makes_an_array(first[-1]) or any(answers_frames(step) for step in first):
         return False
     names = [spec.name for spec in signature.inputs]
     if any(list(getattr(step, "feature_names_in_", names)) != names for step in first):
@@ -60,14 +65,19 @@ def forget_names(estimator: Any, signature: Signature) -> bool:
     return True
 
 
-def _flat(estimator: Any) -> Iterator[Any]:
+def numbers(signature: Signature) -> bool:
+    """Whether all columns are of numpy's numbers."""
+    return all(spec.dtype in _NUMBERS and not spec.categories for spec in signature.inputs)
+
+
+def flat(estimator: Any) -> Iterator[Any]:
     """Its steps in order, those of pipelines in it too."""
     if type(estimator) is not Pipeline:
         yield estimator
         return
     for _, step in estimator.steps:
         if step is not None and step != "passthrough":
-            yield from _flat(step)
+            yield from flat(step)
 
 
 def _by_value(step: FunctionTransformer) -> bool:
@@ -90,6 +100,7 @@ def _makes_an_array(step: Any) -> bool:
     return parameters.get("copy", True) is not False and not any(hasattr(v, "fit") for v in parameters.values())
 
 
-def _answers_frames(step: Any) -> bool:
+def answers_frames(step: Any) -> bool:
+    """Whether it was told to, by `set_output`."""
     configured: dict[str, str] = getattr(step, "_sklearn_output_config", {})
     return configured.get("transform", "default") != "default"

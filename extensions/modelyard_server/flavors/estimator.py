@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.pipeline import Pipeline
 
-from modelyard_api.models import PackageManifest
+from modelyard_api.models import PackageManifest, Signature
 from modelyard_server.flavors.bare import forget_names
 from modelyard_server.flavors.base import Columns, Wanted
+from modelyard_server.flavors.by_column import by_column
 from modelyard_server.flavors.frame import array, frame
 
 
@@ -20,8 +22,13 @@ class EstimatorModel:
 
     def __init__(self, manifest: PackageManifest, estimator: Any) -> None:
         self._signature = manifest.signature
-        self._table = array if forget_names(estimator, manifest.signature) else frame
+        self._table: Callable[[Signature, Columns], Any] = (
+            array if forget_names(estimator, manifest.signature) else frame
+        )
         self._transformers, self._last = _divided(estimator)
+        if self._transformers and (columned := by_column(self._transformers[0], manifest)) is not None:
+            self._table = columned
+            self._transformers = self._transformers[1:]
         self._outputs = [output.name for output in manifest.signature.outputs]
 
     def predict(self, columns: Columns) -> dict[str, NDArray[Any]]:

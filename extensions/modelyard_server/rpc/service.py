@@ -45,6 +45,9 @@ _SMALL = 4096
 _ASK_NOTHING = ("ServerLive", "ServerReady", "ServerMetadata")
 PROBLEM = "modelyard-problem-bin"
 """In an error's trailing metadata: its problem document, as over HTTP."""
+NOT_SERVED = "modelyard-not-served-bin"
+"""In the trailing metadata of ModelMetadata, as UTF-8: what `parameters.not_served` is over HTTP. The message itself
+has no field for it that all of the protocol's clients know."""
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """HealthCheckResponse: its one field is an enumeration."""
 _REQUEST = message("ModelInferRequest")
@@ -103,6 +106,8 @@ class Service:
                 # Who is not asked for a key sends nothing that is read.
                 asked = await self._small(name, context) if name not in _ASK_NOTHING else None
                 found = answer(asked)
+                if name == "ModelMetadata" and (refused := self._parts().not_served()):
+                    context.set_trailing_metadata(((NOT_SERVED, refused[:_DETAIL].encode()),))
                 self._unread.keep(context, found.ByteSize())
                 return found
             except Exception as error:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from harness.model_server import serving_at
+from harness.model_server import serving, side_by_side
 from harness.packages import write_onnx
 from harness.traefik import RealTraefik
 from harness.wait import eventually, eventually_async
@@ -33,7 +33,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def both(package: Path) -> Iterator[dict[int, httpx.Client]]:
     """A server of each of two revisions, with gRPC on the port beside."""
-    with serving_at(package, revision=1, version=1) as one, serving_at(package, revision=2, version=2) as two:
+    with (
+        serving(package, side_by_side, open=True, revision=1, version=1) as (one, _),
+        serving(package, side_by_side, open=True, revision=2, version=2) as (two, _),
+    ):
         yield {1: one, 2: two}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from harness.model_server import free_port, serving
+from harness.model_server import Process, serving, with_grpc
 from harness.packages import write_onnx
 
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
@@ -29,9 +29,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def unreading(port: int) -> Iterator[socket.socket]:
+def unreading(server: Process) -> Iterator[socket.socket]:
     """A connection whose caller takes no byte of any answer, but all else that comes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as caller:
         none = struct.pack(">HI", _INITIAL_WINDOW, 0)
         caller.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(_SETTINGS, 0, 0, none))
         yield caller
@@ -63,19 +63,21 @@ INFER = "inference.GRPCInferenceService/ModelInfer"
 
 
 def test_who_takes_no_answer_is_cut_off_and_nobody_else(package: Path) -> None:
-    port = free_port()
     asked = {
         INFER: infer(2).SerializeToString(),
         "inference.GRPCInferenceService/ServerMetadata": b"",
         "grpc.health.v1.Health/Check": b"",
     }
-    with serving(package, open=True, grpc_port=port, patience=1), grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with (
+        serving(package, with_grpc, open=True, patience=1) as (_, server),
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         stub.ModelInfer(infer(2), timeout=20)
         channel_states: list[grpc.ChannelConnectivity] = []
         channel.subscribe(channel_states.append)
         for method, message in asked.items():
-            with unreading(port) as caller:
+            with unreading(server) as caller:
                 caller.sendall(call(1, method, message))
                 while caller.recv(65536):
                     pass
@@ -85,8 +87,12 @@ def test_who_takes_no_answer_is_cut_off_and_nobody_else(package: Path) -> None:
 
 def test_a_routers_connection_is_not_cut_for_one_of_its_callers(package: Path) -> None:
     """Others have calls on it."""
-    port, message = free_port(), infer(2).SerializeToString()
-    with serving(package, open=True, grpc_port=port, patience=1), unreading(port) as router, unreading(port) as caller:
+    message = infer(2).SerializeToString()
+    with (
+        serving(package, with_grpc, open=True, patience=1) as (_, server),
+        unreading(server) as router,
+        unreading(server) as caller,
+    ):
         router.sendall(call(1, INFER, message, **{"x-forwarded-for": "192.0.2.7"}))
         came = b""
         while b"grpc" not in came:
@@ -101,8 +107,7 @@ def test_a_routers_connection_is_not_cut_for_one_of_its_callers(package: Path) -
 
 
 def test_a_connection_with_many_answers_to_read_is_asked_to_read_them_first(package: Path) -> None:
-    port = free_port()
-    with serving(package, open=True, grpc_port=port, max_body=1024), unreading(port) as caller:
+    with serving(package, with_grpc, open=True, max_body=1024) as (_, server), unreading(server) as caller:
         answers, stream, came = 0, 1, b""
         while b"grpc-status" not in came and answers < 50:
             caller.sendall(call(stream, INFER, infer(30).SerializeToString()))

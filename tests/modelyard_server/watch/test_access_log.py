@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from harness.model_server import command, command_environment, free_port, serving
+from harness.model_server import Process, serving, with_grpc
 from harness.packages import write_onnx, write_slow
 from harness.wait import eventually
 from modelyard_api.access import Access, KeyHash
@@ -36,8 +35,8 @@ BEARER = {"authorization": f"Bearer {KEY}"}
 class Logged:
     """A server whose standard output is a file."""
 
-    def __init__(self, http: httpx.Client, output: Path, grpc_port: int, process: subprocess.Popen[bytes]) -> None:
-        self.http, self._output, self.grpc_port, self.process = http, output, grpc_port, process
+    def __init__(self, http: httpx.Client, output: Path, process: Process) -> None:
+        self.http, self._output, self.grpc_port = http, output, process.grpc_port
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._output.read_bytes().splitlines()]
@@ -72,18 +71,10 @@ def logging_server(folder: Path, write: Callable[[Path], object], **limits: obje
     write(folder / "package")
     key = KeyHash(id="abc", name="billing", sha256=hashlib.sha256(KEY.encode()).hexdigest())
     (folder / "access.json").write_text(Access(owner="ada", keys=(key,)).model_dump_json())
-    ports = free_port(), free_port()
-    settings = {"access": folder / "access.json", "access_log": True, "grpc_port": ports[1]} | limits
-    environment = command_environment(folder / "package", ports[0], **settings)
-    with (folder / "log").open("wb") as output, (folder / "errors").open("wb") as errors:
-        process = subprocess.Popen(command(), env=environment, stdout=output, stderr=errors)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", timeout=30) as http:
-            eventually(
-                lambda: http.get("/v2/health/ready").status_code == 200, what="the model server is ready", timeout=90
-            )
-            yield Logged(http, folder / "log", ports[1], process)
-    finally:
+    settings = {"access": folder / "access.json", "access_log": True} | limits
+    output = folder / "log"
+    with serving(folder / "package", with_grpc, output=output, **settings) as (http, process):
+        yield Logged(http, output, process)
         process.terminate()
         assert process.wait(30) == 0
 
@@ -295,15 +286,10 @@ def test_ids_differ() -> None:
 def test_onnx_is_logged_too(tmp_path: Path) -> None:
     """A quick model runs where its request is read."""
     write_onnx(tmp_path / "onnx")
-    port = free_port()
-    environment = command_environment(tmp_path / "onnx", port, open=True, access_log=True)
-    with (tmp_path / "log").open("wb") as output:
-        process = subprocess.Popen(command(), env=environment, stdout=output)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-        eventually(lambda: http.get("/v2/health/ready").status_code == 200, what="ready", timeout=90)
+    with serving(tmp_path / "onnx", output=tmp_path / "log", open=True, access_log=True) as (http, process):
         http.post("/invocations", json={"instances": [[1, 2, 3]] * 5}).raise_for_status()
-    process.terminate()
-    assert process.wait(30) == 0
+        process.terminate()
+        assert process.wait(30) == 0
     (line,) = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
     assert (line["rows"], line["queue_ms"]) == (5, 0)
     assert 0 < line["predict_ms"] <= line["ms"]

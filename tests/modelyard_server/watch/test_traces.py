@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 
 from harness.collector import Collector, attributes, collecting
-from harness.model_server import free_port, serving
+from harness.model_server import Ports, Process, free_port, http_alone, serving, with_grpc
 from harness.packages import write_onnx
 from harness.wait import eventually
 
@@ -31,9 +31,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def traced(package: Path, collector: Collector, **more: Any) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+def traced(
+    package: Path, collector: Collector, choose: Callable[[], Ports] = http_alone, **more: Any
+) -> Iterator[tuple[httpx.Client, Process]]:
     settings = {"open": True, "otlp_url": collector.url, "model": "ada.penguins", "version": 3} | more
-    with serving(package, **settings) as found:
+    with serving(package, choose, **settings) as found:
         yield found
 
 
@@ -43,8 +45,7 @@ def ask(http: httpx.Client, sampled: str | None = None) -> None:
 
 
 def test_spans_continue_the_callers_trace(package: Path) -> None:
-    port = free_port()
-    with collecting() as collector, traced(package, collector, trace_share=0, grpc_port=port) as (http, process):
+    with collecting() as collector, traced(package, collector, with_grpc, trace_share=0) as (http, process):
         ask(http, "00")
         ask(http)
         ask(http, "01")
@@ -63,7 +64,7 @@ def test_spans_continue_the_callers_trace(package: Path) -> None:
         assert abs(time.time_ns() - request.end_time_unix_nano) < 60e9
         sent = triton.InferInput("input", [1, 3], "FP64")
         sent.set_data_from_numpy(np.ones((1, 3)))
-        with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        with triton.InferenceServerClient(f"127.0.0.1:{process.grpc_port}") as client:
             client.infer("penguins", [sent], headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
         process.terminate()
         assert process.wait(20) == 0  # what is not delivered is, at the end
