@@ -31,7 +31,7 @@ class Late(ModuleType):
 def real(name: str) -> ModuleType:
     """The module itself, imported now where it was late."""
     if isinstance(sys.modules.get(name), Late):
-        del sys.modules[name]
+        sys.modules.pop(name, None)
     return import_module(name)
 
 
@@ -60,4 +60,4 @@ def modules(names: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
     finally:
         for name, module in made.items():
             if sys.modules.get(name) is module:
-                del sys.modules[name]
+                sys.modules.pop(name, None)

@@ -48,7 +48,7 @@ def form(
 def offered(secrets: list[Secret], who: Identity) -> list[dict[str, str]]:
     """Those that `who` may give to a run, named as `yard.submit` takes them: theirs first, then their groups'.
     Administrators see everybody's, and give only these."""
-    owners = [who.owner, *sorted(who.groups)]
+    owners = dict.fromkeys((who.owner, *sorted(who.groups)))  # a group may be called as its user
     return [
         {"name": one.name if owner == who.owner else f"{owner}/{one.name}", "description": one.description}
         for owner in owners

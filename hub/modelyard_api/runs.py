@@ -21,8 +21,6 @@ NEED_FAILED = "NeedFailed"
 """The reason of a run of which another one, that it needs, did not succeed."""
 CANCELLED = "Cancelled"
 MOST_SHARDS = 100
-TRACKED_RUN, TRACKED_ATTEMPT = "modelyard.run", "modelyard.attempt"
-"""Tags of a run in MLflow: which run it is of, and which attempt."""
 CANNOT_SCORE = "CannotScore"
 """The reason of a scoring that no further attempt would help: its data, output or model are not as they must be."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from modelyard_api.errors import Conflict, InvalidInput, NotFound, Unavailable
-from modelyard_api.runs import TRACKED_ATTEMPT, TRACKED_RUN
+from modelyard_api.tracked import TRACKED_ATTEMPT, TRACKED_RUN, text
 from modelyard_hub.reconcile.telling import Ending
 from modelyard_hub.registry import TOKEN_HEADER, error_code
 
@@ -45,7 +45,8 @@ class MlflowRuns:
             if found is None:
                 found = await self._make(number, ending)
             deleted = found["info"].get("lifecycle_stage") == "deleted"
-            if not deleted and found["info"]["status"] in _UNFINISHED:
+            # FINISHED is also what MLflow's own client says when a notebook's `with mlflow.start_run()` is left.
+            if not deleted and found["info"]["status"] in (*_UNFINISHED, *(["FINISHED"] if ending.failed else [])):
                 await self._end(found["info"]["run_id"], ending)
             last = "" if deleted else str(found["info"]["run_id"])
         return last
@@ -100,7 +101,7 @@ class MlflowRuns:
 
 
 def _pairs(members: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in members.items()]
+    return [{"key": text(key), "value": text(value)} for key, value in members.items()]
 
 
 def _tags(run: Mapping[str, Any]) -> dict[str, str]:

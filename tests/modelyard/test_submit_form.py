@@ -96,7 +96,7 @@ def secret(owner: str, name: str) -> Secret:
 
 
 def test_secrets_of_the_user_and_their_groups_are_offered() -> None:
-    who = Identity(username="rosa", owner="rosa", groups=("yard", "lake"), admin=True)
+    who = Identity(username="rosa", owner="rosa", groups=("yard", "rosa", "lake"), admin=True)
     known = [secret(*key) for key in (("ada", "a"), ("lake", "key"), ("rosa", "b"), ("rosa", "c"), ("yard", "key"))]
     assert offered(known, who) == [
         {"name": "b", "description": "of rosa"},

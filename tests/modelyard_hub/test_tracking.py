@@ -99,19 +99,31 @@ async def test_where_there_is_none_it_is_made_once(mlflow: Mlflow) -> None:
 async def test_one_that_a_killed_process_left_is_ended_and_one_that_ended_stays(mlflow: Mlflow) -> None:
     number = (await mlflow.post("experiments/create", name="ada/left"))["experiment_id"]
     left = []
-    for attempt in ("1", "2"):
+    for attempt in ("1", "2", "3"):
         tags = [{"key": "modelyard.run", "value": "r1"}, {"key": "modelyard.attempt", "value": attempt}]
         left.append((await mlflow.post("runs/create", experiment_id=number, tags=tags))["run"]["info"]["run_id"])
     await mlflow.post("runs/log-batch", run_id=left[0], params=[{"key": "depth", "value": "by the notebook"}])
-    await mlflow.post("runs/update", run_id=left[1], status="FINISHED", end_time=7)
-    second = replace(ENDED, attempt=2, tags={**TAGS, "modelyard.attempt": "2"})
-    assert await mlflow.runs.tell("ada/left", [ENDED, second]) == left[1]
+    await mlflow.post("runs/update", run_id=left[1], status="FAILED", end_time=7)
+    await mlflow.post("runs/update", run_id=left[2], status="FINISHED", end_time=7)  # as MLflow's client in a notebook
+    second, third = (replace(ENDED, attempt=n, tags={**TAGS, "modelyard.attempt": str(n)}) for n in (2, 3))
+    assert await mlflow.runs.tell("ada/left", [ENDED, second, third]) == left[2]
     runs = {run["info"]["run_id"]: shown(run) for run in await mlflow.there("ada/left")}
     assert set(runs) == set(left)
     status, params, metrics, tags = runs[left[0]]
     assert (status, metrics, tags["modelyard.reason"]) == ("FAILED", {"auc": 0.5}, "Signaled")
     assert params == {"depth": "by the notebook"}, "MLflow changes no parameter, and its end is told without"
-    assert (runs[left[1]][0], "modelyard.reason" in runs[left[1]][3]) == ("FINISHED", False)
+    assert (runs[left[1]][0], "modelyard.reason" in runs[left[1]][3]) == ("FAILED", False)
+    assert (runs[left[2]][0], runs[left[2]][3]["modelyard.reason"]) == ("FAILED", "Signaled")
+    finished = replace(third, status="FINISHED", tags={}, ended=9)
+    await mlflow.post("runs/update", run_id=left[2], status="FINISHED", end_time=7)
+    await mlflow.runs.tell("ada/left", [finished])
+    assert {run["info"].get("end_time") for run in await mlflow.there("ada/left")} == {5_000, 7}
+
+
+async def test_texts_that_no_database_takes_are_told_without_what_it_does_not(mlflow: Mlflow) -> None:
+    await mlflow.runs.tell("ada/texts", [replace(ENDED, params={"a": "x\0y\ud800"})])
+    (run,) = await mlflow.there("ada/texts")
+    assert shown(run)[1] == {"a": "x?y?"}
 
 
 async def test_one_that_somebody_deleted_is_not_made_again(mlflow: Mlflow) -> None:

@@ -5,6 +5,7 @@ More than half of a short run was these. `tests/modelyard/batch/test_late.py` te
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -15,11 +16,12 @@ from modelyard.late import SCHEMAS, later, modules
 STORES: Mapping[str, Mapping[str, Any]] = {
     "papermill.s3": {"S3": later("papermill.s3", "S3")},
     "pyarrow.fs": {name: later("pyarrow.fs", name) for name in ("FileSelector", "HadoopFileSystem")},
-    "requests": {},
 }
 
 
 def import_papermill() -> None:
     """And nbformat, which reads notebooks."""
+    if "papermill.execute" in sys.modules:
+        return
     with modules({**SCHEMAS, **STORES}):
         import_module("papermill.execute")

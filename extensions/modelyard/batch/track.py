@@ -15,7 +15,7 @@ from modelyard.batch.report import Reporter
 from modelyard.client import AsyncClient
 from modelyard.errors import ModelyardError
 from modelyard.tracking import TrackedRun, Tracking
-from modelyard_api.runs import TRACKED_ATTEMPT, TRACKED_RUN
+from modelyard_api.tracked import TRACKED_ATTEMPT, TRACKED_RUN, numbers, text
 
 _PATIENCE = 10.0
 _LONGEST = 1000
@@ -42,9 +42,7 @@ async def begin(client: AsyncClient, order: Order) -> Tracked | None:
 
 async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked: Tracked, status: str) -> None:
     """What it was given, what it recorded, and how it ended: `status` is MLflow's word."""
-    results = reporter.results
-    numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
-    params = {k: str(v) for k, v in order.parameters.items()}
+    params = {text(k): text(v) for k, v in order.parameters.items()}
     tags = dict[str, str]()
     if reporter.reason:
         tags["modelyard.reason"] = reporter.reason
@@ -56,7 +54,7 @@ async def finish(client: AsyncClient, order: Order, reporter: Reporter, tracked:
             tags |= {"mlflow.source.git.commit": work.git.commit, "modelyard.dirty": str(work.git.dirty)}
     try:
         async with asyncio.timeout(2 * _PATIENCE):
-            await Tracking(client).complete(tracked.run, params, numbers, tags)
+            await Tracking(client).complete(tracked.run, params, numbers(reporter.results), tags)
             await Tracking(client).finish(tracked.run, status)
     except (ModelyardError, TimeoutError) as error:
         print(f"MLflow is not told how it ended: {error or 'no answer'}", flush=True)  # noqa: T201

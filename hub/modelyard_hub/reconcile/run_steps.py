@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from modelyard_api.errors import Conflict, InvalidInput, ModelyardError
 from modelyard_api.resources import MiB, Resources
-from modelyard_api.runs import CANNOT_SCORE, Run, RunReport, RunState, attempt_folder, task_name
+from modelyard_api.runs import CANNOT_SCORE, Run, RunReport, RunState, RunStatus, attempt_folder, task_name
 from modelyard_api.tasks import TaskState
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.reconcile.reports import read_report
@@ -87,7 +87,7 @@ class RunSteps:
             case Settle():
                 await self._settle(action)
             case Note():
-                await self._store.write_run_status(action.stored.run.id, action.status, action.stored.not_before)
+                await self._write(action.stored, action.status)
             case Delete():
                 await self._runtime.delete(action.name)
             case Revoke():
@@ -187,7 +187,12 @@ class RunSteps:
 
     async def _refuse(self, stored: StoredRun, reason: str, message: str) -> None:
         change = {"state": RunState.failed, "reason": reason, "message": message, "ended": datetime.now(UTC)}
-        await self._store.write_run_status(stored.run.id, stored.run.status.model_copy(update=change))
+        await self._write(stored, stored.run.status.model_copy(update=change))
+
+    async def _write(self, stored: StoredRun, status: RunStatus) -> None:
+        """With the attempts of one that has ended MLflow is told of, whose run in MLflow is its own from now on."""
+        tell = status.state.ended and bool(status.attempts)
+        await self._store.write_run_status(stored.run.id, status, stored.not_before, tell=tell)
 
     async def _settle(self, action: Settle) -> None:
         run = action.stored.run

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from modelyard_api.errors import InvalidInput, Unavailable
-from modelyard_api.runs import CANCELLED, TRACKED_ATTEMPT, TRACKED_RUN, Attempt, Run, RunState, values_of
+from modelyard_api.runs import CANCELLED, Attempt, Run, RunState, values_of
+from modelyard_api.tracked import TRACKED_ATTEMPT, TRACKED_RUN, numbers
 from modelyard_hub.backoff import Backoff
 from modelyard_hub.guarded import keep_on
 from modelyard_hub.store.store import Store
@@ -25,8 +25,12 @@ log = logging.getLogger(__name__)
 _EVERY = 30.0
 _PATIENCE = 30.0
 """Seconds for one run."""
-_AGAIN = timedelta(seconds=2 * _PATIENCE)
+_KILLED = timedelta(seconds=2 * _PATIENCE)
 """Until somebody else tells of a run that is not told by then."""
+_AGAIN = timedelta(seconds=5)
+"""Until a run is told again that MLflow did not take."""
+_ENOUGH = 3
+"""As many runs that MLflow does not take: then it is away, and asked later."""
 _LONGEST = 1000
 
 
@@ -44,6 +48,10 @@ class Ending:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    @property
+    def failed(self) -> bool:
+        return self.status != "FINISHED"
+
 
 class Tracking(Protocol):
     """What this asks of MLflow: see `MlflowRuns`."""
@@ -60,14 +68,14 @@ def endings(run: Run, results: Mapping[str, Mapping[str, Any]]) -> tuple[Ending,
 
 def _ending(run: Run, attempt: Attempt, values: Mapping[str, Any]) -> Ending:
     last = attempt.number == run.status.attempts[-1].number
-    cancelled = last and run.status.state is RunState.cancelled
+    # One that is cancelled while it waits for its next attempt ends later than its last one.
+    cancelled = last and run.status.state is RunState.cancelled and run.status.ended == attempt.ended
     reason, message = (CANCELLED, run.status.message) if cancelled else (attempt.reason, attempt.message)
     tags = {"mlflow.user": run.created_by, TRACKED_RUN: run.id, TRACKED_ATTEMPT: str(attempt.number)}
     if reason:
         tags["modelyard.reason"] = reason
     if message and run.spec.score is not None:  # what a notebook raised is its owner's
         tags["modelyard.message"] = message[:_LONGEST]
-    numbers = run.status.results if last else {}
     ended = attempt.ended or run.created_at
     return Ending(
         run=run.id,
@@ -77,7 +85,7 @@ def _ending(run: Run, attempt: Attempt, values: Mapping[str, Any]) -> Ending:
         started=int(1000 * (attempt.started or ended).timestamp()),
         ended=int(1000 * ended.timestamp()),
         params={name: str(value) for name, value in values.items()},
-        metrics={k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and math.isfinite(v)},
+        metrics=numbers(run.status.results if last else {}),
         tags=tags,
     )
 
@@ -110,12 +118,20 @@ class Teller:
             await asyncio.wait_for(self._news.wait(), _EVERY)
 
     async def look(self) -> int:
-        """One pass; of how many runs MLflow was told. Unavailable while it is away."""
+        """One pass; of how many runs MLflow was told. Unavailable while it is away: one run that it does not take
+        keeps no other one waiting."""
         told = 0
-        while (taken := await self._store.telling.take(_AGAIN)) is not None:
-            run, until = taken
-            await self._store.telling.told(run.id, until, await self._tell(run))
-            told += 1
+        failed: list[Unavailable] = []
+        while len(failed) < _ENOUGH and (taken := await self._store.telling.take(_KILLED)) is not None:
+            run, mark = taken
+            try:
+                await self._store.telling.told(run.id, mark, await self._tell(run))
+                told += 1
+            except Unavailable as error:
+                failed.append(error)
+                await self._store.telling.later(run.id, _AGAIN)
+        if failed:
+            raise failed[-1]
         return told
 
     async def _tell(self, run: Run) -> str:

@@ -218,6 +218,7 @@ runs = Table(
     Column("member", String(63)),
     Column("removing", Boolean, nullable=False, server_default=false()),
     Column("tell_at", UtcDateTime),
+    Column("telling_until", UtcDateTime),
     UniqueConstraint("owner", "idempotency_key"),
     UniqueConstraint("schedule", "due"),
     Index(None, "state", "number"),

@@ -40,9 +40,8 @@ def a_run(wanted: RunSpec, *reasons: str, **status: Any) -> Run:
 
 
 def test_each_attempt_ended_as_it_did() -> None:
-    run = a_run(
-        spec(parameters={"depth": 3}), "OutOfMemory", "", state=RunState.succeeded, results={"auc": 0.5, "at": "x"}
-    )
+    results = {"auc": 0.5, "at": "x", "huge": 10**400}
+    run = a_run(spec(parameters={"depth": 3}), "OutOfMemory", "", state=RunState.succeeded, results=results)
     first, second = endings(run, {})
     assert (first.status, first.attempt, first.metrics) == ("FAILED", 1, {})
     assert (first.tags["modelyard.reason"], "modelyard.message" in first.tags) == ("OutOfMemory", False)
@@ -61,10 +60,17 @@ def test_each_attempt_ended_as_it_did() -> None:
     ],
 )
 def test_what_ended_a_scoring_is_told(reason: str, state: RunState, status: str, told: str) -> None:
-    status_of = {"state": state, "message": "It was cancelled.", "results": {"rows": float("nan")}}
+    ended = NOW + timedelta(seconds=10)
+    status_of = {"state": state, "message": "It was cancelled.", "results": {"rows": float("nan")}, "ended": ended}
     (ending,) = endings(a_run(SCORE, reason, **status_of), {})
     assert (ending.status, ending.tags["modelyard.reason"], ending.metrics) == (status, told, {})
     assert ending.tags["modelyard.message"] == ("It was cancelled." if told == "Cancelled" else f"{reason}!")
+
+
+def test_one_that_is_cancelled_before_its_next_attempt_failed_as_it_did() -> None:
+    run = a_run(spec(retries=1), "OutOfMemory", state=RunState.cancelled, ended=NOW + timedelta(seconds=20))
+    (ending,) = endings(run, {})
+    assert (ending.status, ending.tags["modelyard.reason"]) == ("FAILED", "OutOfMemory")
 
 
 def test_parameters_are_also_results_of_others_while_these_are_there() -> None:
@@ -79,11 +85,14 @@ class Told:
     def __init__(self) -> None:
         self.runs: dict[tuple[str, int], str] = {}
         self.error: BaseException | None = None
+        self.never = ""
         self.slow = asyncio.Event()
         self.slow.set()
 
     async def tell(self, experiment: str, endings: Sequence[Ending]) -> str:
         await self.slow.wait()
+        if endings[-1].run == self.never:
+            raise Unavailable("MLflow does not take it")
         if isinstance(self.error, Unavailable | InvalidInput):
             raise self.error
         self.runs |= {(one.run, one.attempt): f"{experiment} {one.status}" for one in endings}
@@ -145,6 +154,32 @@ async def test_while_it_is_away_runs_end_and_it_is_told_later(store: Store, tmp_
     clock.now += timedelta(seconds=61)
     assert await Teller(store, told).look() == 1
     assert told.runs == {(run.id, 1): "ada/train FINISHED"}
+
+
+async def test_one_that_it_does_not_take_keeps_no_other_one_waiting(store: Store, tmp_path: Path, clock: Clock) -> None:
+    told = Told()
+    told.never = (await ended(store, tmp_path, spec())).id
+    clock.now += timedelta(seconds=1)
+    run = await ended(store, tmp_path, spec())
+    with pytest.raises(Unavailable):
+        await Teller(store, told).look()
+    assert told.runs == {(run.id, 1): "ada/train FINISHED"}
+    told.never = ""
+    clock.now += timedelta(seconds=6)
+    assert await Teller(store, told).look() == 1
+
+
+async def test_one_that_is_cancelled_before_its_next_attempt_has_its_last_ones(store: Store, tmp_path: Path) -> None:
+    run = await ended(store, tmp_path, spec(retries=1, backoff=1000), frozenset({1}))
+    told = Told()
+    assert await Teller(store, told).look() == 1
+    assert (await store.get_run(run.id)).run.status.mlflow_run_id == ""
+    await store.cancel_run(run.id, Actor("ada"))
+    steps = RunSteps(store, InstantTasks(), Wallet(), NoSecrets(), RunOptions(lambda path: str(tmp_path / path)))
+    await RunController(store, InstantTasks(), steps, Queue(), 0).look_once()
+    assert await Teller(store, told).look() == 1
+    assert (await store.get_run(run.id)).run.status.mlflow_run_id == "mlflow-1"
+    assert told.runs == {(run.id, 1): "ada/train FAILED"}
 
 
 async def test_killed_once_mlflow_knows_it_is_told_again(store: Store, tmp_path: Path, clock: Clock) -> None:

@@ -68,12 +68,14 @@ async def test_of_two_that_tell_of_a_run_one_does(store_url: str) -> None:
         now += timedelta(minutes=1)
         again = await second.telling.take(timedelta(minutes=1))
         assert again is not None, "who took it was killed, or MLflow away"
-        run, until = again
-        assert not await first.telling.told(run.id, until - timedelta(minutes=1), "late")
-        assert await second.telling.told(run.id, until, "m")
+        run, mark = again
+        await second.telling.later(run.id, timedelta(minutes=2))
+        assert run.id not in [one[0].id for _ in "12" if (one := await first.telling.take(timedelta(minutes=1)))]
+        assert not await first.telling.told(run.id, mark - timedelta(minutes=1), "late")
+        assert await second.telling.told(run.id, mark, "m")
         assert (await first.get_run(run.id)).run.status == RunStatus(state=RunState.succeeded, mlflow_run_id="m")
-        assert not await second.telling.told(run.id, until, "m")
-        assert not await second.telling.told("nothing", until, "m")
+        assert not await second.telling.told(run.id, mark, "m")
+        assert not await second.telling.told("nothing", mark, "m")
     finally:
         await asyncio.gather(first.close(), second.close())
 
@@ -85,6 +87,7 @@ async def test_of_a_run_that_goes_on_only_what_was_to_be_told_is_forgotten(store
         if attempt == 1:
             taken = await store.telling.take(timedelta(minutes=1))
             assert taken is not None
+    assert await store.telling.take(timedelta(minutes=1)) is None, "somebody is telling of it: two would make two"
     assert not await store.telling.told(run.id, taken[1], "m"), "another attempt has ended since"
     again = await store.telling.take(timedelta(minutes=1))
     assert again is not None

@@ -26,7 +26,7 @@ from modelyard.batch.scoring.shards import Together
 from modelyard.batch.scoring.sources import Files, open_files
 from modelyard.batch.scoring.state import Stopped
 from modelyard.batch.scoring.stream import Start, Step, pieces, scored
-from modelyard_api.errors import Conflict, InvalidInput, ModelFailed, StorageFull
+from modelyard_api.errors import Conflict, InvalidInput, ModelFailed, ModelyardError, StorageFull
 from modelyard_api.models import MANIFEST_PATH, Flavor, PackageManifest
 from modelyard_api.runs import Progress as RunProgress
 from modelyard_api.runs import rows_in_words
@@ -113,9 +113,15 @@ def score(order: Order) -> ScoreReport | None:
             return ended
         if order.shard[1] == 1:
             state.sweep(output)
-        if files is None:
-            files = open_files(*query(claim), sql.FORMAT)
-        return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
+        try:
+            if files is None:
+                files = open_files(*query(claim), sql.FORMAT)
+            return _Scoring(order, _Loaded(plane, *example), files, claim, plan).run(together)
+        except (ModelyardError, OSError, pa.ArrowException):
+            # An attempt that was given up and is not dead may have ended it, and taken away what this one reads.
+            if (ended := state.ended_by(output, order.run, plan)) is None:
+                raise
+            return ended
 
 
 def _together(order: Order) -> Together | None:

@@ -49,11 +49,12 @@ def result(query: str, options: ScoreOptions, manifest: PackageManifest, claim: 
         path = f"{INPUT}/{tagged(f'query-{uuid.uuid4().hex[:_OWN]}.parquet', claim.tag)}"
         _keep(_rows(url, query), manifest.signature.inputs, output, path)
         claim.keep([path])
-        if output.swap(pointer, json.dumps({"path": path}), None):
+        output.swap(pointer, json.dumps({"path": path}), None)
+        kept = document(output, pointer)  # says who was first, also where the store answered an error and did it
+        if kept is not None and kept["path"] == path:
             claim.keep([pointer, path])
         else:
             output.remove(path)
-        kept = document(output, pointer)
     found = [file for file in output.files(INPUT) if kept is not None and file.path == kept["path"]]
     if not found:  # who has the output now has cleared it away
         claim.check()

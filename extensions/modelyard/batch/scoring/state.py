@@ -89,8 +89,8 @@ def begin(
             _raise_overtaken()
         there = [file.path for file in place.files()]
         report = finished(place)
-        if report is not None and report.plan == plan and run and report.run == run:
-            return report, Claim(place, before or "")
+        if (ended := ended_by(place, run, plan)) is not None:
+            return ended, Claim(place, before or "")
         strangers = [path for path in there if not _is_ours(path)]
         if strangers:
             raise Conflict(
@@ -127,6 +127,12 @@ def begin(
             place.remove(path)
         return None, claim
     raise Conflict("others begin scorings to the output all the time", remedy="Name an output for each of them.")
+
+
+def ended_by(place: Place, run: str, plan: str) -> ScoreReport | None:
+    """The report where an attempt of that run has made the output whole; None of a scoring that is no run's."""
+    report = finished(place)
+    return report if report is not None and run and (report.run, report.plan) == (run, plan) else None
 
 
 def begun_with(place: Place, run: str) -> str | None:

@@ -17,7 +17,7 @@ from harness.holding_proxy import holding_proxy
 from harness.packages import write_skops
 from harness.s3 import S3, server
 from harness.scoring import many, scored, spawn
-from modelyard.batch.scoring import state
+from modelyard.batch.scoring import sql, state
 from modelyard.batch.scoring.folder_place import FolderPlace
 from modelyard.batch.scoring.place import Place, making, put_text
 from modelyard.batch.scoring.places import open_place
@@ -26,6 +26,7 @@ from modelyard.batch.scoring.report import commit
 from modelyard.batch.scoring.s3_place import S3Place
 from modelyard_api.errors import Conflict
 from modelyard_api.scoring import MANIFEST, PROGRESS, ScoreOptions, ScoreReport
+from modelyard_server.manifest import read_manifest
 
 ROWS = 1200
 
@@ -170,12 +171,60 @@ def test_the_result_of_a_query_that_was_given_up_lands_while_the_next_attempts_s
             scored(query, bucket, package, **given, stopped=lambda: next(asked) >= 3)
         proxy.go.set()
         assert proxy.landed.wait(60)
-        report = scored(query, bucket, package, **given)
+        try:
+            scored(query, bucket, package, **given)
+        except (Conflict, OSError):
+            assert not killed, "only the first one can have ended it meanwhile"
         said = first.communicate(timeout=60)[0].decode()
     place = open_place(bucket)
-    assert ScoreReport.model_validate_json(place.read(MANIFEST) or b"").rows == report.rows == ROWS, said
+    report = ScoreReport.model_validate_json(place.read(MANIFEST) or b"")
+    assert report.rows == ROWS, said
     ids = [i for name in report.files for i in pq.read_table(place.open(name)).column("id").to_pylist()]
     assert sorted(ids) == list(range(ROWS)), said
+
+
+class Unsure(FolderPlace):
+    """As a store that did what it was told and answered an error: asked again, it has it already."""
+
+    def swap(self, path: str, text: str, before: str | None) -> bool:
+        super().swap(path, text, before)
+        return False
+
+
+def test_a_store_that_answers_an_error_and_did_it_keeps_the_result(
+    tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{tmp_path}/shop.db")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        many(8).to_sql("people", connection, index=False)
+    _, claim = state.begin(FolderPlace(tmp_path / "out"), "p", {}, run="a", overwrite=False)
+    options = ScoreOptions(sql="WAREHOUSE")
+    unsure = state.Claim(Unsure(tmp_path / "out"), claim.text)
+    place, (file,) = sql.result("SELECT * FROM people", options, read_manifest(package), unsure)
+    assert pq.ParquetFile(place.open(file.path)).metadata.num_rows == 8
+
+
+def test_an_attempt_that_another_one_overtakes_with_the_whole_has_its_report(
+    s3: S3, bucket: str, tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result of the query, which it is about to read, is taken away as soon as all is scored."""
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{tmp_path}/shop.db")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        many(ROWS).to_sql("people", connection, index=False)
+    query, given = "SELECT * FROM people", {"keys": ("id", "island"), "sql": "WAREHOUSE", "run": "r"}
+    with (
+        holding_proxy(s3.port, "(GET|HEAD) /claims/.*/_input/query.*parquet") as proxy,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first = beside.submit(scored, query, bucket, package, **given)
+        assert proxy.held.wait(60)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        report = scored(query, bucket, package, **given)
+        proxy.go.set()
+        assert first.result(60) == report
+    assert report is not None
+    assert report.rows == ROWS
 
 
 def test_who_ends_it_late_changes_nothing_of_what_is_whole(bucket: str) -> None:

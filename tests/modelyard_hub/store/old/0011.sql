@@ -132,12 +132,12 @@ CREATE TABLE runs (
 	schedule VARCHAR(127), 
 	due DATETIME, 
 	"group" VARCHAR(63), 
-	member VARCHAR(63), removing BOOLEAN DEFAULT 0 NOT NULL, tell_at DATETIME, 
+	member VARCHAR(63), removing BOOLEAN DEFAULT 0 NOT NULL, tell_at DATETIME, telling_until DATETIME, 
 	CONSTRAINT uq_runs_id UNIQUE (id), 
 	CONSTRAINT uq_runs_owner_idempotency_key UNIQUE (owner, idempotency_key), 
 	CONSTRAINT uq_runs_schedule_due UNIQUE (schedule, due)
 );
-INSERT INTO "runs" VALUES(1,'9f2c1d77a0b3e854','ada','ada','2026-01-03 03:01:00.000000','2026-01-03 03:02:00.000000','{"kind":"notebook","name":"","notebook":{"path":"train.ipynb","snapshot":"0000000000000000000000000000000000000000000000000000000000000000","files":[],"declared":null,"kernel":"python3","git":null},"score":null,"parameters":{"depth":3},"profile":"","resources":{"cpu":1.0,"memory":268435456,"gpu":0},"shm":null,"environment":{},"secrets":[],"timeout":null,"retries":0,"backoff":30.0,"priority":0,"needs":[],"results_of":{}}','succeeded','{"state":"succeeded","reason":"","message":"","place":null,"attempt":1,"attempts":[],"progress":{"cell":0,"cells":0,"last_output":"","elapsed":null,"expected":null},"results":{"auc":0.93},"failure":null,"log_tail":[],"started":null,"ended":null,"peak_memory":null,"mlflow_run_id":""}',0,NULL,NULL,'k','ada/nightly','2026-01-03 03:00:00.000000','g','depth=3',0,'2026-01-05 02:10:00.000000');
+INSERT INTO "runs" VALUES(1,'9f2c1d77a0b3e854','ada','ada','2026-01-03 03:01:00.000000','2026-01-03 03:02:00.000000','{"kind":"notebook","name":"","notebook":{"path":"train.ipynb","snapshot":"0000000000000000000000000000000000000000000000000000000000000000","files":[],"declared":null,"kernel":"python3","git":null},"score":null,"parameters":{"depth":3},"profile":"","resources":{"cpu":1.0,"memory":268435456,"gpu":0},"shm":null,"environment":{},"secrets":[],"timeout":null,"retries":0,"backoff":30.0,"priority":0,"needs":[],"results_of":{}}','succeeded','{"state":"succeeded","reason":"","message":"","place":null,"attempt":1,"attempts":[],"progress":{"cell":0,"cells":0,"last_output":"","elapsed":null,"expected":null},"results":{"auc":0.93},"failure":null,"log_tail":[],"started":null,"ended":null,"peak_memory":null,"mlflow_run_id":""}',0,NULL,NULL,'k','ada/nightly','2026-01-03 03:00:00.000000','g','depth=3',0,'2026-01-05 02:10:00.000000',NULL);
 CREATE TABLE schedule_files (
 	schedule_id INTEGER NOT NULL, 
 	digest VARCHAR(64) NOT NULL, 
