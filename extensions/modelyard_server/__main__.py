@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from modelyard_api.errors import Conflict, TimedOut
 from modelyard_api.names import EXIT_LOAD_TIMEOUT, REVISION_HEADER
+from modelyard_server import heap
 from modelyard_server.app import App
 from modelyard_server.loading import Loaded, prepared, ready
 from modelyard_server.settings import ServerSettings
@@ -137,6 +138,7 @@ def main() -> int:
         return _exit_code(error)
     logging.info("serving %s version %s (%s)", settings.model, loaded.version, loaded.model.manifest.flavor)
     sys.setswitchinterval(_SWITCH)
+    heap.keep()  # not before: what loading took and freed is given back
     try:
         status = uvloop.run(serve(settings, loaded, listener))
     except ModuleNotFoundError as error:

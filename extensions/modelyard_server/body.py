@@ -10,8 +10,19 @@ from modelyard_api.errors import MalformedRequest, TooLarge
 COMPRESS_FROM = 4096
 THREAD_FROM = 256 * 1024
 """Bytes. What is larger is read, written, compressed and decompressed in a thread: it takes milliseconds."""
+_NUMBERS_FROM = 2 * 1024 * 1024
+_HEAD = 16 * 1024
+"""Bytes of a body and of its JSON: numbers in memory up to there are looked at in less than a millisecond."""
 UNZIP_FROM = 4096
 """Bytes of gzip, which may be a thousand times as many, from which on they are decompressed in a thread."""
+
+
+def reads_quickly(length: bytes | None, body: bytes) -> bool:
+    """Whether all but a little of a large body is numbers as they are in memory. `length`: of its JSON, as it says."""
+    if length is None or len(body) > _NUMBERS_FROM or len(length) > 12 or not length.isdigit() or int(length) > _HEAD:
+        return False
+    head = body[: int(length)]
+    return b"BYTES" not in head and b"\\" not in head  # texts take long; an escape may hide the word
 
 
 def gunzip(body: bytes, limit: int) -> bytes:

@@ -180,8 +180,9 @@ class Reader:
         return None if typed is None else {self._specs[0].name: typed}
 
     def _tensors(self, tensors: list[Tensor], beside: Beside) -> Columns | None:
-        if not all(_is_shape(tensor.shape) for tensor in tensors):
-            return None
+        for tensor in tensors:
+            if not _is_shape(tensor.shape):
+                return None
         if len(tensors) == 1 and (self._tensor or tensors[0].name not in self._names):
             tensor = tensors[0]
             if not self._matrix or tensor.name != ("input" if not self._tensor else self._specs[0].name):
@@ -269,7 +270,7 @@ def _target(spec: TensorSpec) -> str:
 
 def _is_shape(shape: list[int]) -> bool:
     """Whether its product may be taken: of a list of any length it would take minutes."""
-    return len(shape) <= _DIMENSIONS and all(0 <= n <= _ELEMENTS for n in shape)
+    return len(shape) <= _DIMENSIONS and (not shape or (min(shape) >= 0 and max(shape) <= _ELEMENTS))
 
 
 def _numbers(tensor: Tensor, beside: Beside) -> NDArray[Any] | None:
@@ -279,10 +280,12 @@ def _numbers(tensor: Tensor, beside: Beside) -> NDArray[Any] | None:
     if tensor.parameters and "binary_data_size" in tensor.parameters:
         return _sent(tensor, tensor.parameters["binary_data_size"], beside) if isinstance(beside, Tail) else None
     if kind is not None:
-        with np.errstate(over="ignore"):
-            array = (_decimals(tensor.data) if flat is None else flat).astype(kind, copy=False)
-        if kind.itemsize == 4 and not np.isfinite(array).all():
-            return None
+        array = _decimals(tensor.data) if flat is None else flat
+        if array.dtype != kind:
+            with np.errstate(over="ignore"):
+                array = array.astype(kind)
+            if not np.isfinite(array).all():
+                return None
     elif tensor.datatype in _WHOLE:
         array = np.array(_INTS.decode(tensor.data), dtype=np.int64) if flat is None else flat
         if tensor.datatype != "INT64":

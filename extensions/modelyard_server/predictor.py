@@ -8,7 +8,15 @@ from collections.abc import Awaitable, Callable
 
 from modelyard_api.errors import ModelyardError, Unavailable
 from modelyard_server.batching import Batcher, Here
-from modelyard_server.body import COMPRESS_FROM, THREAD_FROM, UNZIP_FROM, gunzip, takes_gzip, zip_small
+from modelyard_server.body import (
+    COMPRESS_FROM,
+    THREAD_FROM,
+    UNZIP_FROM,
+    gunzip,
+    reads_quickly,
+    takes_gzip,
+    zip_small,
+)
 from modelyard_server.flavors.base import Outputs, Wanted
 from modelyard_server.loading import Loaded
 from modelyard_server.metrics import Metrics
@@ -118,8 +126,7 @@ class Predictor:
         outputs = coming if isinstance(coming, dict) else await coming
         start = time.perf_counter()
         self._metrics.rows += question.rows
-        large = sum(array.nbytes for array in outputs.values()) > THREAD_FROM
-        if large:
+        if _size(outputs) > THREAD_FROM:
             answer = await asyncio.to_thread(write, self._codec, question, outputs)
         else:
             answer = write(self._codec, question, outputs)
@@ -135,7 +142,8 @@ class Predictor:
             if len(body) > UNZIP_FROM:
                 return self._large(request, lambda: gunzip(request.body, self._limit), invoked)
             body = gunzip(body, self._limit)
-        if len(body) > THREAD_FROM:
+        head = request.headers.get(b"inference-header-content-length")
+        if len(body) > THREAD_FROM and not reads_quickly(head, body):
             return self._large(request, lambda: body, invoked)
         try:
             question = self._codec.read(request, body, invoked=invoked)
@@ -191,7 +199,7 @@ class Predictor:
         self, request: Request, question: Question, outputs: Outputs, start: float
     ) -> Answer | Awaitable[Answer]:
         self._metrics.rows += question.rows
-        if sum(array.nbytes for array in outputs.values()) > THREAD_FROM:
+        if _size(outputs) > THREAD_FROM:
             return self._write_large(request, question, outputs, start)
         answer = self._codec.write(question, outputs)
         self._metrics.write.observe(time.perf_counter() - start)
@@ -208,6 +216,13 @@ class Predictor:
 
     async def _zipping(self, answer: Answer) -> Answer:
         return _zipped(await asyncio.to_thread(zip_small, answer.body))
+
+
+def _size(outputs: Outputs) -> int:
+    size = 0
+    for array in outputs.values():
+        size += array.nbytes
+    return size
 
 
 def _zips(request: Request, answer: Answer) -> bool:

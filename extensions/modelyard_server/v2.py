@@ -33,6 +33,8 @@ EXTENSIONS = ("binary_tensor_data", "classification", "parameters")
 _DIMENSIONS = 16
 _ELEMENTS = 2**40
 _BY_DTYPE = {dtype: name for name, dtype in DTYPES.items()}
+_BY_ARRAY = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+"""The name of a type is made anew each time that it is asked for, which takes as long as a small model."""
 
 
 def datatype(spec: TensorSpec) -> str:
@@ -220,13 +222,13 @@ def chosen(
         k = (wanted.parameters or {}).get("classification")
         if k:
             array = _classified(wanted.name, array, k, classes)
-        found[wanted.name] = wanted, _BY_DTYPE.get(array.dtype.name, "BYTES"), array
+        found[wanted.name] = wanted, _BY_ARRAY.get(array.dtype) or _BY_DTYPE.get(array.dtype.name, "BYTES"), array
     return list(found.values())
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
     """Flat, and with all digits of what a narrow float is."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = array if array.ndim == 1 and array.flags.c_contiguous else np.ascontiguousarray(array).reshape(-1)
     return flat.astype(np.float64) if flat.dtype.kind == "f" and flat.dtype.itemsize < 8 else flat
 
 

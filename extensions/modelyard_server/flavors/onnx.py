@@ -40,6 +40,7 @@ class OnnxModel:
         )
         self.device = onnx_device(self._session, device)
         self._inputs = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
+        self._asked = [o.name for o in self._session.get_outputs()]
         self._names = [column.name for column in manifest.signature.inputs]
         self._table = manifest.signature.layout == "table"
         self._outputs = [output.name for output in manifest.signature.outputs]
@@ -59,10 +60,10 @@ class OnnxModel:
     def _run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         name, rows = next(iter(feeds.items()))
         if self._leading is None or len(rows) < trees.FROM or rows.ndim != 2 or rows.shape[1] <= self._leading:
-            found: list[NDArray[Any]] = self._session.run(None, feeds)
+            found: list[NDArray[Any]] = self._session.run(self._asked, feeds)
             return found
         rows, places = trees.ordered(rows, self._leading)
-        found = self._session.run(None, {name: rows})
+        found = self._session.run(self._asked, {name: rows})
         if any(len(array) != len(rows) for array in found):  # it answers something else than rows
             self._leading = None
             return self._run(feeds)

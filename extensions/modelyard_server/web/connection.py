@@ -216,8 +216,8 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _send(self, answer: Answer, *, last: bool, old: bool = False, bare: bool = False) -> None:
-        head = [b"HTTP/1.1 %d %b\r\n" % (answer.status, REASONS[answer.status]), self._listener.fixed]
-        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.kind, len(answer.body)))
+        said = answer.status, REASONS[answer.status], self._listener.fixed, answer.kind, len(answer.body)
+        head = [b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\ncontent-length: %d\r\n" % said]
         head += [b"%b: %b\r\n" % pair for pair in answer.headers]
         if last:
             head.append(b"connection: close\r\n")
