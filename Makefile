@@ -53,8 +53,9 @@ fuzz: .venv/.ready-dev
 	@$(UV) sync --locked --inexact --group dev --group fuzz
 	$(RUN)/python tests/fuzz/run.py
 
+# PEERS: a folder with other model servers' environments, tests/bench/server_peers.py.
 bench: .venv/.ready-dev
-	$(RUN)/python tests/bench/run.py
+	$(RUN)/python tests/bench/run.py $(if $(PEERS),--peers $(PEERS))
 
 # An hour, and the API server is stopped and started: on a cluster of its own, unless the variable names one.
 bench-cluster: .venv/.ready-dev

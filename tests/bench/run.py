@@ -1,7 +1,9 @@
-"""`make bench`: starts a Modelyard of its own in a temporary folder, measures, prints, stops it."""
+"""`make bench [PEERS=DIR]`: starts a Modelyard of its own in a temporary folder, measures, prints and stops it. `DIR`
+holds other model servers' environments: `server_peers.py`."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -26,6 +28,9 @@ def started(home: Path, port: int | None = None) -> tuple[Stack, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", type=Path)
+    peers = parser.parse_args().peers
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         stack, first = started(home)
@@ -43,8 +48,15 @@ def main() -> None:
     if shutil.which("wrk") is None:
         print("the model server's speed is not measured: wrk is not installed")
     else:
-        subprocess.run([sys.executable, str(HERE / "server_speed.py")], check=True)
-    for script in (["panels.py"], ["training.py", "sklearn"], ["training_torch.py"], ["spawn_speed.py"]):
+        beside = [] if peers is None else ["--peers", str(peers.absolute())]
+        subprocess.run([sys.executable, str(HERE / "server_speed.py"), *beside], check=True)
+    for script in (
+        ["panels.py"],
+        ["training.py", "sklearn"],
+        ["training_torch.py"],
+        ["runs.py", "--many", "60"],
+        ["spawn_speed.py"],
+    ):
         subprocess.run([sys.executable, str(HERE / script[0]), *script[1:]], check=True)
 
 
