@@ -41,7 +41,7 @@ class Warm:
     _reading: asyncio.Task[None] | None = None
     _installed: object = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _asked: list[asyncio.Future[int]] = field(default_factory=list)
+    _asked: list[asyncio.Future[Forked]] = field(default_factory=list)
     _servers: dict[int, Forked] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -69,18 +69,17 @@ class Warm:
         if not self.running or not self._ready.is_set():
             return None
         told = {"environ": dict(environ), "arguments": [*arguments], "folder": folder, "cores": [*cores]}
-        asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asked: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
         self._asked.append(asked)
         try:
             assert self._process is not None
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(told).encode() + b"\n")
-            pid = await asyncio.wait_for(asked, ANSWERS_WITHIN)
+            return await asyncio.wait_for(asked, ANSWERS_WITHIN)
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             log.warning("a notebook server is started the plain way: %r", error)
             await self.close()
             return None
-        return self._servers[pid]
 
     async def close(self) -> None:
         """End it; servers go on."""
@@ -108,15 +107,15 @@ class Warm:
             if "ready" in said:
                 self._ready.set()
             elif "pid" in said:
-                self._servers[said["pid"]] = Forked(said["pid"])
+                server = self._servers[said["pid"]] = Forked(said["pid"])
                 asked = self._asked.pop(0)
                 if not asked.done():
-                    asked.set_result(said["pid"])
+                    asked.set_result(server)  # not its number: it may have ended before who asked is back
                 else:  # nobody waits for it any more
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(said["pid"], signal.SIGKILL)
-            elif server := self._servers.pop(said["ended"], None):
-                server.status = said["status"]
+            elif ended := self._servers.pop(said["ended"], None):
+                ended.status = said["status"]
         for asked in self._asked:
             if not asked.done():
                 asked.set_exception(ConnectionResetError("it ended"))

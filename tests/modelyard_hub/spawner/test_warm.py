@@ -130,3 +130,19 @@ async def test_many_at_once_each_get_theirs(made: Warm, tmp_path: Path) -> None:
     assert len({server.pid for server in servers}) == 8
     for n in range(8):
         assert (await read(tmp_path / f"said-{n}"))["arguments"] == [str(n)]
+
+
+HASTY = """
+import os, sys
+os.write(1, b'{"ready": true}\\n')
+sys.stdin.readline()
+os.write(1, b'{"pid": 7}\\n{"ended": 7, "status": 3}\\n')
+sys.stdin.readline()
+"""
+
+
+async def test_one_that_ends_at_once_is_told_with_its_end(made: Warm, tmp_path: Path) -> None:
+    """Both are read before who asked goes on."""
+    (tmp_path / "small_parent.py").write_text(HASTY)
+    await ready(made)
+    assert await made.fork({}, (), str(tmp_path), ()) == Forked(7, 3)
