@@ -30,6 +30,11 @@ def submit_run(
     parameter: Annotated[
         list[str], typer.Option("-p", metavar="NAME=VALUE", help="A parameter; the value is JSON, else text.")
     ] = [],  # noqa: B006
+    env: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="An environment variable.")] = [],  # noqa: B006
+    secret: Annotated[
+        list[str],
+        typer.Option(metavar="[VARIABLE=]NAME", help="A secret: for yard.secret, or in an environment variable."),
+    ] = [],  # noqa: B006
     profile: Annotated[str, typer.Option(help="Its size.")] = "",
     timeout: Annotated[float | None, typer.Option(help="Seconds for each attempt.")] = None,
     retries: Annotated[int, typer.Option(help="Further attempts.")] = 0,
@@ -41,6 +46,8 @@ def submit_run(
     """Execute a notebook unattended."""
     submission = Submission(
         parameters=dict(_parameter(one) for one in parameter),
+        environment=dict(_variable(one) for one in env),
+        secrets=[_secret(one) for one in secret],
         profile=profile,
         timeout=timeout,
         retries=retries,
@@ -129,6 +136,18 @@ def _wait(found: Run) -> None:
     except RunFailed as error:
         print(error.full)  # noqa: T201
         raise typer.Exit(1) from None
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, is_, value = text.partition("=")
+    if not name or not is_:
+        raise InvalidInput(f"{text!r} is no environment variable", remedy="Such as --env REGION=north.")
+    return name, value
+
+
+def _secret(text: str) -> str | dict[str, str]:
+    variable, is_, name = text.partition("=")
+    return {"secret": name, "env": variable} if is_ else text
 
 
 def _parameter(text: str) -> tuple[str, Any]:

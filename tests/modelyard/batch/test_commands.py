@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs import spec
+from harness.runs import notebook, spec
 from harness.served import Served, served
 from harness.stack import BIN
 from harness.terminal import in_terminal
 from modelyard_api.runs import Run, RunState, RunStatus
+from modelyard_hub.store.records import Actor
 
 STARTED = datetime(2026, 3, 1, 2, 0, 7, tzinfo=UTC)
 NAME = "weekly-churn-model-of-all-customers-in-europe"
@@ -68,6 +69,22 @@ def test_what_matters_can_be_read_in_80_columns_and_all_of_it_in_a_pipe(api: Ser
         run.id, NAME, "succeeded", "2026-03-01T02:00:07+00:00", "1:01:11 h",
     ]  # fmt: skip
     assert piped[1].endswith("many words")
+
+
+def test_a_run_is_given_variables_and_secrets(api: Served, tmp_path: Path) -> None:
+    (tmp_path / "one.ipynb").write_text(notebook("1"))
+    for name in ("warehouse", "key"):
+        api.call(api.yard.parts.store.secrets.put("ada", name, "sealed", "", Actor("ada")))
+    asked = ("--env", "REGION=north=1", "--secret", "warehouse", "--secret", "KEY=key")
+    done = command(api, "submit", str(tmp_path / "one.ipynb"), *asked)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(command(api, "show", done.stdout.strip()).stdout)["spec"]
+    assert made["environment"] == {"REGION": "north=1"}
+    uses = [(use["secret"], use["env"], use["file"]) for use in made["secrets"]]
+    assert uses == [("warehouse", None, "warehouse"), ("key", "KEY", None)]
+    wrong = command(api, "submit", str(tmp_path / "one.ipynb"), "--env", "REGION")
+    assert wrong.returncode != 0
+    assert "'REGION' is no environment variable" in wrong.stderr
 
 
 def test_runs_are_found_by_result_state_and_name(api: Served) -> None:
