@@ -47,6 +47,26 @@ def choose_secrets(form: Locator, api: httpx.Client) -> None:
     form.get_by_label("gone", exact=True).uncheck()
 
 
+def submit(page: Page, api: httpx.Client) -> None:
+    """What is wrong with a parameter stands at its field; put right, and given secrets, it is submitted."""
+    page.get_by_role("button", name="Submit…").click()
+    form = page.get_by_role("dialog", name="Submit a run")
+    expect(form.get_by_label("Name")).to_have_value("train", timeout=MINUTE)
+    depth = form.get_by_label("depth (int)")
+    expect(depth).to_have_value("3")
+    depth.fill("many")
+    form.get_by_role("button", name="Submit").click()
+    expect(form.get_by_text("'depth' must be of type int")).to_be_visible(timeout=MINUTE)
+    expect(depth).to_have_attribute("aria-invalid", "true")
+    page.screenshot(path=SCREENSHOTS / "submit-1.png")
+    depth.fill("7")
+    choose_secrets(form, api)
+    form.get_by_role("button", name="Submit").click()
+    expect(form).to_contain_text(re.compile(r"Run \w{16} is submitted"), timeout=MINUTE)
+    page.screenshot(path=SCREENSHOTS / "submit-2.png")
+    form.get_by_role("button", name="Close").click()
+
+
 def schedule(page: Page, api: httpx.Client) -> None:
     """By the same form: the line is read out before it is saved."""
     page.get_by_role("button", name="Submit…").click()
@@ -120,22 +140,7 @@ def test_submit_watch_look_cancel(stack: Stack, tmp_path: Path) -> None:
         for name in SECRETS:
             api.put(f"/secrets/{USER}/{name}", json={"value": f"value of {name}"}).raise_for_status()
         Lab(page, "train.ipynb", USER).open()
-        page.get_by_role("button", name="Submit…").click()
-        form = page.get_by_role("dialog", name="Submit a run")
-        expect(form.get_by_label("Name")).to_have_value("train", timeout=MINUTE)
-        depth = form.get_by_label("depth (int)")
-        expect(depth).to_have_value("3")
-        depth.fill("many")
-        form.get_by_role("button", name="Submit").click()
-        expect(form.get_by_text("'depth' must be of type int")).to_be_visible(timeout=MINUTE)
-        expect(depth).to_have_attribute("aria-invalid", "true")
-        page.screenshot(path=SCREENSHOTS / "submit-1.png")
-        depth.fill("7")
-        choose_secrets(form, api)
-        form.get_by_role("button", name="Submit").click()
-        expect(form).to_contain_text(re.compile(r"Run \w{16} is submitted"), timeout=MINUTE)
-        page.screenshot(path=SCREENSHOTS / "submit-2.png")
-        form.get_by_role("button", name="Close").click()
+        submit(page, api)
         schedule(page, api)
         watch_folder(page, tmp_path / "incoming")
 
